@@ -1,0 +1,2 @@
+//! The `banyan` binary.
+fn main() {}
