@@ -1,1 +1,33 @@
-//! banyan-domain
+//! The pure rules of the shop: what may happen, and what it changes.
+//!
+//! Everything here is a function of its arguments. There is no I/O, no clock, no randomness, no async and no map whose
+//! order varies: the same events in the same order give the same [`State`], byte for byte. Time, ids and secrets are
+//! inputs. This crate does not know that a log, a network or a database exists.
+//!
+//! Start reading at [`State`]: `decide` turns a [`Command`] into events or a [`Refusal`], `apply` moves the state.
+//! Then read [`coupon`], the first capability.
+
+pub mod codec;
+pub mod coupon;
+mod digest;
+mod event;
+mod idempotency;
+mod ids;
+pub mod limits;
+mod money;
+mod refusal;
+mod secret;
+mod snapshot;
+mod state;
+mod time;
+
+pub use digest::Digest;
+pub use event::{Command, Entry, Event, Outcome};
+pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};
+pub use ids::{Actor, CampaignId, CampaignNo, CouponId, InvalidId, MemberId, OrderId, Reason, SegmentName};
+pub use money::{Currency, InvalidMoney, Money};
+pub use refusal::Refusal;
+pub use secret::{Keys, StoreSecret};
+pub use snapshot::SnapshotError;
+pub use state::{Applied, Decision, State, Violation};
+pub use time::{Millis, Timestamp};

@@ -1,0 +1,332 @@
+//! What each event changes. Every change is checked against the invariants before it is made, in release builds too: a
+//! store that would issue one coupon too many must stop instead.
+
+use super::Audience;
+use super::campaign::Campaign;
+use super::event::{Event, ReleaseCause};
+use super::rows::{CouponRow, CouponState, Hold, Redemption};
+use super::state::{Coupons, Deadline, Retired, Slot};
+use crate::limits;
+use crate::state::Violation;
+use crate::{CampaignNo, CouponId, MemberId, Millis, Timestamp};
+
+type Result<T = ()> = core::result::Result<T, Violation>;
+
+fn ensure(holds: bool, what: &'static str) -> Result {
+    if holds { Ok(()) } else { Err(Violation::new(what)) }
+}
+
+impl Coupons {
+    /// Applies one event that happened `at` the time of its block, at log position `seq`.
+    ///
+    /// # Errors
+    /// A [`Violation`] if the event breaks an invariant; the state is unchanged then.
+    pub(crate) fn apply(&mut self, at: Timestamp, seq: u64, event: &Event) -> Result {
+        match event {
+            Event::CouponIssued { coupon, member } => self.issued(at, seq, *coupon, member),
+            Event::CampaignCreated { no, definition, .. } => self.created(*no, definition),
+            Event::CampaignRetired { no } => self.retired_now(*no),
+            Event::CouponHeld { .. }
+            | Event::CouponRedeemed { .. }
+            | Event::CouponReleased { .. }
+            | Event::CouponRevoked { .. } => self.coupon_changed(at, event),
+            Event::CouponsExpired { no, first, last } => self.expired(at, *no, *first, *last),
+            Event::AllowListExtended { no, members } => self.allow_list_extended(*no, members),
+            Event::CampaignPaused { no, .. } => self.header_changed(*no, |c| {
+                ensure(!c.paused, "paused a campaign that was paused")?;
+                c.paused = true;
+                Ok(())
+            }),
+            Event::CampaignResumed { no, .. } => self.header_changed(*no, |c| {
+                ensure(c.paused, "resumed a campaign that was not paused")?;
+                c.paused = false;
+                Ok(())
+            }),
+            Event::CampaignQuantityChanged { no, quantity, .. } => self.header_changed(*no, |c| {
+                ensure(*quantity >= c.totals.issued, "quantity changed to below what is issued")?;
+                c.definition.quantity = Some(*quantity);
+                Ok(())
+            }),
+            Event::CampaignExtended { no, ends_at, .. } => {
+                let old = self.hot(*no)?.definition.ends_at;
+                self.header_changed(*no, |c| {
+                    c.definition.ends_at = Some(*ends_at);
+                    Ok(())
+                })?;
+                if let Some(old) = old {
+                    self.deadlines.remove(&(old, Deadline::WindowCloses(*no)));
+                }
+                self.deadlines.insert((*ends_at, Deadline::WindowCloses(*no)));
+                Ok(())
+            }
+            Event::CampaignEnded { no, .. } => {
+                let window = self.hot(*no)?.definition.ends_at;
+                self.header_changed(*no, |c| {
+                    c.ended_at = Some(at);
+                    Ok(())
+                })?;
+                if let Some(window) = window {
+                    self.deadlines.remove(&(window, Deadline::WindowCloses(*no)));
+                }
+                self.settle(at, *no);
+                Ok(())
+            }
+        }
+    }
+
+    fn hot(&self, no: CampaignNo) -> Result<&Campaign> {
+        self.campaign_no(no).ok_or(Violation::new("an event names a campaign that is not there"))
+    }
+
+    fn hot_mut(&mut self, no: CampaignNo) -> Result<&mut Campaign> {
+        self.campaign_mut(no).ok_or(Violation::new("an event names a campaign that is not there"))
+    }
+
+    fn created(&mut self, no: CampaignNo, definition: &super::CampaignDefinition) -> Result {
+        ensure(no.get() == self.campaigns_ever() + 1, "campaign numbers must follow each other")?;
+        ensure(!self.by_id.contains_key(&definition.id), "a campaign id was given twice")?;
+        ensure(definition.check().is_ok(), "a campaign was created from an invalid definition")?;
+        let campaign = Campaign::new(no, definition.clone(), self.keys.members);
+        self.digest.add(campaign.header_digest());
+        if let Some(ends_at) = definition.ends_at {
+            self.deadlines.insert((ends_at, Deadline::WindowCloses(no)));
+        }
+        self.by_id.insert(definition.id.clone(), no);
+        self.slots.push(Slot::Hot(Box::new(campaign)));
+        Ok(())
+    }
+
+    /// Changes a campaign's header and keeps the digest current.
+    fn header_changed(&mut self, no: CampaignNo, change: impl FnOnce(&mut Campaign) -> Result) -> Result {
+        let campaign = self.hot_mut(no)?;
+        ensure(campaign.ended_at.is_none(), "an ended campaign was changed")?;
+        let before = campaign.header_digest();
+        change(campaign)?;
+        let after = campaign.header_digest();
+        self.digest.sub(before);
+        self.digest.add(after);
+        Ok(())
+    }
+
+    fn allow_list_extended(&mut self, no: CampaignNo, members: &[MemberId]) -> Result {
+        let campaign = self.hot_mut(no)?;
+        ensure(campaign.definition.audience == Audience::AllowList, "allow-list of a campaign without one")?;
+        ensure(members.len() <= limits::ALLOW_LIST_CHUNK_MAX, "an allow-list event is too long")?;
+        let mut digest = crate::Digest::default();
+        digest.sub(campaign.header_digest());
+        for member in members {
+            let (place, added) = campaign.members.find_or_add(member.as_str());
+            ensure(added, "a member was added to an allow-list twice")?;
+            campaign.allowed += 1;
+            digest.add(campaign.members.digest(no, place));
+        }
+        digest.add(campaign.header_digest());
+        self.digest.add(digest.get());
+        Ok(())
+    }
+
+    fn issued(&mut self, at: Timestamp, seq: u64, coupon: CouponId, member: &MemberId) -> Result {
+        let no = coupon.campaign();
+        let campaign = self.hot_mut(no)?;
+        let n = campaign.totals.issued + 1;
+        ensure(campaign.ended_at.is_none(), "an ended campaign issued a coupon")?;
+        ensure(coupon.n() == n, "coupon numbers must follow each other")?;
+        ensure(campaign.left() != Some(0), "more coupons were issued than the quantity")?;
+        let allow_list = campaign.definition.audience == Audience::AllowList;
+        let (place, added) = campaign.members.find_or_add(member.as_str());
+        ensure(!(added && allow_list), "a coupon was issued to a member who is not on the allow-list")?;
+        let previous = campaign.members.latest(place);
+        let nth = campaign.row(u64::from(previous)).map_or(0, |row| row.nth) + 1;
+        ensure(nth <= campaign.definition.per_member, "a member was issued more coupons than the limit")?;
+        let row = CouponRow { issued_at: at, seq, member: place, previous, nth, state: CouponState::Issued };
+        campaign.members.set_latest(place, n as u32);
+        campaign.rows.push(row);
+        campaign.totals.issued = n;
+        let member_digest = added.then(|| campaign.members.digest(no, place));
+        let expires_at = campaign.expires_at(&row).filter(|_| campaign.expiry_next == n);
+        self.digest.add(row.digest(no, n));
+        member_digest.into_iter().for_each(|digest| self.digest.add(digest));
+        if let Some(expires_at) = expires_at {
+            self.deadlines.insert((expires_at, Deadline::CouponsExpire(no)));
+        }
+        Ok(())
+    }
+
+    /// Applies an event of one coupon's life after its issue.
+    fn coupon_changed(&mut self, at: Timestamp, event: &Event) -> Result {
+        match event {
+            Event::CouponHeld { coupon, order, until } => {
+                self.hot_mut(coupon.campaign())?;
+                self.move_coupon(*coupon, &[CouponState::Issued], CouponState::Held)?;
+                self.put_hold(*coupon, Hold { order: order.clone(), until: *until })
+            }
+            Event::CouponRedeemed { coupon, order } => {
+                let from = self.move_coupon(
+                    *coupon,
+                    &[CouponState::Issued, CouponState::Held],
+                    CouponState::Redeemed,
+                )?;
+                if from == CouponState::Held {
+                    self.take_hold(*coupon)?;
+                }
+                self.put_redemption(*coupon, Redemption { order: order.clone(), at })?;
+                self.settle(at, coupon.campaign());
+                Ok(())
+            }
+            Event::CouponReleased { coupon, cause, expired } => {
+                let to = if *expired { CouponState::Expired } else { CouponState::Issued };
+                self.move_coupon(*coupon, &[CouponState::Held], to)?;
+                let hold = self.take_hold(*coupon)?;
+                let lapsed = *cause == ReleaseCause::Asked || hold.until <= at;
+                ensure(lapsed, "a hold lapsed before its deadline")?;
+                self.settle(at, coupon.campaign());
+                Ok(())
+            }
+            Event::CouponRevoked { coupon, .. } => {
+                let from = self.move_coupon(
+                    *coupon,
+                    &[CouponState::Issued, CouponState::Held],
+                    CouponState::Revoked,
+                )?;
+                if from == CouponState::Held {
+                    self.take_hold(*coupon)?;
+                }
+                self.settle(at, coupon.campaign());
+                Ok(())
+            }
+            _ => unreachable!("apply sends only events of one coupon here"),
+        }
+    }
+
+    /// Moves a coupon from one of the states `from` to `to`, and the totals with it. Returns the state it had.
+    fn move_coupon(
+        &mut self,
+        coupon: CouponId,
+        from: &[CouponState],
+        to: CouponState,
+    ) -> Result<CouponState> {
+        let no = coupon.campaign();
+        let campaign = self.hot_mut(no)?;
+        let row = campaign
+            .row_mut(coupon.n())
+            .ok_or(Violation::new("an event names a coupon that was not issued"))?;
+        ensure(from.contains(&row.state), "a coupon changed from a state that does not allow it")?;
+        let before = row.digest(no, coupon.n());
+        let old = row.state;
+        row.state = to;
+        let after = row.digest(no, coupon.n());
+        campaign.totals.count(old, to);
+        self.digest.sub(before);
+        self.digest.add(after);
+        Ok(old)
+    }
+
+    fn put_hold(&mut self, coupon: CouponId, hold: Hold) -> Result {
+        self.digest.add(hold.digest(coupon.campaign(), coupon.n()));
+        self.deadlines.insert((hold.until, Deadline::HoldLapses(coupon)));
+        self.hot_mut(coupon.campaign())?.holds.insert(coupon.n(), hold);
+        Ok(())
+    }
+
+    fn take_hold(&mut self, coupon: CouponId) -> Result<Hold> {
+        let hold = self.hot_mut(coupon.campaign())?.holds.remove(&coupon.n());
+        let hold = hold.ok_or(Violation::new("a held coupon has no hold"))?;
+        self.deadlines.remove(&(hold.until, Deadline::HoldLapses(coupon)));
+        self.digest.sub(hold.digest(coupon.campaign(), coupon.n()));
+        Ok(hold)
+    }
+
+    fn put_redemption(&mut self, coupon: CouponId, redemption: Redemption) -> Result {
+        self.digest.add(redemption.digest(coupon.campaign(), coupon.n()));
+        self.hot_mut(coupon.campaign())?.redemptions.insert(coupon.n(), redemption);
+        Ok(())
+    }
+
+    fn expired(&mut self, at: Timestamp, no: CampaignNo, first: u64, last: u64) -> Result {
+        let campaign = self.hot_mut(no)?;
+        let in_order = first == campaign.expiry_next && last >= first && last <= campaign.totals.issued;
+        ensure(in_order, "an expiry names coupons out of order")?;
+        let valid_for = campaign.definition.valid_for;
+        ensure(valid_for.is_some(), "coupons of unlimited validity expired")?;
+        let last_row = *campaign.row(last).expect("checked above");
+        ensure(super::decide::is_expired(campaign, &last_row, at), "coupons expired before their time")?;
+        let armed = campaign.expires_at(campaign.row(first).expect("checked above")).expect("checked above");
+        let mut digest = crate::Digest::default();
+        digest.sub(campaign.header_digest());
+        for n in first..=last {
+            let row = &mut campaign.rows[n as usize - 1];
+            if row.state == CouponState::Issued {
+                digest.sub(row.digest(no, n));
+                row.state = CouponState::Expired;
+                digest.add(row.digest(no, n));
+                campaign.totals.count(CouponState::Issued, CouponState::Expired);
+            }
+        }
+        campaign.expiry_next = last + 1;
+        digest.add(campaign.header_digest());
+        let next = campaign.row(last + 1).and_then(|row| campaign.expires_at(row));
+        self.digest.add(digest.get());
+        self.deadlines.remove(&(armed, Deadline::CouponsExpire(no)));
+        if let Some(next) = next {
+            self.deadlines.insert((next, Deadline::CouponsExpire(no)));
+        }
+        self.settle(at, no);
+        Ok(())
+    }
+
+    /// Arms the retirement of a campaign that has just become settled.
+    fn settle(&mut self, at: Timestamp, no: CampaignNo) {
+        let Some(campaign) = self.campaign_mut(no) else { return };
+        if !campaign.is_settled() || campaign.retires_at.is_some() {
+            return;
+        }
+        let retires_at = at.plus(Millis::new(limits::RETIRE_AFTER_MILLIS));
+        let before = campaign.header_digest();
+        campaign.retires_at = Some(retires_at);
+        let after = campaign.header_digest();
+        // Coupons that are all in final states need no expiry any more.
+        let armed = campaign.row(campaign.expiry_next).and_then(|row| campaign.expires_at(row));
+        self.digest.sub(before);
+        self.digest.add(after);
+        if let Some(armed) = armed {
+            self.deadlines.remove(&(armed, Deadline::CouponsExpire(no)));
+        }
+        self.deadlines.insert((retires_at, Deadline::Retires(no)));
+    }
+
+    fn retired_now(&mut self, no: CampaignNo) -> Result {
+        let campaign = self.hot(no)?;
+        ensure(campaign.is_settled(), "a campaign retired with coupons that can still change")?;
+        let retired = Retired { id: campaign.definition.id.clone(), totals: campaign.totals };
+        let (old, retires_at) = (campaign.digest(), campaign.retires_at);
+        self.digest.sub(old.get());
+        self.digest.add(retired.digest(no));
+        if let Some(retires_at) = retires_at {
+            self.deadlines.remove(&(retires_at, Deadline::Retires(no)));
+        }
+        self.slots[no.get() as usize - 1] = Slot::Retired(retired);
+        Ok(())
+    }
+}
+
+impl super::Totals {
+    /// Counts a coupon's change of state.
+    pub(super) fn count(&mut self, from: CouponState, to: CouponState) {
+        if let Some(total) = self.of(from) {
+            *total -= 1;
+        }
+        if let Some(total) = self.of(to) {
+            *total += 1;
+        }
+    }
+
+    fn of(&mut self, state: CouponState) -> Option<&mut u64> {
+        match state {
+            CouponState::Issued => None,
+            CouponState::Held => Some(&mut self.held),
+            CouponState::Redeemed => Some(&mut self.redeemed),
+            CouponState::Revoked => Some(&mut self.revoked),
+            CouponState::Expired => Some(&mut self.expired),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Every limit of the rules in one place, with its unit in the name, related to each other by compile-time assertions.
+
+/// Longest campaign id, in bytes.
+pub const CAMPAIGN_ID_BYTES_MAX: usize = 48;
+/// Longest member id, in bytes.
+pub const MEMBER_ID_BYTES_MAX: usize = 64;
+/// Longest order id, in bytes.
+pub const ORDER_ID_BYTES_MAX: usize = 64;
+/// Longest segment name, in bytes.
+pub const SEGMENT_NAME_BYTES_MAX: usize = 48;
+/// Longest name of an actor (the key or user that did something), in bytes.
+pub const ACTOR_BYTES_MAX: usize = 64;
+/// Longest display name of a campaign, in bytes.
+pub const CAMPAIGN_NAME_BYTES_MAX: usize = 200;
+/// Longest reason given for an operator action, in bytes.
+pub const REASON_BYTES_MAX: usize = 400;
+/// Most segments one request may vouch for.
+pub const SEGMENTS_PER_REQUEST_MAX: usize = 32;
+
+/// Bits of a coupon number that name the campaign.
+pub const CAMPAIGN_NO_BITS: u32 = 20;
+/// Bits of a coupon number that count within the campaign.
+pub const COUPON_N_BITS: u32 = 40;
+/// Most campaigns one shard can ever have had.
+pub const CAMPAIGNS_MAX: u32 = (1 << CAMPAIGN_NO_BITS) - 1;
+/// Most coupons one campaign can issue: rows are linked by 32-bit numbers.
+pub const COUPONS_PER_CAMPAIGN_MAX: u64 = u32::MAX as u64 - 1;
+/// Most members one campaign can know (allow-list and holders together).
+pub const MEMBERS_PER_CAMPAIGN_MAX: u64 = u32::MAX as u64 - 1;
+/// Largest per-member limit of a campaign.
+pub const PER_MEMBER_MAX: u16 = 10_000;
+/// Most members one allow-list command may add.
+pub const ALLOW_LIST_CHUNK_MAX: usize = 8_192;
+/// Most issue commands one batch may carry.
+pub const BATCH_COMMANDS_MAX: usize = 8_192;
+
+/// Longest hold of a coupon for an order, in milliseconds (seven days).
+pub const HOLD_MILLIS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
+/// Longest life of a coupon after issue, in milliseconds (ten years).
+pub const VALIDITY_MILLIS_MAX: u64 = 10 * 366 * 24 * 3_600 * 1_000;
+/// How long an ended campaign stays in the hot state after its last coupon settled, in milliseconds: longer than
+/// idempotency keys are remembered, so that every remembered answer can be given.
+pub const RETIRE_AFTER_MILLIS: u64 = 28 * 3_600 * 1_000;
+/// Coupons that one expiry event may cover, so that one event stays short work.
+pub const EXPIRY_ROWS_PER_EVENT_MAX: u64 = 65_536;
+/// Timer events that one block may carry ahead of its commands.
+pub const TIMER_EVENTS_PER_BLOCK_MAX: usize = 1_024;
+
+/// How long an idempotency key is remembered, in milliseconds (26 hours: at least a day, with room for a late retry).
+pub const IDEMPOTENCY_HORIZON_MILLIS: u64 = 26 * 3_600 * 1_000;
+/// Most idempotency keys remembered at once. Beyond it, commands with a new key are refused, never an old key forgotten.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 16_000_000;
+
+/// Latest instant the rules accept, in milliseconds since 1970 (the year 9999).
+pub const TIMESTAMP_MILLIS_MAX: u64 = 253_402_300_799_999;
+
+const _: () = assert!(CAMPAIGN_NO_BITS + COUPON_N_BITS == 60);
+const _: () = assert!(COUPONS_PER_CAMPAIGN_MAX < 1 << COUPON_N_BITS);
+const _: () = assert!(IDEMPOTENCY_HORIZON_MILLIS >= 24 * 3_600 * 1_000);
+const _: () = assert!(RETIRE_AFTER_MILLIS > IDEMPOTENCY_HORIZON_MILLIS);
+const _: () = assert!(TIMESTAMP_MILLIS_MAX < 1 << 56);

@@ -1,0 +1,71 @@
+//! Every business no, over all capabilities.
+
+use crate::coupon;
+use core::fmt;
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// The idempotency key was used before, for another request.
+    KeyReused,
+    /// As many idempotency keys are remembered as memory is set aside for; try again when the oldest are forgotten.
+    KeysFull,
+    /// The coupon rules refused.
+    Coupon(coupon::Refusal),
+}
+
+impl Refusal {
+    /// The stable name that the API, the metrics and the documents use.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Self::KeyReused => "idempotency-key-reused",
+            Self::KeysFull => "idempotency-keys-full",
+            Self::Coupon(refusal) => refusal.slug(),
+        }
+    }
+
+    /// One sentence for a person.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::KeyReused => {
+                "This Idempotency-Key was used before for another request. Use a new key for a new request."
+            }
+            Self::KeysFull => {
+                "No more idempotency keys can be remembered for now. Retry later, or without a key."
+            }
+            Self::Coupon(refusal) => refusal.sentence(),
+        }
+    }
+
+    /// Every refusal there is, for tables of counters and documents.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::KeyReused, Self::KeysFull].into_iter().chain(coupon::Refusal::ALL.map(Self::Coupon))
+    }
+
+    /// A small number, different for each refusal, below [`Self::COUNT`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::KeyReused => 0,
+            Self::KeysFull => 1,
+            Self::Coupon(refusal) => 2 + refusal as usize,
+        }
+    }
+
+    /// How many refusals there are.
+    pub const COUNT: usize = 2 + coupon::Refusal::ALL.len();
+}
+
+impl From<coupon::Refusal> for Refusal {
+    fn from(refusal: coupon::Refusal) -> Self {
+        Self::Coupon(refusal)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}

@@ -1,0 +1,243 @@
+//! The state of one shard: every capability, the idempotency keys, and the time of the last block.
+
+use crate::coupon::CouponState;
+use crate::idempotency::Kept;
+use crate::{
+    Command, Digest, Entry, Event, IdempotencyTable, KeyStamp, Keys, Outcome, Refusal, Remembered,
+    StoreSecret, Timestamp, coupon, digest, limits,
+};
+use core::fmt;
+
+/// Everything the rules know. Built from nothing by applying the log's entries in order.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub(crate) secret: StoreSecret,
+    pub(crate) keys: Keys,
+    pub(crate) coupons: coupon::Coupons,
+    pub(crate) idempotency: IdempotencyTable,
+    pub(crate) time: Timestamp,
+    pub(crate) seq: u64,
+}
+
+/// What a command comes to, if it is not refused.
+#[derive(Debug)]
+pub enum Decision {
+    /// One event, the usual case.
+    One(Event),
+    /// Several events, all or none. Never empty.
+    Many(Vec<Event>),
+    /// Nothing new: the command was carried out before, and this is its answer, with the log position of the first
+    /// answer where it is known.
+    Replay(Outcome, Option<u64>),
+}
+
+/// What an applied entry means for whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The log position of the entry.
+    pub seq: u64,
+}
+
+/// An event that breaks an invariant: the log is damaged, or the rules have a bug. Never ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    what: &'static str,
+}
+
+impl State {
+    /// The state before any event but the creation of the store.
+    #[must_use]
+    pub fn new(secret: StoreSecret) -> Self {
+        let keys = secret.keys();
+        Self {
+            coupons: coupon::Coupons::new(keys.clone()),
+            idempotency: IdempotencyTable::new(),
+            time: Timestamp::default(),
+            seq: 1,
+            secret,
+            keys,
+        }
+    }
+
+    /// The keys of the store.
+    #[must_use]
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The coupon capability.
+    #[must_use]
+    pub const fn coupons(&self) -> &coupon::Coupons {
+        &self.coupons
+    }
+
+    /// The idempotency keys.
+    #[must_use]
+    pub const fn idempotency(&self) -> &IdempotencyTable {
+        &self.idempotency
+    }
+
+    /// The time of the last block applied. Time never goes back: stamp a block with the later of this and the clock.
+    #[must_use]
+    pub const fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// The log position of the last entry applied.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The digest of everything, kept current by `apply`.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut digest = self.coupons.digest();
+        digest.add(self.idempotency.digest.get());
+        digest.add(digest::row(&[8, self.time.as_millis(), self.seq]));
+        digest
+    }
+
+    /// The next instant at which time alone changes something.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.coupons.next_deadline()
+    }
+
+    /// Begins a block stamped `now`.
+    ///
+    /// Moves nothing but the time: a block that turns out to hold no event is not logged, and must leave no trace.
+    pub fn begin_block(&mut self, now: Timestamp) {
+        assert!(now >= self.time, "block times never go back");
+        self.time = now;
+    }
+
+    /// What is due at the time of the block, as events to apply before any command; at most
+    /// [`limits::TIMER_EVENTS_PER_BLOCK_MAX`], the rest at the next call.
+    #[must_use]
+    pub fn due(&self) -> Vec<Event> {
+        let due = self.coupons.due(self.time, limits::TIMER_EVENTS_PER_BLOCK_MAX);
+        due.into_iter().map(Event::Coupon).collect()
+    }
+
+    /// Decides one command at the time of the block, asked under `stamp` if the caller sent an idempotency key.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: a business no.
+    pub fn decide(&self, command: Command, stamp: Option<&KeyStamp>) -> Result<Decision, Refusal> {
+        if let Some(stamp) = stamp {
+            match self.idempotency.find(self.time, stamp) {
+                Some(kept) if kept.stamp.request == stamp.request => {
+                    return Ok(Decision::Replay(self.recall(kept, command), Some(kept.seq)));
+                }
+                Some(_) => return Err(Refusal::KeyReused),
+                None if !self.idempotency.has_room(self.time) => return Err(Refusal::KeysFull),
+                None => {}
+            }
+        }
+        let Command::Coupon(command) = command;
+        Ok(match self.coupons.decide(self.time, command)? {
+            coupon::Decision::One(event) => Decision::One(Event::Coupon(event)),
+            coupon::Decision::Many(events) => Decision::Many(events.into_iter().map(Event::Coupon).collect()),
+            coupon::Decision::Replay(outcome, seq) => Decision::Replay(Outcome::Coupon(outcome), seq),
+        })
+    }
+
+    /// Applies the next entry of the log.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it breaks an invariant. The caller must stop.
+    pub fn apply(&mut self, entry: &Entry) -> Result<Applied, Violation> {
+        let seq = self.seq + 1;
+        match &entry.event {
+            Event::Coupon(event) => self.coupons.apply(self.time, seq, event)?,
+            Event::StoreCreated { .. } => return Err(Violation::new("the store was created twice")),
+            Event::StateDigested { high, low } => {
+                let logged = Digest::from_u128(u128::from(*high) << 64 | u128::from(*low));
+                if logged != self.digest() {
+                    return Err(Violation::new(
+                        "the state differs from what the live writer had here: a determinism bug or bad memory",
+                    ));
+                }
+            }
+        }
+        self.idempotency.forget(self.time);
+        if let (Some(stamp), Event::Coupon(event)) = (&entry.stamp, &entry.event) {
+            let remembered = remember(event);
+            self.idempotency.remember(Kept { stamp: *stamp, at: self.time, seq, remembered });
+        }
+        self.seq = seq;
+        Ok(Applied { seq })
+    }
+
+    /// The event that records the digest of the state as it is now.
+    #[must_use]
+    pub fn digest_event(&self) -> Event {
+        let digest = self.digest().get();
+        Event::StateDigested { high: (digest >> 64) as u64, low: digest as u64 }
+    }
+
+    /// The answer to a command whose last event is `event`, which has just been applied.
+    #[must_use]
+    pub fn outcome(&self, event: &Event) -> Option<Outcome> {
+        match event {
+            Event::Coupon(event) => Some(Outcome::Coupon(self.coupons.outcome(event))),
+            Event::StoreCreated { .. } | Event::StateDigested { .. } => None,
+        }
+    }
+
+    /// Checks every invariant by counting from nothing.
+    ///
+    /// # Errors
+    /// The first [`Violation`] found.
+    pub fn check_invariants(&self) -> Result<(), Violation> {
+        self.coupons.check_invariants()
+    }
+
+    /// The first answer again, put together from what is remembered and the repeated command.
+    fn recall(&self, kept: &Kept, command: Command) -> Outcome {
+        let Command::Coupon(command) = command;
+        Outcome::Coupon(match kept.remembered {
+            Remembered::Issued(coupon) => self.coupons.recall_issue(coupon),
+            Remembered::Changed { coupon, state, held_until } => {
+                self.coupons.recall_change(coupon, state, held_until, command)
+            }
+            Remembered::Campaign(no) => coupon::Outcome::Campaign { no },
+            Remembered::AllowList(no, added) => coupon::Outcome::AllowList {
+                added: u64::from(added),
+                total: self.coupons.campaign_no(no).map_or(0, coupon::Campaign::allowed),
+            },
+        })
+    }
+}
+
+fn remember(event: &coupon::Event) -> Remembered {
+    let changed = |coupon, state, held_until| Remembered::Changed { coupon, state, held_until };
+    let never = Timestamp::default();
+    match event {
+        coupon::Event::CouponIssued { coupon, .. } => Remembered::Issued(*coupon),
+        coupon::Event::CouponHeld { coupon, until, .. } => changed(*coupon, CouponState::Held, *until),
+        coupon::Event::CouponRedeemed { coupon, .. } => changed(*coupon, CouponState::Redeemed, never),
+        coupon::Event::CouponReleased { coupon, expired: true, .. } => {
+            changed(*coupon, CouponState::Expired, never)
+        }
+        coupon::Event::CouponReleased { coupon, .. } => changed(*coupon, CouponState::Issued, never),
+        coupon::Event::CouponRevoked { coupon, .. } => changed(*coupon, CouponState::Revoked, never),
+        coupon::Event::AllowListExtended { no, members } => Remembered::AllowList(*no, members.len() as u32),
+        other => Remembered::Campaign(coupon::Coupons::campaign_of(other)),
+    }
+}
+
+impl Violation {
+    pub(crate) const fn new(what: &'static str) -> Self {
+        Self { what }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+impl std::error::Error for Violation {}
