@@ -1,0 +1,159 @@
+//! Each server is started, used, crashed, used again, and gone after drop. A machine without the packages fails here
+//! with the command that installs them: a skipped test would look like a passed one.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+
+use banyan_testkit::tree::{self, Identity};
+use banyan_testkit::{
+    Chromium, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisFsync, RedisOptions,
+    install_hint,
+};
+
+/// What must be gone once a handle is dropped.
+struct Trace {
+    members: Vec<Identity>,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Trace {
+    fn of(pids: &[u32], port: u16, log: &std::path::Path) -> Self {
+        let members: Vec<_> = pids.iter().flat_map(|pid| tree::members(*pid)).collect();
+        assert!(members.len() >= pids.len(), "{members:?}");
+        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err(), "the server holds its port");
+        Self { members, port, folder: log.parent().expect("a folder").to_owned() }
+    }
+
+    fn assert_gone(&self) {
+        assert!(self.members.iter().all(|member| !tree::is_alive(*member)));
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err());
+        assert!(!self.folder.exists());
+    }
+}
+
+fn psql(server: &Postgres, sql: &str) -> String {
+    let output =
+        Command::new("psql").args(["-X", "-A", "-t", "-c", sql, "-d", &server.url()]).output().expect("psql");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("utf-8").trim().to_owned()
+}
+
+#[test]
+fn postgres_keeps_what_was_committed_and_is_gone_after_drop() {
+    let mut server = Postgres::start(&PostgresOptions::default().set("work_mem", "5MB")).expect("postgres");
+    assert_eq!(psql(&server, "show work_mem"), "5MB");
+    psql(&server, "create table t(a int); insert into t values (41), (42)");
+    server.crash().expect("crash");
+    server.restart().expect("restart");
+    assert_eq!(psql(&server, "select sum(a) from t"), "83");
+    let socket =
+        Command::new("psql").args(["-X", "-A", "-t", "-c", "select 7", "-d", &server.socket_url()]).output();
+    assert_eq!(String::from_utf8_lossy(&socket.expect("psql").stdout).trim(), "7");
+
+    let trace = Trace::of(&[server.pid()], server.port(), server.log());
+    assert!(trace.members.len() > 3, "the postmaster's children are seen");
+    drop(server);
+    trace.assert_gone();
+}
+
+#[test]
+fn a_postgres_that_cannot_start_shows_why() {
+    let error = Postgres::start(&PostgresOptions::default().set("shared_buffers", "nonsense"))
+        .expect_err("it refuses");
+    assert!(error.to_string().contains("shared_buffers"), "{error}");
+}
+
+fn redis(server: &Redis, commands: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).expect("connect");
+    stream.write_all(format!("{commands}\r\nQUIT\r\n").as_bytes()).expect("write");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("read");
+    text
+}
+
+#[test]
+fn redis_keeps_what_was_synced_and_is_gone_after_drop() {
+    let options = RedisOptions { fsync: RedisFsync::Always, ..RedisOptions::default() };
+    let mut server = Redis::start(&options).expect("redis");
+    assert_eq!(redis(&server, "SET a 42\r\nGET a"), "+OK\r\n$2\r\n42\r\n+OK\r\n");
+    server.crash().expect("crash");
+    server.restart().expect("restart");
+    assert_eq!(redis(&server, "GET a"), "$2\r\n42\r\n+OK\r\n");
+
+    let trace = Trace::of(&[server.pid()], server.port(), server.log());
+    drop(server);
+    trace.assert_gone();
+}
+
+#[test]
+fn two_redis_servers_do_not_meet() {
+    let first = Redis::start(&RedisOptions::default()).expect("redis");
+    let second = Redis::start(&RedisOptions::default()).expect("redis");
+    redis(&first, "SET a 1");
+    assert_eq!(redis(&second, "GET a"), "$-1\r\n+OK\r\n");
+}
+
+async fn publish_and_get(server: &RabbitMq, publish: bool) -> Option<Vec<u8>> {
+    use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+    let connection = lapin::Connection::connect(&server.url(), lapin::ConnectionProperties::default())
+        .await
+        .expect("connect");
+    let channel = connection.create_channel().await.expect("channel");
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("q".into(), durable, lapin::types::FieldTable::default()).await.expect("queue");
+    if publish {
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        let persistent = lapin::BasicProperties::default().with_delivery_mode(2);
+        let confirm = channel
+            .basic_publish("".into(), "q".into(), BasicPublishOptions::default(), b"kept", persistent)
+            .await
+            .expect("publish");
+        assert!(matches!(confirm.await.expect("confirm"), lapin::Confirmation::Ack(_)));
+    }
+    let message = channel.basic_get("q".into(), BasicGetOptions::default()).await.expect("get");
+    message.map(|message| message.delivery.data)
+}
+
+#[tokio::test]
+async fn rabbitmq_keeps_what_was_confirmed_and_is_gone_after_drop() {
+    let mut server = RabbitMq::start(&RabbitMqOptions::default()).expect("rabbitmq");
+    // Got but not acknowledged: it goes back to the queue when the connection ends.
+    assert_eq!(publish_and_get(&server, true).await.as_deref(), Some(&b"kept"[..]));
+    server.crash().expect("crash");
+    server.restart().expect("restart");
+    assert_eq!(publish_and_get(&server, false).await.as_deref(), Some(&b"kept"[..]));
+
+    let trace = Trace::of(&[server.pid(), server.name_server_pid()], server.port(), server.log());
+    drop(server);
+    trace.assert_gone();
+}
+
+/// A page that says which colour scheme and size it was given.
+const PAGE: &str = "data:text/html,<!DOCTYPE html><style>body{background:white}\
+    @media (prefers-color-scheme:dark){body{background:black}}</style><p id=p>before</p>\
+    <script>p.textContent='ran '+6*7</script>";
+
+#[test]
+fn chromium_runs_scripts_and_takes_pictures_in_both_colour_schemes() {
+    let browser = Chromium::new().expect("chromium");
+    let document = browser.dump_dom(PAGE).expect("document");
+    assert!(document.contains("ran 42") && !document.contains("before</p>"), "{document}");
+
+    let light = browser.screenshot(PAGE, 320, 200, false).expect("light");
+    let dark = browser.screenshot(PAGE, 320, 200, true).expect("dark");
+    for image in [&light, &dark] {
+        assert_eq!(&image[..8], b"\x89PNG\r\n\x1a\n");
+        let number = |at: usize| u32::from_be_bytes(image[at..at + 4].try_into().expect("four bytes"));
+        assert_eq!((number(16), number(20)), (320, 200));
+    }
+    assert_ne!(light, dark);
+}
+
+#[test]
+fn nothing_is_missing_here_since_the_servers_start() {
+    // The other tests of this file prove the packages are here, or fail with this same text.
+    assert_eq!(install_hint(), None);
+}
