@@ -80,7 +80,7 @@ enum SlotHeader {
     #[n(0)]
     Hot(#[n(0)] Box<CampaignHeader>),
     #[n(1)]
-    Retired(#[n(0)] CampaignId, #[n(1)] [u64; 5]),
+    Retired(#[n(0)] Box<CampaignDefinition>, #[n(1)] Timestamp, #[n(2)] [u64; 5]),
 }
 
 impl State {
@@ -117,12 +117,16 @@ impl State {
 
     fn put_slot(&self, no: CampaignNo, out: &mut Vec<u8>) {
         let Some(campaign) = self.coupons.campaign_no(no) else {
-            let (_, Retired { id, totals }) =
+            let (_, Retired { definition, ended_at, totals }) =
                 self.coupons.retired().find(|(retired, _)| *retired == no).expect("a slot is hot or retired");
             let Totals { issued, held, redeemed, revoked, expired } = *totals;
             return put_cbor(
                 out,
-                &SlotHeader::Retired(id.clone(), [issued, held, redeemed, revoked, expired]),
+                &SlotHeader::Retired(
+                    definition.clone(),
+                    *ended_at,
+                    [issued, held, redeemed, revoked, expired],
+                ),
             );
         };
         put_cbor(
@@ -175,9 +179,9 @@ impl State {
         state.seq = header.seq;
         for no in 1..=header.campaigns {
             match input.cbor("a campaign")? {
-                SlotHeader::Retired(id, [issued, held, redeemed, revoked, expired]) => {
+                SlotHeader::Retired(definition, ended_at, [issued, held, redeemed, revoked, expired]) => {
                     let totals = Totals { issued, held, redeemed, revoked, expired };
-                    state.coupons.restore_retired(Retired { id, totals });
+                    state.coupons.restore_retired(Retired { definition, ended_at, totals });
                 }
                 SlotHeader::Hot(header) => {
                     let campaign = input.campaign(CampaignNo::new(no), *header, &state.coupons)?;

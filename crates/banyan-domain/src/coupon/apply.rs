@@ -297,7 +297,9 @@ impl Coupons {
     fn retired_now(&mut self, no: CampaignNo) -> Result {
         let campaign = self.hot(no)?;
         ensure(campaign.is_settled(), "a campaign retired with coupons that can still change")?;
-        let retired = Retired { id: campaign.definition.id.clone(), totals: campaign.totals };
+        let ended_at = campaign.ended_at.ok_or(Violation::new("a campaign retired before it ended"))?;
+        let definition = Box::new(campaign.definition.clone());
+        let retired = Retired { definition, ended_at, totals: campaign.totals };
         let (old, retires_at) = (campaign.digest(), campaign.retires_at);
         self.digest.sub(old.get());
         self.digest.add(retired.digest(no));

@@ -1,6 +1,6 @@
 //! All campaigns of a shard, and the instants at which time alone changes something.
 
-use super::campaign::{Campaign, Totals};
+use super::campaign::{Campaign, CampaignDefinition, Totals};
 use super::rows::CouponState;
 use crate::digest::{self, Digest};
 use crate::{CampaignId, CampaignNo, CouponId, Keys, Timestamp};
@@ -26,8 +26,10 @@ pub(crate) enum Slot {
 /// What is left in memory of a campaign that retired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retired {
-    /// Its id, which is never given again.
-    pub id: CampaignId,
+    /// Its last definition. Its id is never given again.
+    pub definition: Box<CampaignDefinition>,
+    /// When it ended.
+    pub ended_at: Timestamp,
     /// Its last totals.
     pub totals: Totals,
 }
@@ -80,7 +82,7 @@ impl Coupons {
     /// Puts back a retired campaign read from a snapshot.
     pub(crate) fn restore_retired(&mut self, retired: Retired) {
         let no = CampaignNo::new(self.campaigns_ever() + 1);
-        self.by_id.insert(retired.id.clone(), no);
+        self.by_id.insert(retired.definition.id.clone(), no);
         self.slots.push(Slot::Retired(retired));
     }
 
@@ -157,7 +159,18 @@ impl Coupons {
 impl Retired {
     pub(crate) fn digest(&self, no: CampaignNo) -> u128 {
         let Totals { issued, held, redeemed, revoked, expired } = self.totals;
-        digest::row(&[6, u64::from(no.get()), issued, held, redeemed, revoked, expired])
+        let definition = minicbor::to_vec(&self.definition).expect("a vector takes every write");
+        let counts = digest::row(&[
+            6,
+            u64::from(no.get()),
+            self.ended_at.as_millis(),
+            issued,
+            held,
+            redeemed,
+            revoked,
+            expired,
+        ]);
+        counts.wrapping_add(digest::row_bytes(6, &definition))
     }
 }
 
