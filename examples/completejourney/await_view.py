@@ -1,6 +1,6 @@
 """Waits until the record store has seen everything the server acknowledged.
 
-    BANYAN_KEY=... python await_view.py --url http://127.0.0.1:8080 --acks acks.jsonl
+    python await_view.py --url http://127.0.0.1:8080 --key-file FILE --acks acks.jsonl
 
 Takes the highest `seq` of the acknowledged answers and asks a member list for at least that: the server answers once
 the view behind the list has got there. Exit code: 0 seen, 1 not in time, 2 could not ask.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 import urllib.error
@@ -26,16 +25,15 @@ ASK_AGAIN_SECONDS = 0.1
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--url", required=True, help="where the server listens")
+    parser.add_argument("--key-file", type=Path, required=True, help="file with an operator's or auditor's key")
     parser.add_argument("--acks", type=Path, required=True, help="acknowledged answers, JSON lines")
     parser.add_argument("--within", type=float, default=60.0, help="seconds to wait at most")
     arguments = parser.parse_args()
     try:
         with arguments.acks.open(encoding="utf-8") as lines:
             member, seq = last_answer(lines)
-        seen = wait(arguments.url, os.environ["BANYAN_KEY"], member, seq, arguments.within)
-    except KeyError as error:
-        print(f"await_view: {error} is missing: from the environment, or from a line of {arguments.acks}", file=sys.stderr)
-        return 2
+        key = arguments.key_file.read_text(encoding="ascii").strip()
+        seen = wait(arguments.url, key, member, seq, arguments.within)
     except (OSError, ValueError) as error:
         print(f"await_view: asking {arguments.url} for the answers of {arguments.acks}: {error}", file=sys.stderr)
         return 2
@@ -51,8 +49,11 @@ def last_answer(lines: Iterable[str]) -> tuple[str, int]:
     answers = [json.loads(line) for line in lines if line.strip()]
     if not answers:
         raise ValueError("no acknowledged answers")
-    last = max(answers, key=lambda answer: answer["seq"])
-    return last["member"], last["seq"]
+    try:
+        last = max(answers, key=lambda answer: answer["seq"])
+        return last["member"], last["seq"]
+    except KeyError as error:
+        raise ValueError(f"an acknowledged answer without {error}") from error
 
 
 def wait(url: str, key: str, member: str, seq: int, within: float) -> bool:

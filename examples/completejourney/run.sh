@@ -65,20 +65,19 @@ url="http://127.0.0.1:$port"
 "${banyan[@]}" up --data "$work/data" --listen "127.0.0.1:$port" >"$work/server.log" 2>&1 &
 server=$!
 ready
-BANYAN_KEY=$(<"$work/data/operator.key")
-export BANYAN_KEY BANYAN_URL="$url"
+reach=(--url "$url" --key-file "$work/data/operator.key") # `banyan up` generates the key
 
 step "27 campaigns with their allow-lists"
-"${banyan[@]}" campaign apply "$work/in/campaigns.toml"
+"${banyan[@]}" campaign apply "$work/in/campaigns.toml" "${reach[@]}"
 
 step "the year"
-"${banyan[@]}" rehearse "$work/in/scenario.toml" --acks "$work/acks.jsonl"
+"${banyan[@]}" rehearse "$work/in/scenario.toml" "${reach[@]}" --acks "$work/acks.jsonl"
 
 step "every acknowledged answer is in the log"
 "${banyan[@]}" verify --data "$work/data" --acks "$work/acks.jsonl"
 
 step "the record store has seen everything"
-"$python" "$here/await_view.py" --url "$url" --acks "$work/acks.jsonl"
+"$python" "$here/await_view.py" "${reach[@]}" --acks "$work/acks.jsonl"
 
 step "the data and the record store, counted separately"
 "$python" "$here/compare.py" --source package --record "$work/data/record.sqlite"

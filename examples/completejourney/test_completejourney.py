@@ -289,8 +289,9 @@ class Waiting(unittest.TestCase):
     def test_the_last_answer_is_the_one_with_the_highest_seq(self) -> None:
         lines = ['{"member":"7","seq":12}\n', "\n", '{"member":"8","seq":3}\n']
         self.assertEqual(await_view.last_answer(lines), ("7", 12))
-        with self.assertRaises(ValueError):
-            await_view.last_answer([])
+        for wrong in [[], ["{}"], ["no json"]]:
+            with self.subTest(wrong), self.assertRaises(ValueError):
+                await_view.last_answer(wrong)
 
     def test_asks_until_the_view_is_there(self) -> None:
         url = self.serve(lambda asked: (503, 0) if asked == 1 else (200, 10 * asked))
