@@ -1,0 +1,245 @@
+//! Opening a log for writing: lock, look, refuse or recover.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::confirmed::Confirmed;
+use crate::disk::file::{SegmentFile, create_segment, read_manifest, write_manifest};
+use crate::disk::recover::{Place, Tail, Walked, Walker};
+use crate::disk::spare::Spares;
+use crate::disk::{DiskLog, DiskOptions, Live, Shared};
+use crate::error::{Damage, LogError};
+use crate::format::block::sectors_of;
+use crate::format::sector::{Found, Kind, SECTOR_BYTES, inspect};
+use crate::format::segment::{
+    self, Chain, FIRST_SEGMENT, LOCK, MANIFEST, Manifest, SEGMENT_OVERHEAD_SECTORS, TEMPORARY, read_chain,
+};
+use crate::storage::{LockRefused, Storage};
+use crate::types::{Block, Seq};
+
+/// See [`DiskLog::open`].
+pub(crate) fn open(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<DiskLog, LogError> {
+    options.check()?;
+    let lock = storage.lock(LOCK).map_err(|refused| match refused {
+        LockRefused::Held { by } => LogError::Locked { directory: storage.describe(), holder: by },
+        LockRefused::Io(error) => LogError::io(format!("locking {}/{LOCK}", storage.describe()), error),
+    })?;
+    let disk = storage.as_ref();
+    let manifest = prepare_directory(&storage, &options)?;
+    let places = live_segments(&storage, &manifest)?;
+    let (mut table, tail) = look(&places, &manifest, options.verify_all)?;
+
+    // From here on the log is known to be sound, and is changed.
+    let mut current = places[tail.position].open(true)?;
+    if tail.torn_end > tail.at {
+        current.blank(tail.at, tail.torn_end)?;
+    }
+    let before = tail.position.checked_sub(1).map(|before| places[before].open(true)).transpose()?;
+    settle(disk, &current, before.as_ref())?;
+    remove_archived(disk, &manifest)?;
+    if !tail.opened {
+        current = large_enough(disk, current, &options)?;
+        if let Some(last) = table.last_mut() {
+            *last = current.live(last.chain);
+        }
+    }
+    let spare = places.get(tail.position + 1).map(|place| place.open(true)).transpose()?;
+    let spare = spare.map(|spare| large_enough(disk, spare, &options)).transpose()?;
+
+    let head = tail.chain.head();
+    let no_spare = spare.is_none();
+    let spares = Spares::new(Arc::clone(&storage), options.segment_bytes, spare, options.background)
+        .map_err(|error| LogError::io("starting the thread that prepares log segments", error))?;
+    if no_spare && tail.opened {
+        spares.request(current.index + 1);
+    }
+    let shared = Shared {
+        storage,
+        archive_dir: options.archive_dir.clone(),
+        table: RwLock::new(table),
+        end: AtomicU64::new(0),
+        confirmed: Arc::new(Confirmed::new(head)),
+        archiving: Mutex::new(()),
+    };
+    shared.publish(current.index, tail.at, head);
+    Ok(DiskLog {
+        shared: Arc::new(shared),
+        spares,
+        lock: Some(lock),
+        current,
+        opened: tail.opened,
+        at: tail.at,
+        chain: tail.chain,
+        acquired: false,
+        sealed: false,
+        poisoned: None,
+        frame: Vec::new(),
+        options,
+    })
+}
+
+/// Indexes of the segments in a directory, in order.
+pub(crate) fn indexes(storage: &dyn Storage) -> Result<Vec<u64>, LogError> {
+    let names =
+        storage.list().map_err(|error| LogError::io(format!("listing {}", storage.describe()), error))?;
+    let mut indexes: Vec<u64> = names.iter().filter_map(|name| segment::index_of(name)).collect();
+    indexes.sort_unstable();
+    Ok(indexes)
+}
+
+/// Checks that segments `indexes` start with `first` and that none is missing.
+pub(crate) fn expect_contiguous(storage: &dyn Storage, first: u64, indexes: &[u64]) -> Result<(), LogError> {
+    let missing =
+        (first..).zip(indexes).find(|(expected, found)| expected != *found).map(|(expected, _)| expected);
+    match missing {
+        Some(index) => Err(missing_segment(storage, index)),
+        None if indexes.is_empty() => Err(missing_segment(storage, first)),
+        None => Ok(()),
+    }
+}
+
+/// Checks that segment `index` is among `indexes`.
+pub(crate) fn expect_present(storage: &dyn Storage, index: u64, indexes: &[u64]) -> Result<(), LogError> {
+    if indexes.contains(&index) { Ok(()) } else { Err(missing_segment(storage, index)) }
+}
+
+fn missing_segment(storage: &dyn Storage, index: u64) -> LogError {
+    LogError::Corrupt(Box::new(Damage {
+        file: format!("{}/{}", storage.describe(), segment::name_of(index)),
+        offset: 0,
+        after: Seq::ZERO,
+        expected: format!("log segment {index}"),
+        found: "no such file".to_owned(),
+    }))
+}
+
+/// Removes leftovers, and creates what a new log consists of. A crash in here leaves nothing that is not understood
+/// the next time: the first segment comes before the manifest, and the manifest before the first block.
+fn prepare_directory(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Result<Manifest, LogError> {
+    let disk = storage.as_ref();
+    let directory = disk.describe();
+    let names = disk.list().map_err(|error| LogError::io(format!("listing {directory}"), error))?;
+    for name in names.iter().filter(|name| is_leftover(name)) {
+        disk.remove(name)
+            .map_err(|error| LogError::io(format!("removing unfinished {directory}/{name}"), error))?;
+    }
+    if let Some(manifest) = read_manifest(disk)? {
+        return Ok(manifest);
+    }
+    let indexes = indexes(disk)?;
+    if indexes.is_empty() {
+        create_segment(disk, FIRST_SEGMENT, options.segment_bytes).map_err(|error| {
+            LogError::io(
+                format!("creating the first log segment ({} bytes) in {directory}", options.segment_bytes),
+                error,
+            )
+        })?;
+    } else if indexes != [FIRST_SEGMENT] || !unused(storage)? {
+        return Err(LogError::Corrupt(Box::new(Damage {
+            file: format!("{directory}/{MANIFEST}"),
+            offset: 0,
+            after: Seq::ZERO,
+            expected: "the manifest that says which segment the log starts with".to_owned(),
+            found: "no such file".to_owned(),
+        })));
+    }
+    disk.sync_dir().map_err(|error| LogError::io(format!("syncing {directory}"), error))?;
+    write_manifest(disk, &Manifest::START)?;
+    Ok(Manifest::START)
+}
+
+fn is_leftover(name: &str) -> bool {
+    name.strip_suffix(TEMPORARY).is_some_and(|name| name == MANIFEST || segment::index_of(name).is_some())
+}
+
+/// Whether the first segment has never been written to.
+fn unused(storage: &Arc<dyn Storage>) -> Result<bool, LogError> {
+    let first = Place { storage: Arc::clone(storage), index: FIRST_SEGMENT };
+    let mut walker = Walker::new(vec![first], Some(Chain::START));
+    match walker.next(&mut Block::default())? {
+        Walked::End(tail) => Ok(!tail.opened && tail.torn_end == tail.at),
+        Walked::Block => Ok(false),
+    }
+}
+
+/// The live segments in order, none missing.
+fn live_segments(storage: &Arc<dyn Storage>, manifest: &Manifest) -> Result<Vec<Place>, LogError> {
+    let mut live = indexes(storage.as_ref())?;
+    live.retain(|index| *index >= manifest.first_segment);
+    expect_contiguous(storage.as_ref(), manifest.first_segment, &live)?;
+    Ok(live.into_iter().map(|index| Place { storage: Arc::clone(storage), index }).collect())
+}
+
+/// Finishes what a crash interrupted: the manifest says that these are in the archive.
+fn remove_archived(disk: &dyn Storage, manifest: &Manifest) -> Result<(), LogError> {
+    for index in indexes(disk)?.into_iter().filter(|index| *index < manifest.first_segment) {
+        let name = segment::name_of(index);
+        disk.remove(&name)
+            .map_err(|error| LogError::io(format!("removing archived {}/{name}", disk.describe()), error))?;
+    }
+    Ok(())
+}
+
+/// Verifies the log and finds its end, without changing anything.
+fn look(places: &[Place], manifest: &Manifest, verify_all: bool) -> Result<(Vec<Live>, Tail), LogError> {
+    let mut table = Vec::new();
+    let mut from = 0;
+    let mut start = manifest.chain;
+    if !verify_all {
+        // Every segment with an opening but the last one is passed over: readers verify what they read.
+        for (position, place) in places.iter().enumerate() {
+            let segment = place.open(false)?;
+            let Some(chain) = opening_of(&segment)? else { break };
+            if position > 0 {
+                (from, start) = (position, chain);
+            }
+            table.push(segment.live(chain));
+        }
+        table.pop();
+    }
+    let mut walker = Walker::new(places[from..].to_vec(), Some(start));
+    let mut block = Block::default();
+    let mut tail = loop {
+        if let Walked::End(tail) = walker.next(&mut block)? {
+            break tail;
+        }
+    };
+    tail.position += from;
+    table.extend_from_slice(walker.entered());
+    Ok((table, tail))
+}
+
+fn opening_of(segment: &SegmentFile) -> Result<Option<Chain>, LogError> {
+    let mut sector = [0; SECTOR_BYTES];
+    segment
+        .file
+        .read_at(&mut sector, SECTOR_BYTES as u64)
+        .map_err(|error| LogError::io(format!("reading the opening of {}", segment.path), error))?;
+    match inspect(&sector, segment.index, 1) {
+        Found::Valid { kind: Kind::Opening, payload, .. } => Ok(read_chain(payload)),
+        _ => Ok(None),
+    }
+}
+
+/// Makes durable what the last process may have written without living to sync it: from here on it counts as
+/// confirmed, and the segment before must be sealed for certain before anything follows it.
+fn settle(disk: &dyn Storage, current: &SegmentFile, before: Option<&SegmentFile>) -> Result<(), LogError> {
+    for segment in before.into_iter().chain([current]) {
+        segment.file.sync_data().map_err(|error| LogError::io(format!("syncing {}", segment.path), error))?;
+    }
+    disk.sync_dir().map_err(|error| LogError::io(format!("syncing {}", disk.describe()), error))
+}
+
+/// Replaces a segment that nothing has been written to when it is too small for the limits of today.
+fn large_enough(
+    disk: &dyn Storage,
+    blank: SegmentFile,
+    options: &DiskOptions,
+) -> Result<SegmentFile, LogError> {
+    let needed = sectors_of(options.block_bytes_max) + u64::from(SEGMENT_OVERHEAD_SECTORS);
+    if u64::from(blank.sectors) >= needed {
+        return Ok(blank);
+    }
+    create_segment(disk, blank.index, options.segment_bytes)
+        .map_err(|error| LogError::io(format!("replacing {} by a larger segment", blank.path), error))
+}

@@ -1,0 +1,164 @@
+//! Keeps the next segment prepared, so that rolling over to it never waits for the disk to allocate.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::disk::file::{SegmentFile, create_segment};
+use crate::storage::Storage;
+
+/// How long a failed preparation waits before it is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The spare and whoever prepares it: a thread of its own, or the caller when there is none.
+pub(crate) struct Spares {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    storage: Arc<dyn Storage>,
+    segment_bytes: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    wanted: Option<u64>,
+    ready: Option<SegmentFile>,
+    problem: Option<String>,
+    stop: bool,
+}
+
+impl Spares {
+    /// Starts with what was found on disk.
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        segment_bytes: u64,
+        ready: Option<SegmentFile>,
+        background: bool,
+    ) -> io::Result<Spares> {
+        let state = State { ready, ..State::default() };
+        let shared =
+            Arc::new(Shared { storage, segment_bytes, state: Mutex::new(state), changed: Condvar::new() });
+        let thread = if background {
+            let shared = Arc::clone(&shared);
+            let name = "banyan-log-prepare".to_owned();
+            Some(std::thread::Builder::new().name(name).spawn(move || shared.prepare_for_ever())?)
+        } else {
+            None
+        };
+        Ok(Spares { shared, thread })
+    }
+
+    /// Asks for segment `index` to be prepared.
+    pub(crate) fn request(&self, index: u64) {
+        self.shared.state().wanted = Some(index);
+        self.shared.changed.notify_all();
+        if self.thread.is_none() {
+            self.shared.prepare_now();
+        }
+    }
+
+    /// Waits for a preparation that is under way and has not failed; without a thread, tries (again) right here.
+    pub(crate) fn settle(&self) {
+        if self.thread.is_none() {
+            self.shared.prepare_now();
+            return;
+        }
+        let mut state = self.shared.state();
+        while state.wanted.is_some() && state.problem.is_none() && !state.stop {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes the spare, if it is ready.
+    pub(crate) fn take(&self) -> Option<SegmentFile> {
+        self.shared.state().ready.take()
+    }
+
+    /// Sectors of the spare; 0 if it is not ready.
+    pub(crate) fn sectors(&self) -> u32 {
+        self.shared.state().ready.as_ref().map_or(0, |spare| spare.sectors)
+    }
+
+    /// Why there is no spare.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.shared.state().problem.clone()
+    }
+
+    /// Ends the background work; a preparation under way is finished first.
+    pub(crate) fn stop(&mut self) {
+        self.shared.state().stop = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the panic hook, and all it can mean is a missing spare.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Spares {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prepare_now(&self) {
+        let (wanted, stop) = {
+            let state = self.state();
+            (state.wanted, state.stop)
+        };
+        if let Some(index) = wanted.filter(|_| !stop) {
+            self.settle_with(create_segment(self.storage.as_ref(), index, self.segment_bytes), index);
+        }
+    }
+
+    fn prepare_for_ever(&self) {
+        let mut state = self.state();
+        while !state.stop {
+            let Some(index) = state.wanted else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            let prepared = create_segment(self.storage.as_ref(), index, self.segment_bytes);
+            let failed = prepared.is_err();
+            self.settle_with(prepared, index);
+            state = self.state();
+            if failed && !state.stop {
+                state = self
+                    .changed
+                    .wait_timeout_while(state, RETRY_AFTER, |state| !state.stop)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+        }
+    }
+
+    fn settle_with(&self, prepared: io::Result<SegmentFile>, index: u64) {
+        let mut state = self.state();
+        match prepared {
+            Ok(spare) => {
+                state.ready = Some(spare);
+                state.wanted = None;
+                state.problem = None;
+            }
+            Err(error) => {
+                state.problem = Some(format!(
+                    "preparing log segment {index} ({} bytes) in {} failed: {error}",
+                    self.segment_bytes,
+                    self.storage.describe()
+                ));
+            }
+        }
+        self.changed.notify_all();
+    }
+}
