@@ -1,1 +1,30 @@
-//! banyan-engine
+//! The shard: one writer that decides in memory, makes each block durable in one append, and only then answers.
+//!
+//! This crate owns threads, batching, start-up and snapshots. It knows no rule of the shop (those are in `banyan-domain`),
+//! no file format (that is in `banyan-log`) and no HTTP.
+//!
+//! Start reading at [`Shard`], the handle that everybody else holds; then `core`, which decides a block without any
+//! thread or clock, so that the simulator can drive it step by step; then `writer`, which runs it.
+
+mod answer;
+mod core;
+mod histogram;
+mod inbox;
+mod metrics;
+mod rules;
+mod shard;
+mod snapshots;
+mod start;
+mod summary;
+mod writer;
+
+pub use answer::{Answer, DirectReplies, Replies, ReplySink, Work};
+pub use core::{Core, CoreOptions, Draft};
+pub use histogram::{Histogram, HistogramView};
+pub use inbox::SubmitError;
+pub use metrics::{Metrics, MetricsView};
+pub use rules::{DomainRules, Rules};
+pub use shard::{Shard, ShardOptions};
+pub use snapshots::{SnapshotFault, SnapshotStore};
+pub use start::{StartError, StartReport, Started, replay, start};
+pub use summary::{CampaignSummary, Summary};

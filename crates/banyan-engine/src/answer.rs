@@ -1,0 +1,98 @@
+//! What goes into the writer, and what comes out of it once it is durable.
+
+use banyan_domain::{Command, KeyStamp, Outcome, Refusal};
+use tokio::sync::oneshot;
+
+/// The answer to one command. Nobody gets one before every event it rests on is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The command was carried out.
+    Done {
+        /// What it came to.
+        outcome: Outcome,
+        /// The log position to wait for in a view before this answer shows there.
+        seq: u64,
+        /// Whether it had been carried out before, and this is that answer again.
+        replayed: bool,
+    },
+    /// A business no.
+    Refused(Refusal),
+    /// There is no room to store anything: nothing was decided. Try again when there is.
+    StorageFull,
+}
+
+/// What waits in the queue: one command or a batch of them, and who asked.
+#[derive(Debug)]
+pub enum Work {
+    /// One command.
+    One {
+        /// What is asked.
+        command: Command,
+        /// Under which idempotency key, if any.
+        stamp: Option<KeyStamp>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Answer>,
+    },
+    /// Several commands, decided in order, each on its own, and answered together in the same order.
+    Many {
+        /// What is asked.
+        commands: Vec<(Command, Option<KeyStamp>)>,
+        /// Where the answers go.
+        reply: oneshot::Sender<Vec<Answer>>,
+    },
+}
+
+/// The answers of one block.
+#[derive(Debug, Default)]
+pub struct Replies {
+    /// To single commands.
+    pub ones: Vec<(oneshot::Sender<Answer>, Answer)>,
+    /// To batches.
+    pub many: Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>,
+}
+
+/// Takes the answers of a block once it is durable. Called by the log thread, which must not wait: an asynchronous server
+/// hands them to its own threads here, so that one wake-up serves a whole block.
+pub trait ReplySink: Send {
+    /// Delivers the answers.
+    fn release(&mut self, replies: Replies);
+}
+
+/// Delivers every answer at once, on the log thread.
+#[derive(Debug, Default)]
+pub struct DirectReplies;
+
+impl Work {
+    /// How many commands it holds.
+    #[must_use]
+    pub fn commands(&self) -> usize {
+        match self {
+            Self::One { .. } => 1,
+            Self::Many { commands, .. } => commands.len(),
+        }
+    }
+}
+
+impl Replies {
+    /// Sends every answer to whoever still waits. Whoever stopped waiting is not told: the command stands all the same.
+    pub fn send(self) {
+        for (reply, answer) in self.ones {
+            let _gone = reply.send(answer);
+        }
+        for (reply, answers) in self.many {
+            let _gone = reply.send(answers);
+        }
+    }
+
+    /// Whether nobody waits for anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ones.is_empty() && self.many.is_empty()
+    }
+}
+
+impl ReplySink for DirectReplies {
+    fn release(&mut self, replies: Replies) {
+        replies.send();
+    }
+}

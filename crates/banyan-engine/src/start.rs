@@ -1,0 +1,225 @@
+//! Start-up: the newest good snapshot, then the tail of the log.
+
+use crate::core::{Core, CoreOptions};
+use crate::snapshots::SnapshotStore;
+use crate::writer;
+use banyan_domain::{Entry, Event, State, StoreSecret, Timestamp, Violation, codec};
+use banyan_log::{AppendError, Block, BlockDraft, Epoch, Log, LogError, LogReader, Seq};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Blocks must be able to hold the largest batch beyond the point at which a block takes no further command.
+const BLOCK_BYTES_MIN: u64 = 2 << 20;
+
+/// A shard that is ready to run.
+pub struct Started {
+    pub(crate) log: Box<dyn Log>,
+    pub(crate) epoch: Epoch,
+    pub(crate) core: Core,
+    pub(crate) report: StartReport,
+}
+
+/// What starting came to.
+#[derive(Clone, Debug, Default)]
+pub struct StartReport {
+    /// Whether the store was created just now.
+    pub created: bool,
+    /// Log position of the snapshot that was used; 0 if none was.
+    pub snapshot_seq: u64,
+    /// Snapshots that were passed over, and why.
+    pub snapshots_passed: Vec<String>,
+    /// Events replayed from the log.
+    pub replayed: u64,
+    /// Log position of the last event.
+    pub head: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Why a shard cannot start. Nothing was changed; the log is as it was.
+#[derive(Debug)]
+pub enum StartError {
+    /// The log cannot be opened or read.
+    Log(LogError),
+    /// The first event could not be stored.
+    Append(AppendError),
+    /// An event of the log breaks an invariant.
+    Violation {
+        /// Its log position.
+        seq: u64,
+        /// What it breaks.
+        violation: Violation,
+    },
+    /// An event of the log cannot be read.
+    Decode {
+        /// Log position of the block it is in.
+        seq: u64,
+        /// Why.
+        source: codec::DecodeError,
+    },
+    /// The log does not begin with the creation of a store.
+    NotAStore,
+    /// The log's blocks are too small for the largest batch.
+    BlocksTooSmall(u64),
+    /// The operating system gave no randomness.
+    Randomness(getrandom::Error),
+    /// A thread could not be started.
+    Thread(std::io::Error),
+}
+
+impl Started {
+    /// The core, for whoever drives it without threads.
+    #[must_use]
+    pub fn into_parts(self) -> (Box<dyn Log>, Epoch, Core, StartReport) {
+        (self.log, self.epoch, self.core, self.report)
+    }
+
+    /// What starting came to.
+    #[must_use]
+    pub const fn report(&self) -> &StartReport {
+        &self.report
+    }
+}
+
+/// Acquires the log and brings the state up to its head. An empty log becomes a new store with a random secret, or with
+/// `secret` where the caller wants to choose it.
+///
+/// `progress` is called now and then with the position reached and the head.
+///
+/// # Errors
+/// [`StartError`]: nothing may be served.
+pub fn start(
+    mut log: Box<dyn Log>,
+    snapshots: Option<&SnapshotStore>,
+    mut options: CoreOptions,
+    secret: Option<StoreSecret>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Started, StartError> {
+    let began = Instant::now();
+    if log.block_bytes_max() < BLOCK_BYTES_MIN {
+        return Err(StartError::BlocksTooSmall(log.block_bytes_max()));
+    }
+    let half = usize::try_from(log.block_bytes_max() / 2).unwrap_or(usize::MAX);
+    options.block_bytes_soft_max = options.block_bytes_soft_max.min(half - (64 << 10));
+    let acquired = log.acquire().map_err(StartError::Log)?;
+    let mut report = StartReport { head: acquired.head.as_u64(), ..StartReport::default() };
+    if acquired.head == Seq::ZERO {
+        create(&mut *log, acquired.epoch, secret)?;
+        report.created = true;
+        report.head = 1;
+    }
+    let mut state = None;
+    if let Some(store) = snapshots {
+        state = store.newest(report.head, &|from| log.reader(from), &mut report.snapshots_passed);
+        report.snapshot_seq = state.as_ref().map_or(0, State::seq);
+    }
+    let from = state.as_ref().map_or(1, |state| state.seq() + 1);
+    let mut reader = log.reader(Seq(from)).map_err(StartError::Log)?;
+    let state = replay(&mut *reader, state, &mut |seq| progress(seq, acquired.head.as_u64()))?;
+    let state = state.ok_or(StartError::NotAStore)?;
+    report.replayed = state.seq() - report.snapshot_seq;
+    report.took = began.elapsed();
+    Ok(Started { log, epoch: acquired.epoch, core: Core::new(state, options), report })
+}
+
+/// Applies every block that `reader` yields to `state`, or to a new state if the log starts with its creation.
+///
+/// # Errors
+/// [`StartError`] at the first block that cannot be read, decoded or applied.
+pub fn replay(
+    reader: &mut dyn LogReader,
+    mut state: Option<State>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Option<State>, StartError> {
+    let mut block = Block::default();
+    while reader.next(&mut block).map_err(StartError::Log)? {
+        if block.count > 0 {
+            apply_block(&block, &mut state)?;
+            progress(block.head().as_u64());
+        }
+    }
+    Ok(state)
+}
+
+/// Applies the events of one block that the state does not have yet.
+pub(crate) fn apply_block(block: &Block, state: &mut Option<State>) -> Result<(), StartError> {
+    let first = block.first_seq.as_u64();
+    let mut begun = false;
+    for (seq, entry) in (first..).zip(codec::decode(&block.body, block.count)) {
+        let entry = entry.map_err(|source| StartError::Decode { seq: first, source })?;
+        match (state.as_mut(), entry) {
+            (None, Entry { event: Event::StoreCreated { secret }, .. }) if seq == 1 => {
+                let mut created = State::new(secret);
+                created.begin_block(Timestamp::from_millis(block.time_ms));
+                begun = true;
+                *state = Some(created);
+            }
+            (None, _) => return Err(StartError::NotAStore),
+            (Some(state), _) if seq <= state.seq() => {}
+            (Some(state), entry) => {
+                if !begun {
+                    state.begin_block(Timestamp::from_millis(block.time_ms));
+                    begun = true;
+                }
+                state.apply(&entry).map_err(|violation| StartError::Violation { seq, violation })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Stores the first event of a new store.
+fn create(log: &mut dyn Log, epoch: Epoch, secret: Option<StoreSecret>) -> Result<(), StartError> {
+    let secret = match secret {
+        Some(secret) => secret,
+        None => {
+            let mut bytes = [0; 32];
+            getrandom::fill(&mut bytes).map_err(StartError::Randomness)?;
+            StoreSecret::new(bytes)
+        }
+    };
+    let mut body = Vec::new();
+    codec::encode(&Entry { event: Event::StoreCreated { secret }, stamp: None }, &mut body);
+    let block = BlockDraft { time_ms: writer::now().as_millis(), count: 1, body: &body };
+    log.append(epoch, Seq(1), block).map_err(StartError::Append)?;
+    Ok(())
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(source) => write!(f, "opening the log: {source}"),
+            Self::Append(source) => write!(f, "storing the first event: {source}"),
+            Self::Violation { seq, violation } => write!(
+                f,
+                "event {seq} of the log breaks an invariant: {violation}. Do not serve from this log; run `banyan verify` on a \
+                 copy and restore a backup"
+            ),
+            Self::Decode { seq, source } => write!(
+                f,
+                "the block at event {seq} cannot be read: {source}. It may have been written by a newer version of banyan"
+            ),
+            Self::NotAStore => f.write_str(
+                "the log does not begin with the creation of a store: is this the right directory?",
+            ),
+            Self::BlocksTooSmall(bytes) => {
+                write!(f, "the log takes blocks of {bytes} bytes; a shard needs at least {BLOCK_BYTES_MIN}")
+            }
+            Self::Randomness(source) => write!(f, "making the store's secret: {source}"),
+            Self::Thread(source) => write!(f, "starting a thread: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Log(source) => Some(source),
+            Self::Append(source) => Some(source),
+            Self::Violation { violation, .. } => Some(violation),
+            Self::Decode { source, .. } => Some(source),
+            Self::Thread(source) => Some(source),
+            Self::NotAStore | Self::BlocksTooSmall(_) | Self::Randomness(_) => None,
+        }
+    }
+}
