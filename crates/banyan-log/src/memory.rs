@@ -120,7 +120,7 @@ impl Log for MemoryLog {
         }
         let hash = store.push(block);
         let head = store.head;
-        drop(store);
+        // Still under the lock: otherwise a reader could get the block before it is confirmed.
         self.shared.confirmed.publish(head);
         Ok(Durable { head, hash, sync_nanos: 0, bytes })
     }

@@ -28,13 +28,13 @@ pub fn open_for_reading(storage: Arc<dyn Storage>, archive: Option<&Path>) -> Re
         ),
         None => None,
     };
-    let mut log =
-        OfflineLog { live: Arc::clone(&storage), walker: None, verdict: None, summary: Summary::default() };
-    match gather(&storage, archive.as_ref(), &mut log.summary) {
-        Ok(walker) => log.walker = Some(walker),
-        Err(error) => log.conclude_with(error)?,
-    }
-    Ok(log)
+    let mut summary = Summary::default();
+    let (walker, verdict) = match gather(&storage, archive.as_ref(), &mut summary) {
+        Ok(walker) => (Some(walker), None),
+        Err(LogError::Corrupt(damage)) => (None, Some(Verdict::Corrupt(*damage))),
+        Err(other) => return Err(other),
+    };
+    Ok(OfflineLog { live: storage, walker, verdict, summary })
 }
 
 /// Every valid block of a log, in order, and then a verdict.
@@ -136,16 +136,6 @@ impl OfflineLog {
     /// What stands behind the last block; known once [`OfflineLog::next`] has returned false.
     pub fn verdict(&self) -> Option<&Verdict> {
         self.verdict.as_ref()
-    }
-
-    fn conclude_with(&mut self, error: LogError) -> Result<(), LogError> {
-        match error {
-            LogError::Corrupt(damage) => {
-                self.verdict = Some(Verdict::Corrupt(*damage));
-                Ok(())
-            }
-            other => Err(other),
-        }
     }
 
     fn count(&mut self, block: &Block) {

@@ -1,0 +1,254 @@
+//! A loss of power between any two calls to the disk leaves every acknowledged block, and nothing that was not appended.
+
+mod common;
+
+use std::path::PathBuf;
+
+use banyan_log::{AppendError, Block, BlockDraft, DiskOptions, Log, MemoryStorage, Seq, Storage, Verdict};
+use common::{append, body, fill, goes_on, open, read_all, read_offline, small, tiny};
+use proptest::prelude::*;
+
+/// What a run that was stopped knows for certain, and what it may have left beside.
+#[derive(Default)]
+struct Witness {
+    acknowledged: Vec<Block>,
+    attempted: Option<Vec<u8>>,
+}
+
+/// Opens, appends over several segments, archives, and appends again, until the disk stops. Whatever an earlier run
+/// left is part of the log.
+fn run(storage: &MemoryStorage, options: &DiskOptions, blocks: u64) -> Witness {
+    let mut witness = Witness::default();
+    let Ok(mut log) = open(storage, options) else { return witness };
+    let Ok(acquired) = log.acquire() else { return witness };
+    let mut next = acquired.head.0 + 1;
+    for block in 0..blocks {
+        let bytes = body(next, (block as usize * 613 + 90) % options.block_bytes_max as usize);
+        let draft = BlockDraft { time_ms: next, count: 2, body: &bytes };
+        match log.append(acquired.epoch, Seq(next), draft) {
+            Ok(durable) => {
+                next = durable.head.0 + 1;
+                witness.acknowledged.push(Block {
+                    epoch: acquired.epoch,
+                    first_seq: Seq(next - 2),
+                    count: 2,
+                    body: bytes,
+                    hash: durable.hash,
+                    ..Block::default()
+                });
+            }
+            Err(AppendError::Full { .. }) => {}
+            Err(AppendError::Unknown { .. }) => {
+                witness.attempted = Some(bytes);
+                let again =
+                    log.append(acquired.epoch, Seq(next), BlockDraft { time_ms: 0, count: 1, body: b"x" });
+                assert!(
+                    matches!(again, Err(AppendError::Unknown { .. })),
+                    "a poisoned log takes nothing: {again:?}"
+                );
+                return witness;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        if block == blocks / 2 && options.archive_dir.is_some() {
+            // May fail when the disk stops in the middle of it; what matters is what is left.
+            let _ = log.archive_before(Seq(next));
+        }
+    }
+    witness
+}
+
+/// Checks a disk after a crash against what was acknowledged before it.
+fn check(left: &MemoryStorage, options: &DiskOptions, witness: &Witness, what: &str) {
+    let archive = options.archive_dir.is_some();
+    let seen = if left.bytes("MANIFEST").is_some() {
+        let (seen, verdict) = read_offline(left, archive);
+        // Before it is opened, the archive may not have everything yet that the live log still holds.
+        assert!(!matches!(verdict, Verdict::Corrupt(_)), "{what}: {verdict:?}");
+        seen
+    } else {
+        Vec::new()
+    };
+    let log = open(left, options).unwrap_or_else(|error| panic!("{what}: {error}"));
+    drop(log);
+    let (blocks, verdict) = read_offline(left, archive);
+    assert_eq!(verdict, Verdict::Clean, "{what}: after opening");
+    assert_eq!(blocks, seen, "{what}: opening keeps every whole block");
+    let events: Vec<&Block> = blocks.iter().filter(|block| block.count > 0).collect();
+    let acknowledged = &witness.acknowledged;
+    assert!(events.len() >= acknowledged.len(), "{what}: {} of {} left", events.len(), acknowledged.len());
+    for (block, expected) in events.iter().zip(acknowledged) {
+        let same = block.hash == expected.hash
+            && block.body == expected.body
+            && block.first_seq == expected.first_seq;
+        assert!(same, "{what}: seq {} differs", expected.first_seq);
+    }
+    match &events[acknowledged.len()..] {
+        [] => {}
+        [extra] => {
+            assert_eq!(Some(&extra.body), witness.attempted.as_ref(), "{what}: a block nobody appended");
+        }
+        more => panic!("{what}: {} blocks nobody acknowledged", more.len()),
+    }
+    goes_on(left, options);
+}
+
+#[test]
+fn a_crash_between_any_two_calls_loses_nothing() {
+    let options = small();
+    let whole = MemoryStorage::new();
+    let witness = run(&whole, &options, 24);
+    assert_eq!(witness.acknowledged.len(), 24);
+    let archived = whole.directory(&PathBuf::from("archive")).expect("archive").list().expect("list");
+    assert!(archived.len() >= 2, "the run archives: {archived:?}");
+    for calls in 0..whole.calls() {
+        let storage = MemoryStorage::new();
+        storage.stop_after(calls);
+        let witness = run(&storage, &options, 24);
+        for seed in 0..6 {
+            check(
+                &storage.crash(seed),
+                &options,
+                &witness,
+                &format!("power lost after call {calls}, seed {seed}"),
+            );
+        }
+        check(&storage.kill(), &options, &witness, &format!("killed after call {calls}"));
+    }
+}
+
+/// A second crash, while the first one is being recovered from and while going on after it.
+#[test]
+fn a_crash_during_recovery_loses_nothing() {
+    let options = DiskOptions { archive_dir: None, ..small() };
+    let total = {
+        let storage = MemoryStorage::new();
+        run(&storage, &options, 9);
+        storage.calls()
+    };
+    for calls in 0..total {
+        let storage = MemoryStorage::new();
+        storage.stop_after(calls);
+        let first = run(&storage, &options, 9);
+        let once = storage.crash(calls);
+        for later in 0..24 {
+            let again = once.kill();
+            again.stop_after(later);
+            drop(open(&again, &options));
+            let left = again.crash(later * 7 + calls);
+            check(
+                &left,
+                &options,
+                &first,
+                &format!("power lost after call {calls}, and {later} calls later"),
+            );
+        }
+    }
+}
+
+/// The in-flight block is torn in every way sectors can be: whichever of them reached the disk, the log opens, and only
+/// with all of them is the block kept.
+#[test]
+fn a_torn_tail_is_cut_whatever_is_left_of_it() {
+    let options = small();
+    let storage = MemoryStorage::new();
+    let mut log = open(&storage, &options).expect("open");
+    let acquired = fill(&mut log, 5, 900);
+    let acknowledged = read_all(&log).expect("read");
+    let before: Vec<(String, Vec<u8>)> = files(&storage);
+    let next = log.confirmed().get().0 + 1;
+    append(&mut log, acquired.epoch, next, &body(next, 1700));
+    drop(log);
+    let after = files(&storage);
+    let changed: Vec<(usize, usize)> = (0..before.len())
+        .flat_map(|file| (0..before[file].1.len() / 512).map(move |sector| (file, sector)))
+        .filter(|(file, sector)| sector_of(&before[*file].1, *sector) != sector_of(&after[*file].1, *sector))
+        .collect();
+    assert_eq!(changed.len(), 4, "the block takes four sectors of one segment: {changed:?}");
+    for subset in 0..1_u32 << changed.len() {
+        let mut mixed = before.clone();
+        for (_, (file, sector)) in changed.iter().enumerate().filter(|(bit, _)| subset & (1 << bit) != 0) {
+            mixed[*file].1[sector * 512..(sector + 1) * 512]
+                .copy_from_slice(sector_of(&after[*file].1, *sector));
+        }
+        let torn = MemoryStorage::new();
+        for (name, bytes) in mixed {
+            torn.replace(&name, bytes);
+        }
+        let log = open(&torn, &options).unwrap_or_else(|error| panic!("subset {subset:b}: {error}"));
+        let whole = subset + 1 == 1 << changed.len();
+        assert_eq!(
+            read_all(&log).expect("read").len(),
+            acknowledged.len() + usize::from(whole),
+            "{subset:b}"
+        );
+        drop(log);
+        if !whole {
+            let cut = torn.bytes(&before[changed[0].0].0).expect("there");
+            assert_eq!(cut, before[changed[0].0].1, "subset {subset:b}: the tail is zeros again");
+        }
+        goes_on(&torn, &options);
+    }
+}
+
+fn files(storage: &MemoryStorage) -> Vec<(String, Vec<u8>)> {
+    let names = storage.list().expect("list");
+    names
+        .into_iter()
+        .filter(|name| name != "LOCK")
+        .map(|name| (name.clone(), storage.bytes(&name).expect("there")))
+        .collect()
+}
+
+fn sector_of(bytes: &[u8], sector: usize) -> &[u8] {
+    &bytes[sector * 512..(sector + 1) * 512]
+}
+
+#[test]
+fn a_failed_sync_or_write_poisons() {
+    for fail in [MemoryStorage::set_syncs_fail, MemoryStorage::set_writes_fail] {
+        let options = tiny();
+        let storage = MemoryStorage::new();
+        let mut log = open(&storage, &options).expect("open");
+        let acquired = fill(&mut log, 3, 300);
+        let head = log.confirmed().get();
+        fail(&storage, true);
+        let draft = BlockDraft { time_ms: 0, count: 1, body: b"x" };
+        assert!(matches!(log.append(acquired.epoch, head.next(), draft), Err(AppendError::Unknown { .. })));
+        fail(&storage, false);
+        assert!(matches!(log.append(acquired.epoch, head.next(), draft), Err(AppendError::Unknown { .. })));
+        assert!(log.acquire().is_err() && log.archive_before(head).is_err());
+        assert_eq!((log.room(), log.confirmed().get()), (0, head), "nothing of it is confirmed");
+        assert!(log.health().poisoned.is_some());
+        drop(log);
+        goes_on(&storage.crash(5), &options);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any sizes, any number of crashes at any points: the acknowledged blocks are always a prefix of what is left.
+    #[test]
+    fn any_history_keeps_what_was_acknowledged(
+        runs in prop::collection::vec((0_u64..120, any::<u64>(), any::<bool>(), 1_u64..20), 1..6),
+        bytes_max in 100_u64..1800,
+    ) {
+        let options = DiskOptions { block_bytes_max: bytes_max, ..small() };
+        let mut storage = MemoryStorage::new();
+        let mut acknowledged: Vec<Block> = Vec::new();
+        for (calls, seed, power, blocks) in runs {
+            storage.stop_after(calls);
+            acknowledged.extend(run(&storage, &options, blocks).acknowledged);
+            storage = if power { storage.crash(seed) } else { storage.kill() };
+            drop(open(&storage, &options).map_err(|error| TestCaseError::fail(error.to_string()))?);
+            let (left, verdict) = read_offline(&storage, true);
+            prop_assert_eq!(verdict, Verdict::Clean);
+            let events: Vec<&Block> = left.iter().filter(|block| block.count > 0).collect();
+            for block in &acknowledged {
+                let found = events.iter().find(|event| event.first_seq == block.first_seq);
+                prop_assert!(found.is_some_and(|event| event.hash == block.hash), "seq {} is lost", block.first_seq);
+            }
+        }
+    }
+}
