@@ -18,24 +18,33 @@ import duckdb
 from source import SourceError, connect, parquet_folder
 
 # What the data says: one row per campaign and household, with the coupons to expect. A household that was sent a
-# campaign holds one coupon, or as many as it redeemed.
+# campaign is on its allow-list once, and holds one coupon, or as many as it redeemed.
 SOURCE_SQL = """
-    with redeemed as (
-        select campaign_id, household_id, count(*) as coupons from coupon_redemptions group by all
+    select format('campaign-{:02d}', campaign_id) as campaign,
+           household_id::varchar as member,
+           sum(listed),
+           greatest(1, sum(redeemed)) as issued,
+           sum(redeemed)
+    from (
+        select campaign_id, household_id, 1 as listed, 0 as redeemed from campaigns
+        union all
+        select campaign_id, household_id, 0, 1 from coupon_redemptions
     )
-    select format('campaign-{:02d}', campaign_id),
-           household_id::varchar,
-           greatest(1, coalesce(coupons, 0)),
-           coalesce(coupons, 0)
-    from campaigns full join redeemed using (campaign_id, household_id)
+    group by campaign, member
 """
 
-# What Banyan recorded, in the same columns. The only place that knows the record store's tables. A campaign without
-# coupons gives one row without a member, so that a campaign the data does not have is seen too.
+# What Banyan recorded, in the same columns. The only place that knows the record store's tables and views. Every
+# campaign also gives a row without a member, so that a campaign the data does not have is seen too.
 RECORD_SQL = """
-    select campaign.id, coupon.member, count(coupon.member), coalesce(sum(coupon.state = 'redeemed'), 0)
-    from campaign left join coupon on coupon.campaign = campaign.no
-    group by campaign.id, coupon.member
+    select campaign, member, sum(listed), sum(issued), sum(redeemed)
+    from (
+        select id as campaign, null as member, 0 as listed, 0 as issued, 0 as redeemed from campaign
+        union all
+        select campaign, member, 1, 0, 0 from allow_list_members
+        union all
+        select campaign, member, 0, 1, state = 'redeemed' from coupons
+    )
+    group by campaign, member
 """
 
 PAIRS_SHOWN_MAX = 10
@@ -45,15 +54,16 @@ Pair = tuple[str, str]  # campaign, member
 
 @dataclass(frozen=True)
 class Coupons:
-    """What one household holds of one campaign."""
+    """What one household has of one campaign: its places on the allow-list, and its coupons."""
 
+    listed: int
     issued: int
     redeemed: int
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one campaign comes to."""
+    """What one campaign comes to. `households` are those on its allow-list."""
 
     households: int
     issued: int
@@ -124,7 +134,7 @@ def table(source: Count, record: Count) -> str:
 def pair_differences(source: Count, record: Count) -> list[str]:
     """One line per household and campaign that differs. Finds what sums hide: one household's coupon at another's."""
     return [
-        f"differs: {campaign}, household {member}: data {_coupons(source, pair)}, record {_coupons(record, pair)}"
+        f"differs: {campaign}, household {member}: data ({_coupons(source, pair)}), record ({_coupons(record, pair)})"
         for pair in sorted(source.pairs.keys() | record.pairs.keys())
         if source.pairs.get(pair) != record.pairs.get(pair)
         for campaign, member in [pair]
@@ -144,14 +154,13 @@ def verdict(source: Count, record: Count, pairs_different: int) -> str:
     return f"DIFFERENT: {campaigns_different} campaigns and {pairs_different} household-campaign pairs"
 
 
-def _count(rows: list[tuple[str, str | None, int, int]]) -> Count:
+def _count(rows: list[tuple[str, str | None, int, int, int]]) -> Count:
     pairs: dict[Pair, Coupons] = {}
     campaigns: dict[str, Figures] = {}
-    for campaign, member, issued, redeemed in rows:
-        held = member is not None
-        if held:
-            pairs[campaign, member] = Coupons(issued, redeemed)
-        campaigns[campaign] = _plus(campaigns.get(campaign, NOTHING), Figures(int(held), issued, redeemed))
+    for campaign, member, listed, issued, redeemed in rows:
+        if member is not None:
+            pairs[campaign, member] = Coupons(listed, issued, redeemed)
+        campaigns[campaign] = _plus(campaigns.get(campaign, NOTHING), Figures(listed, issued, redeemed))
     return Count(campaigns, pairs)
 
 
@@ -177,7 +186,10 @@ def _line(name: str, data: Figures | None, record: Figures | None) -> str:
 
 def _coupons(count: Count, pair: Pair) -> str:
     coupons = count.pairs.get(pair)
-    return f"{coupons.issued} issued {coupons.redeemed} redeemed" if coupons else "none"
+    if coupons is None:
+        return "nothing"
+    listed = "listed" if coupons.listed == 1 else f"listed {coupons.listed} times"
+    return f"{listed}, {coupons.issued} issued, {coupons.redeemed} redeemed"
 
 
 if __name__ == "__main__":

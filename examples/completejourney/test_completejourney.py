@@ -29,11 +29,9 @@ from source import SourceError, parquet_folder
 
 HERE = Path(__file__).parent
 
-# The part of the record store that RECORD_SQL reads.
-RECORD_SCHEMA = """
-    create table campaign (no integer primary key, id text not null unique);
-    create table coupon (no integer primary key, campaign integer not null, member text not null, state text not null);
-"""
+# The record store's own schema, so that a change of it is met here and not by somebody running the example.
+RECORD_SCHEMA = HERE / "../../crates/banyan-views/src/record/schema.sql"
+ISSUED, REDEEMED = 0, 2  # coupon.state
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -46,24 +44,45 @@ def trace_rows(out: Path) -> list[dict[str, str]]:
 
 
 def replay(out: Path, record: Path) -> None:
-    """Does to an SQLite file what the server's record store would hold after the trace."""
+    """Writes what the server's record store would hold after the allow-lists and the trace."""
     connection = sqlite3.connect(record)
-    connection.executescript(RECORD_SCHEMA)
+    connection.executescript(RECORD_SCHEMA.read_text(encoding="utf-8"))
     campaigns = tomllib.loads((out / "campaigns.toml").read_text(encoding="utf-8"))["campaign"]
-    numbers = {campaign["id"]: number for number, campaign in enumerate(campaigns)}
-    connection.executemany("insert into campaign (id, no) values (?, ?)", numbers.items())
-    coupons: list[list[object]] = []
-    unused: dict[tuple[str, str], list[list[object]]] = {}
-    for row in trace_rows(out):
-        held = unused.setdefault((row["campaign"], row["member"]), [])
-        if row["action"] == "issue":
-            coupons.append([numbers[row["campaign"]], row["member"], "issued"])
-            held.append(coupons[-1])
-        else:
-            held.pop(0)[2] = "redeemed"
-    connection.executemany("insert into coupon (campaign, member, state) values (?, ?, ?)", coupons)
+    numbers = {campaign["id"]: number for number, campaign in enumerate(campaigns, start=1)}
+    for campaign in campaigns:
+        members = (out / campaign["allow_list"]).read_text(encoding="utf-8").split()
+        number = numbers[campaign["id"]]
+        connection.execute(
+            "insert into campaign (no, id, name, per_member, benefit, audience, stacking, created_at, created_by, seq)"
+            " values (?, ?, ?, ?, 'amount', 'allow_list', 'stackable', 0, 'test', ?)",
+            (number, campaign["id"], campaign["name"], campaign["per_member"], number),
+        )
+        connection.execute(
+            "insert into allow_list (seq, campaign, at, added, members) values (?, ?, 0, ?, ?)",
+            (number, number, len(members), json.dumps(members)),
+        )
+    connection.executemany(
+        "insert into coupon (id, member, code, state, issued_at, seq) values (?, ?, 'code', ?, 0, 0)",
+        coupons(trace_rows(out), numbers),
+    )
     connection.commit()
     connection.close()
+
+
+def coupons(rows: list[dict[str, str]], numbers: dict[str, int]) -> list[list[object]]:
+    """Coupon id, member and state of every coupon, after the rows of a trace."""
+    made: list[list[object]] = []
+    unused: dict[tuple[str, str], list[list[object]]] = {}
+    issued: Counter[str] = Counter()
+    for row in rows:
+        held = unused.setdefault((row["campaign"], row["member"]), [])
+        if row["action"] == "issue":
+            issued[row["campaign"]] += 1
+            made.append([(numbers[row["campaign"]] << 40) + issued[row["campaign"]], row["member"], ISSUED])
+            held.append(made[-1])
+        else:
+            held.pop(0)[2] = REDEEMED
+    return made
 
 
 class Folder(unittest.TestCase):
@@ -165,18 +184,23 @@ class Prepared(Folder):
 
     def test_compare_finds_each_planted_difference(self) -> None:
         planted = {
-            "a coupon lost": "delete from coupon where no = 1",
-            "a coupon issued twice": "insert into coupon (campaign, member, state)"
-            " select campaign, member, state from coupon where no = 1",
-            "a redemption forgotten": "update coupon set state = 'issued' where no ="
-            " (select min(no) from coupon where state = 'redeemed')",
-            "a redemption invented": "update coupon set state = 'redeemed' where no ="
-            " (select min(no) from coupon where state = 'issued')",
-            "a coupon at a stranger": "update coupon set member = 'stranger' where no = 1",
+            "a coupon lost": "delete from coupon where id = (select min(id) from coupon)",
+            "a coupon issued twice": "insert into coupon (id, member, code, state, issued_at, seq)"
+            " select max(id) + 1, member, code, state, issued_at, seq from coupon",
+            "a redemption forgotten": "update coupon set state = 0 where id = (select min(id) from coupon where state = 2)",
+            "a redemption invented": "update coupon set state = 2 where id = (select min(id) from coupon where state = 0)",
+            "a coupon revoked": "update coupon set state = 3 where id = (select min(id) from coupon where state = 2)",
+            "a coupon at a stranger": "update coupon set member = 'stranger' where id = (select min(id) from coupon)",
             "a coupon at another household of the campaign, sums unchanged": "update coupon set member ="
-            " (select max(member) from coupon where campaign = 7) where no ="
-            " (select min(no) from coupon where campaign = 7)",
-            "a campaign the data does not have": "insert into campaign (no, id) values (99, 'campaign-99')",
+            " (select max(member) from coupon where campaign = 7)"
+            " where id = (select min(id) from coupon where campaign = 7)",
+            "a household missing on an allow-list": "update allow_list set members = json_remove(members, '$[0]')"
+            " where campaign = 7",
+            "a stranger on an allow-list": "update allow_list set members = json_insert(members, '$[#]', 'stranger')"
+            " where campaign = 7",
+            "a campaign the data does not have": "insert into campaign"
+            " (no, id, name, per_member, benefit, audience, stacking, created_at, created_by, seq)"
+            " values (99, 'campaign-99', 'x', 1, 'amount', 'everyone', 'exclusive', 0, 'test', 99)",
             "a campaign missing": "delete from campaign where id = 'campaign-24'",
         }
         for number, (what, statement) in enumerate(planted.items()):
@@ -255,7 +279,7 @@ class Source(Folder):
         count = compare.count_source(str(self.folder))
         self.assertEqual(count.campaigns, {"campaign-05": compare.Figures(households=2, issued=3, redeemed=2)})
         self.assertEqual(
-            count.pairs, {("campaign-05", "7"): compare.Coupons(1, 0), ("campaign-05", "8"): compare.Coupons(2, 2)}
+            count.pairs, {("campaign-05", "7"): compare.Coupons(1, 1, 0), ("campaign-05", "8"): compare.Coupons(1, 2, 2)}
         )
 
 
