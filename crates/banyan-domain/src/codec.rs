@@ -26,9 +26,15 @@ pub fn encode(entry: &Entry, body: &mut Vec<u8>) {
 pub fn decode(body: &[u8], count: u32) -> impl Iterator<Item = Result<Entry, DecodeError>> {
     let mut decoder = minicbor::Decoder::new(body);
     let mut failed = false;
-    (0..count).map_while(move |index| {
+    // A body that claims to hold no entry, and is not empty, is read too: to say that bytes are left over.
+    let reads = count.max(u32::from(!body.is_empty()));
+    (0..reads).map_while(move |index| {
         if failed {
             return None;
+        }
+        if count == 0 {
+            let source = minicbor::decode::Error::message("bytes in a block of no entries");
+            return Some(Err(DecodeError { index, source }));
         }
         let mut entry = decoder.decode::<Entry>();
         if index + 1 == count && entry.is_ok() && decoder.position() != body.len() {

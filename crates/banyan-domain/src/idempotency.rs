@@ -41,8 +41,15 @@ pub enum Remembered {
     },
     /// A campaign was created or changed.
     Campaign(CampaignNo),
-    /// An allow-list was extended by so many members.
-    AllowList(CampaignNo, u32),
+    /// An allow-list was extended.
+    AllowList {
+        /// Of which campaign.
+        no: CampaignNo,
+        /// By how many members.
+        added: u32,
+        /// To how many members.
+        total: u32,
+    },
 }
 
 /// Keys of the last [`limits::IDEMPOTENCY_HORIZON_MILLIS`], in the order in which they came. About 70 bytes each; at most
@@ -70,7 +77,7 @@ impl KeyStamp {
     #[must_use]
     pub fn new(keys: &Keys, caller: &str, key: &str, request: &[u8]) -> Self {
         let mut hasher = SipHasher128::new_with_key(&keys.idempotency);
-        hasher.write_usize(caller.len());
+        hasher.write_u64(caller.len() as u64);
         hasher.write(caller.as_bytes());
         hasher.write(key.as_bytes());
         let hash = hasher.finish128();
@@ -154,6 +161,18 @@ impl IdempotencyTable {
         self.kept.iter()
     }
 
+    /// The digest computed from nothing, to compare with the one kept current, or none if a key is not found again.
+    pub(crate) fn recompute_digest(&self, now: Timestamp) -> Option<Digest> {
+        let mut digest = Digest::default();
+        for kept in &self.kept {
+            if !kept.is_over(now) && self.find(now, &kept.stamp) != Some(kept) {
+                return None;
+            }
+            digest.add(kept.digest());
+        }
+        (self.index.len() == self.kept.len()).then_some(digest)
+    }
+
     fn get(&self, number: u64) -> &Kept {
         &self.kept[(number - self.forgotten) as usize]
     }
@@ -183,7 +202,7 @@ impl Remembered {
                 (1, coupon.get(), (state as u64) << 56 | held_until.as_millis())
             }
             Self::Campaign(no) => (2, no.get() as u64, 0),
-            Self::AllowList(no, added) => (3, no.get() as u64, added as u64),
+            Self::AllowList { no, added, total } => (3, no.get() as u64, (total as u64) << 32 | added as u64),
         }
     }
 
@@ -196,7 +215,11 @@ impl Remembered {
                 held_until: Timestamp::from_millis(count << 8 >> 8),
             },
             2 => Self::Campaign(CampaignNo::new(u32::try_from(id).ok()?)),
-            3 => Self::AllowList(CampaignNo::new(u32::try_from(id).ok()?), u32::try_from(count).ok()?),
+            3 => Self::AllowList {
+                no: CampaignNo::new(u32::try_from(id).ok()?),
+                added: count as u32,
+                total: (count >> 32) as u32,
+            },
             _ => return None,
         })
     }

@@ -2,6 +2,7 @@
 
 use crate::limits;
 use core::fmt;
+use minicbor::decode::{Decoder, Error};
 use minicbor::{Decode, Encode};
 
 /// Why a text is not a valid id.
@@ -25,9 +26,16 @@ impl std::error::Error for InvalidId {}
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Encode)]
         #[cbor(transparent)]
         pub struct $name(#[n(0)] Box<str>);
+
+        // Stored bytes are checked like any other input: what is in memory is valid, wherever it came from.
+        impl<'b, C> Decode<'b, C> for $name {
+            fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, Error> {
+                Self::new(d.str()?).map_err(|_| Error::message(concat!("the stored ", $kind, " is not one")))
+            }
+        }
 
         impl $name {
             /// Checks `text` and takes it over.
@@ -121,9 +129,15 @@ impl CampaignNo {
 }
 
 /// One coupon: its campaign's number in the upper 20 bits of 60, and its issue number within the campaign, from 1, in the lower 40.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode)]
 #[cbor(transparent)]
 pub struct CouponId(#[n(0)] u64);
+
+impl<'b, C> Decode<'b, C> for CouponId {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, Error> {
+        Self::from_u64(d.u64()?).ok_or(Error::message("the stored coupon number is longer than 60 bits"))
+    }
+}
 
 impl CouponId {
     /// The `n`-th coupon (from 1) of `campaign`.

@@ -1,12 +1,20 @@
 //! Money: whole minor units (won, cents) of one ISO 4217 currency.
 
 use core::fmt;
+use minicbor::decode::{Decoder, Error};
 use minicbor::{Decode, Encode};
 
 /// A three-letter ISO 4217 currency code, upper case.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode)]
 #[cbor(transparent)]
 pub struct Currency(#[cbor(n(0), with = "minicbor::bytes")] [u8; 3]);
+
+impl<'b, C> Decode<'b, C> for Currency {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, Error> {
+        let code = core::str::from_utf8(d.bytes()?).ok().and_then(|code| Self::new(code).ok());
+        code.ok_or(Error::message("the stored currency is not three upper-case letters"))
+    }
+}
 
 /// An amount of `minor` minor units of `currency`. Never negative in the rules of coupons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

@@ -27,6 +27,10 @@ impl StoreSecret {
         Self(bytes)
     }
 
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Derives the keys.
     #[must_use]
     pub fn keys(&self) -> Keys {

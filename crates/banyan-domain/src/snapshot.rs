@@ -8,9 +8,7 @@ use crate::coupon::{
     Campaign, CampaignDefinition, CouponRow, CouponState, Coupons, Hold, Redemption, Retired, Totals,
 };
 use crate::idempotency::Kept;
-use crate::{
-    CampaignId, CampaignNo, Digest, IdempotencyTable, KeyStamp, Remembered, State, StoreSecret, Timestamp,
-};
+use crate::{CampaignNo, Digest, IdempotencyTable, KeyStamp, Remembered, State, StoreSecret, Timestamp};
 use core::fmt;
 use minicbor::{Decode, Encode};
 
@@ -117,8 +115,8 @@ impl State {
 
     fn put_slot(&self, no: CampaignNo, out: &mut Vec<u8>) {
         let Some(campaign) = self.coupons.campaign_no(no) else {
-            let (_, Retired { definition, ended_at, totals }) =
-                self.coupons.retired().find(|(retired, _)| *retired == no).expect("a slot is hot or retired");
+            let Retired { definition, ended_at, totals } =
+                self.coupons.retired_no(no).expect("a slot is hot or retired");
             let Totals { issued, held, redeemed, revoked, expired } = *totals;
             return put_cbor(
                 out,

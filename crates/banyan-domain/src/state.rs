@@ -93,6 +93,7 @@ impl State {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut digest = self.coupons.digest();
+        digest.add(digest::row_bytes(9, self.secret.as_bytes()));
         digest.add(self.idempotency.digest.get());
         digest.add(digest::row(&[8, self.time.as_millis(), self.seq]));
         digest
@@ -149,6 +150,9 @@ impl State {
     /// A [`Violation`] if it breaks an invariant. The caller must stop.
     pub fn apply(&mut self, entry: &Entry) -> Result<Applied, Violation> {
         let seq = self.seq + 1;
+        if entry.stamp.is_some_and(|stamp| self.idempotency.find(self.time, &stamp).is_some()) {
+            return Err(Violation::new("an idempotency key was used twice"));
+        }
         match &entry.event {
             Event::Coupon(event) => self.coupons.apply(self.time, seq, event)?,
             Event::StoreCreated { .. } => return Err(Violation::new("the store was created twice")),
@@ -163,7 +167,7 @@ impl State {
         }
         self.idempotency.forget(self.time);
         if let (Some(stamp), Event::Coupon(event)) = (&entry.stamp, &entry.event) {
-            let remembered = remember(event);
+            let remembered = self.remember(event);
             self.idempotency.remember(Kept { stamp: *stamp, at: self.time, seq, remembered });
         }
         self.seq = seq;
@@ -191,7 +195,11 @@ impl State {
     /// # Errors
     /// The first [`Violation`] found.
     pub fn check_invariants(&self) -> Result<(), Violation> {
-        self.coupons.check_invariants()
+        self.coupons.check_invariants()?;
+        if self.idempotency.recompute_digest(self.time) != Some(self.idempotency.digest) {
+            return Err(Violation::new("the idempotency keys differ from their digest or their index"));
+        }
+        Ok(())
     }
 
     /// The first answer again, put together from what is remembered and the repeated command.
@@ -203,28 +211,32 @@ impl State {
                 self.coupons.recall_change(coupon, state, held_until, command)
             }
             Remembered::Campaign(no) => coupon::Outcome::Campaign { no },
-            Remembered::AllowList(no, added) => coupon::Outcome::AllowList {
-                added: u64::from(added),
-                total: self.coupons.campaign_no(no).map_or(0, coupon::Campaign::allowed),
-            },
+            Remembered::AllowList { added, total, .. } => {
+                coupon::Outcome::AllowList { added: u64::from(added), total: u64::from(total) }
+            }
         })
     }
-}
 
-fn remember(event: &coupon::Event) -> Remembered {
-    let changed = |coupon, state, held_until| Remembered::Changed { coupon, state, held_until };
-    let never = Timestamp::default();
-    match event {
-        coupon::Event::CouponIssued { coupon, .. } => Remembered::Issued(*coupon),
-        coupon::Event::CouponHeld { coupon, until, .. } => changed(*coupon, CouponState::Held, *until),
-        coupon::Event::CouponRedeemed { coupon, .. } => changed(*coupon, CouponState::Redeemed, never),
-        coupon::Event::CouponReleased { coupon, expired: true, .. } => {
-            changed(*coupon, CouponState::Expired, never)
+    /// What is remembered of the answer to a command whose last event is `event`, which has just been applied.
+    fn remember(&self, event: &coupon::Event) -> Remembered {
+        let changed = |coupon, state, held_until| Remembered::Changed { coupon, state, held_until };
+        let never = Timestamp::default();
+        match event {
+            coupon::Event::CouponIssued { coupon, .. } => Remembered::Issued(*coupon),
+            coupon::Event::CouponHeld { coupon, until, .. } => changed(*coupon, CouponState::Held, *until),
+            coupon::Event::CouponRedeemed { coupon, .. } => changed(*coupon, CouponState::Redeemed, never),
+            coupon::Event::CouponReleased { coupon, expired: true, .. } => {
+                changed(*coupon, CouponState::Expired, never)
+            }
+            coupon::Event::CouponReleased { coupon, .. } => changed(*coupon, CouponState::Issued, never),
+            coupon::Event::CouponRevoked { coupon, .. } => changed(*coupon, CouponState::Revoked, never),
+            coupon::Event::AllowListExtended { no, members } => {
+                let total = self.coupons.campaign_no(*no).map_or(0, coupon::Campaign::allowed);
+                // Both fit: an allow-list has fewer than 2^32 members.
+                Remembered::AllowList { no: *no, added: members.len() as u32, total: total as u32 }
+            }
+            other => Remembered::Campaign(other.campaign()),
         }
-        coupon::Event::CouponReleased { coupon, .. } => changed(*coupon, CouponState::Issued, never),
-        coupon::Event::CouponRevoked { coupon, .. } => changed(*coupon, CouponState::Revoked, never),
-        coupon::Event::AllowListExtended { no, members } => Remembered::AllowList(*no, members.len() as u32),
-        other => Remembered::Campaign(coupon::Coupons::campaign_of(other)),
     }
 }
 

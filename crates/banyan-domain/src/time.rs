@@ -2,12 +2,22 @@
 
 use crate::limits::TIMESTAMP_MILLIS_MAX;
 use core::fmt;
+use minicbor::decode::{Decoder, Error};
 use minicbor::{Decode, Encode};
 
 /// An instant: milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode)]
 #[cbor(transparent)]
 pub struct Timestamp(#[n(0)] u64);
+
+impl<'b, C> Decode<'b, C> for Timestamp {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, Error> {
+        match d.u64()? {
+            millis @ 0..=TIMESTAMP_MILLIS_MAX => Ok(Self(millis)),
+            _ => Err(Error::message("the stored instant is after the year 9999")),
+        }
+    }
+}
 
 /// A span of time in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]

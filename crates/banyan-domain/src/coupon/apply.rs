@@ -3,7 +3,8 @@
 
 use super::Audience;
 use super::campaign::Campaign;
-use super::event::{Event, ReleaseCause};
+use super::decide::is_expired;
+use super::event::{EndCause, Event, ReleaseCause};
 use super::rows::{CouponRow, CouponState, Hold, Redemption};
 use super::state::{Coupons, Deadline, Retired, Slot};
 use crate::limits;
@@ -25,7 +26,7 @@ impl Coupons {
         match event {
             Event::CouponIssued { coupon, member } => self.issued(at, seq, *coupon, member),
             Event::CampaignCreated { no, definition, .. } => self.created(*no, definition),
-            Event::CampaignRetired { no } => self.retired_now(*no),
+            Event::CampaignRetired { no } => self.retired_now(at, *no),
             Event::CouponHeld { .. }
             | Event::CouponRedeemed { .. }
             | Event::CouponReleased { .. }
@@ -44,6 +45,7 @@ impl Coupons {
             }),
             Event::CampaignQuantityChanged { no, quantity, .. } => self.header_changed(*no, |c| {
                 ensure(*quantity >= c.totals.issued, "quantity changed to below what is issued")?;
+                ensure(*quantity <= limits::COUPONS_PER_CAMPAIGN_MAX, "quantity changed to above the limit")?;
                 c.definition.quantity = Some(*quantity);
                 Ok(())
             }),
@@ -59,9 +61,11 @@ impl Coupons {
                 self.deadlines.insert((*ends_at, Deadline::WindowCloses(*no)));
                 Ok(())
             }
-            Event::CampaignEnded { no, .. } => {
+            Event::CampaignEnded { no, cause } => {
                 let window = self.hot(*no)?.definition.ends_at;
                 self.header_changed(*no, |c| {
+                    let due = *cause != EndCause::Window || window.is_some_and(|end| end <= at);
+                    ensure(due, "a window closed before its time")?;
                     c.ended_at = Some(at);
                     Ok(())
                 })?;
@@ -84,6 +88,7 @@ impl Coupons {
 
     fn created(&mut self, no: CampaignNo, definition: &super::CampaignDefinition) -> Result {
         ensure(no.get() == self.campaigns_ever() + 1, "campaign numbers must follow each other")?;
+        ensure(no.get() <= limits::CAMPAIGNS_MAX, "more campaigns were created than can be numbered")?;
         ensure(!self.by_id.contains_key(&definition.id), "a campaign id was given twice")?;
         ensure(definition.check().is_ok(), "a campaign was created from an invalid definition")?;
         let campaign = Campaign::new(no, definition.clone(), self.keys.members);
@@ -111,12 +116,15 @@ impl Coupons {
     fn allow_list_extended(&mut self, no: CampaignNo, members: &[MemberId]) -> Result {
         let campaign = self.hot_mut(no)?;
         ensure(campaign.definition.audience == Audience::AllowList, "allow-list of a campaign without one")?;
+        ensure(campaign.ended_at.is_none(), "the allow-list of an ended campaign was extended")?;
         ensure(members.len() <= limits::ALLOW_LIST_CHUNK_MAX, "an allow-list event is too long")?;
+        // Checked for all before any is added, so that a damaged event changes nothing. Decided lists are sorted.
+        let known = members.iter().any(|member| campaign.members.find(member.as_str()).is_some());
+        ensure(!known && members.is_sorted_by(|a, b| a < b), "a member was added to an allow-list twice")?;
         let mut digest = crate::Digest::default();
         digest.sub(campaign.header_digest());
         for member in members {
-            let (place, added) = campaign.members.find_or_add(member.as_str());
-            ensure(added, "a member was added to an allow-list twice")?;
+            let (place, _) = campaign.members.find_or_add(member.as_str());
             campaign.allowed += 1;
             digest.add(campaign.members.digest(no, place));
         }
@@ -132,9 +140,14 @@ impl Coupons {
         ensure(campaign.ended_at.is_none(), "an ended campaign issued a coupon")?;
         ensure(coupon.n() == n, "coupon numbers must follow each other")?;
         ensure(campaign.left() != Some(0), "more coupons were issued than the quantity")?;
-        let allow_list = campaign.definition.audience == Audience::AllowList;
-        let (place, added) = campaign.members.find_or_add(member.as_str());
-        ensure(!(added && allow_list), "a coupon was issued to a member who is not on the allow-list")?;
+        ensure(n <= limits::COUPONS_PER_CAMPAIGN_MAX, "more coupons were issued than a campaign can have")?;
+        let (place, added) = if campaign.definition.audience == Audience::AllowList {
+            let place = campaign.members.find(member.as_str());
+            let not_listed = Violation::new("a coupon was issued to a member who is not on the allow-list");
+            (place.ok_or(not_listed)?, false)
+        } else {
+            campaign.members.find_or_add(member.as_str())
+        };
         let previous = campaign.members.latest(place);
         let nth = campaign.row(u64::from(previous)).map_or(0, |row| row.nth) + 1;
         ensure(nth <= campaign.definition.per_member, "a member was issued more coupons than the limit")?;
@@ -156,11 +169,17 @@ impl Coupons {
     fn coupon_changed(&mut self, at: Timestamp, event: &Event) -> Result {
         match event {
             Event::CouponHeld { coupon, order, until } => {
-                self.hot_mut(coupon.campaign())?;
+                let (campaign, row) = self.issued_row(*coupon)?;
+                ensure(!is_expired(campaign, row, at), "an expired coupon was held")?;
                 self.move_coupon(*coupon, &[CouponState::Issued], CouponState::Held)?;
                 self.put_hold(*coupon, Hold { order: order.clone(), until: *until })
             }
             Event::CouponRedeemed { coupon, order } => {
+                let (campaign, row) = self.issued_row(*coupon)?;
+                match campaign.hold(coupon.n()) {
+                    Some(hold) => ensure(hold.order == *order, "a coupon was redeemed past another's hold")?,
+                    None => ensure(!is_expired(campaign, row, at), "an expired coupon was redeemed")?,
+                }
                 let from = self.move_coupon(
                     *coupon,
                     &[CouponState::Issued, CouponState::Held],
@@ -174,11 +193,13 @@ impl Coupons {
                 Ok(())
             }
             Event::CouponReleased { coupon, cause, expired } => {
+                let (campaign, row) = self.issued_row(*coupon)?;
+                let over = campaign.hold(coupon.n()).is_some_and(|hold| hold.until <= at);
+                ensure(*cause == ReleaseCause::Asked || over, "a hold lapsed before its deadline")?;
+                ensure(*expired == is_expired(campaign, row, at), "a release got the coupon's expiry wrong")?;
                 let to = if *expired { CouponState::Expired } else { CouponState::Issued };
                 self.move_coupon(*coupon, &[CouponState::Held], to)?;
-                let hold = self.take_hold(*coupon)?;
-                let lapsed = *cause == ReleaseCause::Asked || hold.until <= at;
-                ensure(lapsed, "a hold lapsed before its deadline")?;
+                self.take_hold(*coupon)?;
                 self.settle(at, coupon.campaign());
                 Ok(())
             }
@@ -196,6 +217,12 @@ impl Coupons {
             }
             _ => unreachable!("apply sends only events of one coupon here"),
         }
+    }
+
+    fn issued_row(&self, coupon: CouponId) -> Result<(&Campaign, &CouponRow)> {
+        let campaign = self.hot(coupon.campaign())?;
+        let row = campaign.row(coupon.n());
+        Ok((campaign, row.ok_or(Violation::new("an event names a coupon that was not issued"))?))
     }
 
     /// Moves a coupon from one of the states `from` to `to`, and the totals with it. Returns the state it had.
@@ -228,12 +255,12 @@ impl Coupons {
         Ok(())
     }
 
-    fn take_hold(&mut self, coupon: CouponId) -> Result<Hold> {
+    fn take_hold(&mut self, coupon: CouponId) -> Result {
         let hold = self.hot_mut(coupon.campaign())?.holds.remove(&coupon.n());
         let hold = hold.ok_or(Violation::new("a held coupon has no hold"))?;
         self.deadlines.remove(&(hold.until, Deadline::HoldLapses(coupon)));
         self.digest.sub(hold.digest(coupon.campaign(), coupon.n()));
-        Ok(hold)
+        Ok(())
     }
 
     fn put_redemption(&mut self, coupon: CouponId, redemption: Redemption) -> Result {
@@ -249,7 +276,7 @@ impl Coupons {
         let valid_for = campaign.definition.valid_for;
         ensure(valid_for.is_some(), "coupons of unlimited validity expired")?;
         let last_row = *campaign.row(last).expect("checked above");
-        ensure(super::decide::is_expired(campaign, &last_row, at), "coupons expired before their time")?;
+        ensure(is_expired(campaign, &last_row, at), "coupons expired before their time")?;
         let armed = campaign.expires_at(campaign.row(first).expect("checked above")).expect("checked above");
         let mut digest = crate::Digest::default();
         digest.sub(campaign.header_digest());
@@ -264,7 +291,10 @@ impl Coupons {
         }
         campaign.expiry_next = last + 1;
         digest.add(campaign.header_digest());
-        let next = campaign.row(last + 1).and_then(|row| campaign.expires_at(row));
+        // Several deadlines may fire in one block, each decided before any is applied: one of them may have settled the
+        // campaign meanwhile, and a settled campaign needs no expiry any more.
+        let unsettled = campaign.retires_at.is_none();
+        let next = campaign.row(last + 1).and_then(|row| campaign.expires_at(row)).filter(|_| unsettled);
         self.digest.add(digest.get());
         self.deadlines.remove(&(armed, Deadline::CouponsExpire(no)));
         if let Some(next) = next {
@@ -294,9 +324,11 @@ impl Coupons {
         self.deadlines.insert((retires_at, Deadline::Retires(no)));
     }
 
-    fn retired_now(&mut self, no: CampaignNo) -> Result {
+    fn retired_now(&mut self, at: Timestamp, no: CampaignNo) -> Result {
         let campaign = self.hot(no)?;
         ensure(campaign.is_settled(), "a campaign retired with coupons that can still change")?;
+        // Until then remembered idempotency keys may point at its coupons.
+        ensure(campaign.retires_at.is_some_and(|due| due <= at), "a campaign retired before its time")?;
         let ended_at = campaign.ended_at.ok_or(Violation::new("a campaign retired before it ended"))?;
         let definition = Box::new(campaign.definition.clone());
         let retired = Retired { definition, ended_at, totals: campaign.totals };

@@ -254,7 +254,9 @@ impl Coupons {
         if campaign.state_at(now) == CampaignState::Ended {
             return Err(Refusal::Ended);
         }
-        let full = campaign.allowed + members.len() as u64 > limits::MEMBERS_PER_CAMPAIGN_MAX;
+        // A longer chunk would be an event that apply refuses: the edge splits lists, this only guards the store.
+        let full = campaign.allowed + members.len() as u64 > limits::MEMBERS_PER_CAMPAIGN_MAX
+            || members.len() > limits::ALLOW_LIST_CHUNK_MAX;
         if campaign.definition.audience != Audience::AllowList || full {
             return Err(Refusal::AllowListUnavailable);
         }
@@ -396,26 +398,6 @@ impl Coupons {
             | Event::CampaignEnded { no, .. }
             | Event::CampaignRetired { no }
             | Event::CouponsExpired { no, .. } => Outcome::Campaign { no: *no },
-        }
-    }
-
-    /// The campaign that `event` concerns.
-    pub(crate) fn campaign_of(event: &Event) -> CampaignNo {
-        match event {
-            Event::CouponIssued { coupon, .. }
-            | Event::CouponHeld { coupon, .. }
-            | Event::CouponRedeemed { coupon, .. }
-            | Event::CouponReleased { coupon, .. }
-            | Event::CouponRevoked { coupon, .. } => coupon.campaign(),
-            Event::CampaignCreated { no, .. }
-            | Event::CampaignPaused { no, .. }
-            | Event::CampaignResumed { no, .. }
-            | Event::CampaignExtended { no, .. }
-            | Event::CampaignQuantityChanged { no, .. }
-            | Event::CampaignEnded { no, .. }
-            | Event::CampaignRetired { no }
-            | Event::AllowListExtended { no, .. }
-            | Event::CouponsExpired { no, .. } => *no,
         }
     }
 }

@@ -208,3 +208,26 @@ pub enum ReleaseCause {
     #[n(1)]
     Deadline,
 }
+
+impl Event {
+    /// The campaign it concerns.
+    #[must_use]
+    pub const fn campaign(&self) -> CampaignNo {
+        match self {
+            Self::CouponIssued { coupon, .. }
+            | Self::CouponHeld { coupon, .. }
+            | Self::CouponRedeemed { coupon, .. }
+            | Self::CouponReleased { coupon, .. }
+            | Self::CouponRevoked { coupon, .. } => coupon.campaign(),
+            Self::CampaignCreated { no, .. }
+            | Self::CampaignPaused { no, .. }
+            | Self::CampaignResumed { no, .. }
+            | Self::CampaignExtended { no, .. }
+            | Self::CampaignQuantityChanged { no, .. }
+            | Self::CampaignEnded { no, .. }
+            | Self::CampaignRetired { no }
+            | Self::AllowListExtended { no, .. }
+            | Self::CouponsExpired { no, .. } => *no,
+        }
+    }
+}

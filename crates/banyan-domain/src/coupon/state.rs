@@ -62,19 +62,7 @@ impl Coupons {
             totals.count(CouponState::Issued, row.state);
         }
         campaign.totals = totals;
-        if let Some(retires_at) = campaign.retires_at {
-            self.deadlines.insert((retires_at, Deadline::Retires(no)));
-        }
-        if let (Some(ends_at), None) = (campaign.definition.ends_at, campaign.ended_at) {
-            self.deadlines.insert((ends_at, Deadline::WindowCloses(no)));
-        }
-        let next = campaign.row(campaign.expiry_next).and_then(|row| campaign.expires_at(row));
-        if let (Some(next), None) = (next, campaign.retires_at) {
-            self.deadlines.insert((next, Deadline::CouponsExpire(no)));
-        }
-        for (n, hold) in &campaign.holds {
-            self.deadlines.insert((hold.until, Deadline::HoldLapses(CouponId::new(no, *n))));
-        }
+        self.deadlines.extend(armed(&campaign));
         self.by_id.insert(campaign.definition.id.clone(), no);
         self.slots.push(Slot::Hot(Box::new(campaign)));
     }
@@ -122,6 +110,15 @@ impl Coupons {
             Slot::Hot(_) => None,
             Slot::Retired(retired) => Some((CampaignNo::new(no), retired)),
         })
+    }
+
+    /// The campaign numbered `no`, if it retired.
+    #[must_use]
+    pub fn retired_no(&self, no: CampaignNo) -> Option<&Retired> {
+        match self.slots.get(index(no)?)? {
+            Slot::Hot(_) => None,
+            Slot::Retired(retired) => Some(retired),
+        }
     }
 
     /// How many campaigns there have ever been.
@@ -172,6 +169,20 @@ impl Retired {
         ]);
         counts.wrapping_add(digest::row_bytes(6, &definition))
     }
+}
+
+/// The deadlines that `campaign` must have armed, from nothing.
+pub(super) fn armed(campaign: &Campaign) -> impl Iterator<Item = (Timestamp, Deadline)> {
+    let no = campaign.no;
+    let closes = campaign.definition.ends_at.filter(|_| campaign.ended_at.is_none());
+    let next = campaign.row(campaign.expiry_next).and_then(|row| campaign.expires_at(row));
+    let expires = next.filter(|_| campaign.retires_at.is_none());
+    let holds =
+        campaign.holds.iter().map(move |(n, hold)| (hold.until, Deadline::HoldLapses(CouponId::new(no, *n))));
+    (closes.into_iter().map(move |at| (at, Deadline::WindowCloses(no))))
+        .chain(expires.into_iter().map(move |at| (at, Deadline::CouponsExpire(no))))
+        .chain(campaign.retires_at.into_iter().map(move |at| (at, Deadline::Retires(no))))
+        .chain(holds)
 }
 
 fn index(no: CampaignNo) -> Option<usize> {
