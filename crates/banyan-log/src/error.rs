@@ -52,7 +52,7 @@ pub enum LogError {
         /// The first failure.
         why: String,
     },
-    /// The log was sealed through this handle.
+    /// The log was sealed through this handle, or its handle is gone.
     Sealed,
 }
 
@@ -63,8 +63,8 @@ pub struct Damage {
     pub file: String,
     /// Offset in the file, bytes.
     pub offset: u64,
-    /// Last seq that is known to be good in front of the damage.
-    pub after: Seq,
+    /// Last seq that is known to be good in front of the damage; `None` if it was not reached by reading.
+    pub after: Option<Seq>,
     /// What must be there.
     pub expected: String,
     /// What is there.
@@ -73,11 +73,11 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is damaged at offset {} (the last good event before it is seq {}): expected {}, found {}",
-            self.file, self.offset, self.after, self.expected, self.found
-        )
+        write!(f, "{} is damaged at offset {}", self.file, self.offset)?;
+        if let Some(after) = self.after {
+            write!(f, " (the last good event before it is seq {after})")?;
+        }
+        write!(f, ": expected {}, found {}", self.expected, self.found)
     }
 }
 
@@ -105,7 +105,7 @@ impl fmt::Display for LogError {
             ),
             LogError::Corrupt(damage) => write!(
                 f,
-                "{damage}. Nothing was changed and the log was not opened, because a shorter log would forget answers that were given. Restore the directory from a backup or a standby; `banyan log verify` shows what can still be read"
+                "{damage}. Nothing was changed; going on with a shorter log would forget answers that were given. Restore the directory from a backup or a standby; `banyan log verify` shows what can still be read"
             ),
             LogError::Io { doing, source } => write!(f, "{doing}: {source}"),
             LogError::Options { why } => write!(f, "log options: {why}"),

@@ -60,7 +60,7 @@ fn run(storage: &MemoryStorage, options: &DiskOptions, blocks: u64) -> Witness {
 
 /// Checks a disk after a crash against what was acknowledged before it.
 fn check(left: &MemoryStorage, options: &DiskOptions, witness: &Witness, what: &str) {
-    let archive = options.archive_dir.is_some();
+    let archive = left.directory(&PathBuf::from("archive"), false).is_ok();
     let seen = if left.bytes("MANIFEST").is_some() {
         let (seen, verdict) = read_offline(left, archive);
         // Before it is opened, the archive may not have everything yet that the live log still holds.
@@ -99,7 +99,7 @@ fn a_crash_between_any_two_calls_loses_nothing() {
     let whole = MemoryStorage::new();
     let witness = run(&whole, &options, 24);
     assert_eq!(witness.acknowledged.len(), 24);
-    let archived = whole.directory(&PathBuf::from("archive")).expect("archive").list().expect("list");
+    let archived = whole.directory(&PathBuf::from("archive"), false).expect("archive").list().expect("list");
     assert!(archived.len() >= 2, "the run archives: {archived:?}");
     for calls in 0..whole.calls() {
         let storage = MemoryStorage::new();
@@ -141,6 +141,41 @@ fn a_crash_during_recovery_loses_nothing() {
                 &options,
                 &first,
                 &format!("power lost after call {calls}, and {later} calls later"),
+            );
+        }
+    }
+}
+
+/// A process dies between a write and its sync, the next one opens the log and shows what it finds, and then the power
+/// goes: what was shown must stay. The same when it has gone on to write.
+#[test]
+fn what_an_opened_log_shows_survives_a_loss_of_power() {
+    let options = DiskOptions { archive_dir: None, ..small() };
+    let total = {
+        let storage = MemoryStorage::new();
+        run(&storage, &options, 12);
+        storage.calls()
+    };
+    for calls in 0..total {
+        let first = MemoryStorage::new();
+        first.stop_after(calls);
+        run(&first, &options, 12);
+        for (more, seed) in [(0, 1), (0, 2), (1, 3), (1, 4), (7, 5), (7, 6)] {
+            let storage = first.kill();
+            let mut log = open(&storage, &options).expect("open");
+            if more > 0 {
+                fill(&mut log, more, 900);
+            }
+            let shown = read_all(&log).expect("read");
+            drop(log);
+            let left = storage.crash(seed * 1000 + calls);
+            let log = open(&left, &options).unwrap_or_else(|error| {
+                panic!("killed after call {calls}, {more} more, power lost: {error}")
+            });
+            assert_eq!(
+                read_all(&log).expect("read"),
+                shown,
+                "killed after call {calls}, {more} more, power lost"
             );
         }
     }
@@ -242,7 +277,7 @@ proptest! {
             acknowledged.extend(run(&storage, &options, blocks).acknowledged);
             storage = if power { storage.crash(seed) } else { storage.kill() };
             drop(open(&storage, &options).map_err(|error| TestCaseError::fail(error.to_string()))?);
-            let (left, verdict) = read_offline(&storage, true);
+            let (left, verdict) = read_offline(&storage, storage.directory(&PathBuf::from("archive"), false).is_ok());
             prop_assert_eq!(verdict, Verdict::Clean);
             let events: Vec<&Block> = left.iter().filter(|block| block.count > 0).collect();
             for block in &acknowledged {

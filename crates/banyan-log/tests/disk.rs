@@ -154,11 +154,29 @@ fn a_gap_or_damage_in_the_archive_is_a_verdict() {
     fill(&mut log, 40, 900);
     log.archive_before(Seq(60)).expect("archive");
     drop(log);
-    let archive = storage.directory(&PathBuf::from("archive")).expect("archive");
+    let archive = storage.directory(&PathBuf::from("archive"), false).expect("archive");
     let names = archive.list().expect("list");
     assert!(names.len() >= 3, "{names:?}");
     archive.remove(&names[1]).expect("remove");
     assert!(matches!(read_offline(&storage, true).1, Verdict::Corrupt(_)));
+}
+
+#[test]
+fn archiving_ends_with_the_log_and_needs_an_archive() {
+    let storage = MemoryStorage::new();
+    let mut log = open(&storage, &small()).expect("open");
+    fill(&mut log, 20, 900);
+    let archiver = log.archiver();
+    drop(log);
+    assert!(
+        matches!(archiver.archive_before(Seq(30)), Err(LogError::Sealed)),
+        "somebody else may own it now"
+    );
+    assert!(storage.bytes("00000000000000000001.seg").is_some());
+    let mut log = open(&storage, &DiskOptions { archive_dir: None, ..small() }).expect("open");
+    assert!(matches!(log.archive_before(Seq(30)), Err(LogError::Options { .. })));
+    let missing = open_for_reading(Arc::new(storage), Some(&PathBuf::from("elsewhere"))).map(drop);
+    assert!(matches!(missing, Err(LogError::Io { .. })), "reading creates no directory: {missing:?}");
 }
 
 #[test]

@@ -44,7 +44,6 @@ impl Archiver {
     /// copy read back and compared before the live file is removed. A crash at any point leaves every event in at
     /// least one of the two places, and calling it again finishes the work.
     pub fn archive_before(&self, seq: Seq) -> Result<ArchiveReport, LogError> {
-        let _one_at_a_time = self.shared.archiving.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(path) = self.shared.archive_dir.clone() else {
             let why = "archiving needs archive_dir, the directory old segments go to".to_owned();
             return Err(LogError::Options { why });
@@ -52,14 +51,19 @@ impl Archiver {
         let archive = self
             .shared
             .storage
-            .directory(&path)
+            .directory(&path, true)
             .map_err(|error| LogError::io(format!("opening the archive {}", path.display()), error))?;
         let mut report = ArchiveReport { segments: 0, bytes: 0, first_live: Seq(1), archive: path };
-        while let Some((index, chain, next_chain)) = self.oldest_before(seq) {
-            let bytes = self.copy(archive.as_ref(), index, chain, next_chain)?;
+        loop {
+            // One segment at a time by one caller, and none once the writer has let go of the directory.
+            let closed = self.shared.closed.lock().unwrap_or_else(PoisonError::into_inner);
+            if *closed {
+                return Err(LogError::Sealed);
+            }
+            let Some((index, chain, next_chain)) = self.oldest_before(seq) else { break };
+            report.bytes += self.copy(archive.as_ref(), index, chain, next_chain)?;
             self.drop_live(index, next_chain)?;
             report.segments += 1;
-            report.bytes += bytes;
         }
         report.first_live = self.shared.table().first().map_or(Seq(1), |live| live.chain.next);
         Ok(report)

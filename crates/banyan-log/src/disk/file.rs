@@ -34,7 +34,7 @@ impl SegmentFile {
         let file = storage.open(&name, writable).map_err(doing)?;
         let size = file.size().map_err(doing)?;
         let damage = |offset, expected: String, found: String| {
-            let damage = Damage { file: path.clone(), offset, after: Seq::ZERO, expected, found };
+            let damage = Damage { file: path.clone(), offset, after: None, expected, found };
             LogError::Corrupt(Box::new(damage))
         };
         if size < SECTOR_BYTES as u64 {
@@ -77,7 +77,7 @@ impl SegmentFile {
         LogError::Corrupt(Box::new(Damage {
             file: self.path.clone(),
             offset: u64::from(sector) * SECTOR_BYTES as u64,
-            after,
+            after: Some(after),
             expected: expected.into(),
             found: found.into(),
         }))
@@ -130,7 +130,7 @@ pub(crate) fn read_manifest(storage: &dyn Storage) -> Result<Option<Manifest>, L
         None => Err(LogError::Corrupt(Box::new(Damage {
             file: path,
             offset: 0,
-            after: Seq::ZERO,
+            after: None,
             expected: "a manifest of 512 bytes".to_owned(),
             found: "something else".to_owned(),
         }))),

@@ -128,7 +128,8 @@ pub(crate) struct Shared {
     /// End of what may be read: segment index, then sector in the low bits.
     end: AtomicU64,
     confirmed: Arc<Confirmed>,
-    archiving: Mutex<()>,
+    /// Whether the writer has let go of the log; held while a segment is being archived.
+    closed: Mutex<bool>,
 }
 
 /// A live segment.
@@ -161,6 +162,11 @@ impl Shared {
     pub(crate) fn archived(&self, wanted: Seq) -> LogError {
         let first_live = self.table().first().map_or(Seq(1), |live| live.chain.next);
         LogError::Archived { wanted, first_live, archive: self.archive_dir.clone() }
+    }
+
+    /// Ends archiving, after the segment it may be at: the lock that kept others away is about to be released.
+    fn close(&self) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
     fn publish(&self, segment: u64, sector: u32, head: Seq) {
@@ -292,6 +298,13 @@ impl DiskLog {
     }
 }
 
+impl Drop for DiskLog {
+    fn drop(&mut self) {
+        self.spares.stop();
+        self.shared.close();
+    }
+}
+
 fn offset_of(sector: u32) -> u64 {
     u64::from(sector) * SECTOR_BYTES as u64
 }
@@ -369,6 +382,7 @@ impl Log for DiskLog {
     fn seal(&mut self) -> Result<(), LogError> {
         self.usable()?;
         self.spares.stop();
+        self.shared.close();
         self.sealed = true;
         self.lock = None;
         Ok(())

@@ -23,7 +23,7 @@ pub fn open_for_reading(storage: Arc<dyn Storage>, archive: Option<&Path>) -> Re
     let archive = match archive {
         Some(path) => Some(
             storage
-                .directory(path)
+                .directory(path, false)
                 .map_err(|error| LogError::io(format!("opening the archive {}", path.display()), error))?,
         ),
         None => None,
@@ -181,7 +181,7 @@ fn gather(
         LogError::Corrupt(Box::new(Damage {
             file: format!("{}/{}", live.describe(), segment::MANIFEST),
             offset: 0,
-            after: Seq::ZERO,
+            after: None,
             expected: "a log".to_owned(),
             found: "no manifest".to_owned(),
         }))

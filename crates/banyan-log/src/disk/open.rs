@@ -15,7 +15,7 @@ use crate::format::segment::{
     self, Chain, FIRST_SEGMENT, LOCK, MANIFEST, Manifest, SEGMENT_OVERHEAD_SECTORS, TEMPORARY, read_chain,
 };
 use crate::storage::{LockRefused, Storage};
-use crate::types::{Block, Seq};
+use crate::types::Block;
 
 /// See [`DiskLog::open`].
 pub(crate) fn open(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<DiskLog, LogError> {
@@ -59,7 +59,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<Di
         table: RwLock::new(table),
         end: AtomicU64::new(0),
         confirmed: Arc::new(Confirmed::new(head)),
-        archiving: Mutex::new(()),
+        closed: Mutex::new(false),
     };
     shared.publish(current.index, tail.at, head);
     Ok(DiskLog {
@@ -107,7 +107,7 @@ fn missing_segment(storage: &dyn Storage, index: u64) -> LogError {
     LogError::Corrupt(Box::new(Damage {
         file: format!("{}/{}", storage.describe(), segment::name_of(index)),
         offset: 0,
-        after: Seq::ZERO,
+        after: None,
         expected: format!("log segment {index}"),
         found: "no such file".to_owned(),
     }))
@@ -138,7 +138,7 @@ fn prepare_directory(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Resul
         return Err(LogError::Corrupt(Box::new(Damage {
             file: format!("{directory}/{MANIFEST}"),
             offset: 0,
-            after: Seq::ZERO,
+            after: None,
             expected: "the manifest that says which segment the log starts with".to_owned(),
             found: "no such file".to_owned(),
         })));

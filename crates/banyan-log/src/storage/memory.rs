@@ -1,6 +1,6 @@
 //! A directory in memory that can lose power, fill up and fail to sync.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,7 @@ struct Disk {
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     next_file: u64,
+    directories: BTreeSet<String>,
     locked: bool,
     space: Option<u64>,
     syncs_fail: bool,
@@ -290,8 +291,16 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>> {
-        Ok(Arc::new(MemoryStorage { disk: Arc::clone(&self.disk), prefix: format!("{}/", path.display()) }))
+    fn directory(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Storage>> {
+        let prefix = format!("{}/", path.display());
+        let mut disk = self.disk();
+        if create {
+            disk.directories.insert(prefix.clone());
+        } else if !disk.directories.contains(&prefix) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        drop(disk);
+        Ok(Arc::new(MemoryStorage { disk: Arc::clone(&self.disk), prefix }))
     }
 }
 

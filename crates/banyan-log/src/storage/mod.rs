@@ -41,8 +41,9 @@ pub trait Storage: Send + Sync {
     /// Makes created, renamed and removed names durable.
     fn sync_dir(&self) -> io::Result<()>;
 
-    /// Another directory, created (only the owner may enter) if it is missing.
-    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>>;
+    /// Another directory; `path` is as the process sees it, not relative to this one. If it is missing it is created
+    /// (only the owner may enter) or, without `create`, an [`io::ErrorKind::NotFound`].
+    fn directory(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Storage>>;
 }
 
 /// One open file with positional I/O. Several threads may use it at once.

@@ -21,12 +21,13 @@ impl RealStorage {
     /// The directory `root`, created with mode 0700 (missing parents too) and made durable in its parent.
     pub fn create(root: impl Into<PathBuf>) -> io::Result<RealStorage> {
         let root = root.into();
-        if !root.is_dir() {
-            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&root)?;
-            // Otherwise a loss of power could take the whole directory although everything in it was synced.
-            for ancestor in root.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()) {
-                File::open(ancestor)?.sync_all()?;
-            }
+        let missing: Vec<&Path> =
+            root.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&root)?;
+        // Otherwise a loss of power could take a whole directory although everything in it was synced.
+        for parent in missing.iter().filter_map(|path| path.parent()) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent)?.sync_all()?;
         }
         Ok(RealStorage { root })
     }
@@ -109,8 +110,9 @@ impl Storage for RealStorage {
         File::open(&self.root)?.sync_all()
     }
 
-    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Storage>> {
-        Ok(Arc::new(RealStorage::create(path)?))
+    fn directory(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Storage>> {
+        let storage = if create { RealStorage::create(path) } else { RealStorage::existing(path) };
+        Ok(Arc::new(storage?))
     }
 }
 
