@@ -1,1 +1,29 @@
-//! banyan-api
+//! The HTTP API: JSON in, commands to the shard, JSON out.
+//!
+//! The only crate that knows the wire: JSON field names, status codes, headers, problem types. It holds no rule of the
+//! shop and stores nothing. A handler parses once into a checked command, submits it, waits, and writes the answer.
+//!
+//! Start reading at [`App`], what every handler shares; then `routes/coupons.rs`, the hot path; then [`serve`], the loop that
+//! owns connections. Errors become HTTP in `problem.rs` and nowhere else.
+
+mod app;
+pub mod auth;
+mod body;
+mod clock;
+pub mod event_json;
+mod ids;
+mod openapi;
+pub mod problem;
+mod replies;
+mod routes;
+mod serve;
+pub mod wire;
+
+pub use app::{App, AppOptions, HttpMetrics};
+pub use clock::{now, rfc3339};
+pub use ids::coupon_name;
+pub use openapi::openapi;
+pub use problem::Problem;
+pub use replies::{TokioReplies, deliver_replies};
+pub use routes::router;
+pub use serve::{ServeOptions, serve};

@@ -1,0 +1,165 @@
+//! What every handler shares.
+
+use crate::auth::{Keyring, Principal};
+use crate::problem::Problem;
+use banyan_domain::coupon::CodeKey;
+use banyan_domain::{Command, KeyStamp, Outcome};
+use banyan_engine::{Answer, Histogram, Shard};
+use banyan_views::ViewProgress;
+use banyan_views::record::RecordReader;
+use http::{HeaderMap, StatusCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{Semaphore, watch};
+
+/// Longest idempotency key, in bytes.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// What an [`App`] is made of.
+pub struct AppOptions {
+    /// The shard that decides.
+    pub shard: Arc<Shard>,
+    /// Who may do what.
+    pub keyring: Arc<Keyring>,
+    /// Reads the record store.
+    pub record: RecordReader,
+    /// How far the record store has come.
+    pub record_progress: Arc<ViewProgress>,
+    /// Most event streams at once.
+    pub streams_max: usize,
+    /// Turns true when the server is shutting down: streams end then.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// What every handler shares.
+pub struct App {
+    pub(crate) shard: Arc<Shard>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) codes: CodeKey,
+    pub(crate) record: RecordReader,
+    pub(crate) record_progress: Arc<ViewProgress>,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) http: HttpMetrics,
+}
+
+/// What the HTTP side counts.
+#[derive(Debug, Default)]
+pub struct HttpMetrics {
+    /// Microseconds from a parsed request to its answer, for every write that the shard answered.
+    pub write_micros: Histogram,
+    /// Answers by class of status: 2xx, 4xx, 5xx.
+    answers: [AtomicU64; 3],
+}
+
+impl App {
+    /// Puts an app together.
+    #[must_use]
+    pub fn new(options: AppOptions) -> Arc<Self> {
+        let AppOptions { shard, keyring, record, record_progress, streams_max, stopping } = options;
+        let codes = CodeKey::new(shard.keys());
+        let (streams, http) = (Arc::new(Semaphore::new(streams_max)), HttpMetrics::default());
+        Arc::new(Self { shard, keyring, codes, record, record_progress, streams, stopping, http })
+    }
+
+    /// The shard that decides.
+    #[must_use]
+    pub const fn shard(&self) -> &Arc<Shard> {
+        &self.shard
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub const fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    /// The permutation of the store's codes.
+    #[must_use]
+    pub const fn codes(&self) -> &CodeKey {
+        &self.codes
+    }
+
+    /// Reads the record store.
+    #[must_use]
+    pub const fn record(&self) -> &RecordReader {
+        &self.record
+    }
+
+    /// How far the record store has come.
+    #[must_use]
+    pub const fn record_progress(&self) -> &Arc<ViewProgress> {
+        &self.record_progress
+    }
+
+    /// What the HTTP side counts.
+    #[must_use]
+    pub const fn http(&self) -> &HttpMetrics {
+        &self.http
+    }
+
+    /// Turns true when the server is shutting down.
+    #[must_use]
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.clone()
+    }
+
+    /// Who sent `headers`.
+    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Problem> {
+        self.keyring.identify(headers)
+    }
+
+    /// The stamp of the request's `Idempotency-Key`, if it sent one. `canonical` is what the request asks, written one way.
+    pub(crate) fn stamp(
+        &self,
+        headers: &HeaderMap,
+        principal: &Principal,
+        canonical: impl FnOnce() -> String,
+    ) -> Result<Option<KeyStamp>, Problem> {
+        let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+        let bytes = value.as_bytes();
+        let fits =
+            (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+        let key = std::str::from_utf8(bytes).ok().filter(|_| fits).ok_or_else(|| {
+            Problem::invalid("Idempotency-Key must be 1 to 255 visible ASCII characters without spaces.")
+        })?;
+        Ok(Some(KeyStamp::new(self.shard.keys(), &principal.key_scope(), key, canonical().as_bytes())))
+    }
+
+    /// Asks the shard and waits until the answer is durable.
+    ///
+    /// # Errors
+    /// A [`Problem`] if the shard refused, could not take the command, or stopped before it could answer.
+    pub async fn ask(
+        &self,
+        command: Command,
+        stamp: Option<KeyStamp>,
+    ) -> Result<(Outcome, u64, bool), Problem> {
+        let began = std::time::Instant::now();
+        let answer = self.shard.submit(command, stamp)?.await.map_err(|_| Problem::unknown_outcome())?;
+        self.http.write_micros.record(began.elapsed().as_micros() as u64);
+        match answer {
+            Answer::Done { outcome, seq, replayed } => Ok((outcome, seq, replayed)),
+            Answer::Refused(refusal) => Err(refusal.into()),
+            Answer::StorageFull => Err(Problem::storage_full()),
+        }
+    }
+}
+
+impl HttpMetrics {
+    /// Counts one answer.
+    pub fn count(&self, status: StatusCode) {
+        let class = match status.as_u16() {
+            0..400 => 0,
+            400..500 => 1,
+            _ => 2,
+        };
+        self.answers[class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers so far: below 400, 4xx, 5xx.
+    #[must_use]
+    pub fn answers(&self) -> [u64; 3] {
+        std::array::from_fn(|i| self.answers[i].load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,43 @@
+//! Reading request bodies: limited in size and time.
+
+use crate::problem::Problem;
+use axum::body::Body;
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// Largest body of a request about one thing, in bytes.
+pub(crate) const SMALL_BODY_BYTES_MAX: usize = 16 << 10;
+/// Largest body of a batch, in bytes: 8,192 members of 64 bytes, with room for JSON around them.
+pub(crate) const BATCH_BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest time a whole body may take.
+pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// Reads a whole body of at most `bytes_max`.
+pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let whole = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect());
+    match whole.await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),
+        Ok(Err(_)) => Err(Problem::invalid("The body ended before its announced length.")),
+        Err(_) => Err(too_slow()),
+    }
+}
+
+/// Reads a JSON value.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::invalid(format!("The body is not what is expected: {error}.")))
+}
+
+pub(crate) fn too_large(bytes_max: usize) -> Problem {
+    let detail = format!("The body is larger than {bytes_max} bytes. Split it.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
+
+pub(crate) fn too_slow() -> Problem {
+    let detail = format!("The body took longer than {} seconds to arrive.", BODY_TIME_MAX.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail)
+}

@@ -1,0 +1,125 @@
+//! Events as JSON: the same for the API, the console and `banyan log cat`.
+
+use crate::clock::rfc3339;
+use crate::coupon_name;
+use crate::wire::CampaignJson;
+use banyan_domain::coupon::{self, EndCause, ReleaseCause};
+use banyan_domain::{CampaignNo, Entry, Event, Timestamp};
+use serde_json::{Map, Value, json};
+
+/// One event as a JSON object: `seq`, `time`, `type`, and what the type has. Never a code, never the store's secret.
+///
+/// `campaign_id` gives the public id of a campaign's number.
+#[must_use]
+pub fn event_json(
+    seq: u64,
+    time: Timestamp,
+    entry: &Entry,
+    campaign_id: &dyn Fn(CampaignNo) -> String,
+) -> Map<String, Value> {
+    let mut object = Map::new();
+    let mut put = |name: &str, value: Value| {
+        object.insert(name.into(), value);
+    };
+    put("seq", seq.into());
+    put("time", rfc3339(time).into());
+    put("type", event_type(&entry.event).into());
+    let Event::Coupon(event) = &entry.event else {
+        if let Event::StateDigested { high, low } = &entry.event {
+            put("digest", format!("{high:016x}{low:016x}").into());
+        }
+        return object;
+    };
+    let campaign = match event {
+        coupon::Event::CampaignCreated { definition, .. } => definition.id.to_string(),
+        other => campaign_id(other.campaign()),
+    };
+    for (name, value) in details(event, &campaign) {
+        put(name, value);
+    }
+    put("campaign", campaign.into());
+    object
+}
+
+/// The type of an event, in the words of the API.
+#[must_use]
+pub const fn event_type(event: &Event) -> &'static str {
+    match event {
+        Event::StoreCreated { .. } => "store-created",
+        Event::StateDigested { .. } => "state-digested",
+        Event::Coupon(event) => match event {
+            coupon::Event::CampaignCreated { .. } => "campaign-created",
+            coupon::Event::CampaignPaused { .. } => "campaign-paused",
+            coupon::Event::CampaignResumed { .. } => "campaign-resumed",
+            coupon::Event::CampaignExtended { .. } => "campaign-extended",
+            coupon::Event::CampaignQuantityChanged { .. } => "campaign-quantity-changed",
+            coupon::Event::CampaignEnded { .. } => "campaign-ended",
+            coupon::Event::CampaignRetired { .. } => "campaign-retired",
+            coupon::Event::AllowListExtended { .. } => "allow-list-extended",
+            coupon::Event::CouponIssued { .. } => "coupon-issued",
+            coupon::Event::CouponHeld { .. } => "coupon-held",
+            coupon::Event::CouponRedeemed { .. } => "coupon-redeemed",
+            coupon::Event::CouponReleased { .. } => "coupon-released",
+            coupon::Event::CouponRevoked { .. } => "coupon-revoked",
+            coupon::Event::CouponsExpired { .. } => "coupons-expired",
+        },
+    }
+}
+
+/// What the type has beside its campaign.
+fn details(event: &coupon::Event, campaign: &str) -> Vec<(&'static str, Value)> {
+    let name = |coupon| ("coupon", Value::from(coupon_name(campaign, coupon)));
+    let who = |by: &banyan_domain::Actor, reason: &banyan_domain::Reason| {
+        vec![("by", Value::from(by.as_str())), ("reason", Value::from(reason.as_str()))]
+    };
+    match event {
+        coupon::Event::CampaignCreated { definition, by, .. } => {
+            let definition = serde_json::to_value(CampaignJson::from(&**definition)).unwrap_or_default();
+            vec![("definition", definition), ("by", by.as_str().into())]
+        }
+        coupon::Event::CampaignPaused { by, reason, .. }
+        | coupon::Event::CampaignResumed { by, reason, .. } => who(by, reason),
+        coupon::Event::CampaignExtended { ends_at, by, reason, .. } => {
+            let mut details = who(by, reason);
+            details.push(("ends_at", rfc3339(*ends_at).into()));
+            details
+        }
+        coupon::Event::CampaignQuantityChanged { quantity, by, reason, .. } => {
+            let mut details = who(by, reason);
+            details.push(("quantity", (*quantity).into()));
+            details
+        }
+        coupon::Event::CampaignEnded { cause: EndCause::Window, .. } => vec![("cause", "window".into())],
+        coupon::Event::CampaignEnded { cause: EndCause::Operator { by, reason }, .. } => {
+            let mut details = who(by, reason);
+            details.push(("cause", "operator".into()));
+            details
+        }
+        coupon::Event::CampaignRetired { .. } => Vec::new(),
+        coupon::Event::AllowListExtended { members, .. } => vec![("added", members.len().into())],
+        coupon::Event::CouponIssued { coupon, member } => {
+            vec![name(*coupon), ("member", member.as_str().into())]
+        }
+        coupon::Event::CouponHeld { coupon, order, until } => {
+            vec![name(*coupon), ("order", order.as_str().into()), ("held_until", rfc3339(*until).into())]
+        }
+        coupon::Event::CouponRedeemed { coupon, order } => {
+            vec![name(*coupon), ("order", order.as_str().into())]
+        }
+        coupon::Event::CouponReleased { coupon, cause, expired } => {
+            let cause = match cause {
+                ReleaseCause::Asked => "asked",
+                ReleaseCause::Deadline => "deadline",
+            };
+            vec![name(*coupon), ("cause", cause.into()), ("expired", (*expired).into())]
+        }
+        coupon::Event::CouponRevoked { coupon, by, reason } => {
+            let mut details = who(by, reason);
+            details.push(name(*coupon));
+            details
+        }
+        coupon::Event::CouponsExpired { first, last, .. } => {
+            vec![("first", json!(first)), ("last", json!(last))]
+        }
+    }
+}

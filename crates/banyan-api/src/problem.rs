@@ -1,0 +1,160 @@
+//! Every error the API gives: `application/problem+json` (RFC 9457) with a stable `type` and a sentence that says what to do.
+
+use axum::response::{IntoResponse, Response};
+use banyan_domain::{Refusal, coupon};
+use banyan_engine::SubmitError;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// An error answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The status.
+    pub status: StatusCode,
+    /// The last part of its `type`, which is `/errors/<slug>`; each has a page in docs/errors.
+    pub slug: &'static str,
+    /// One sentence for a person: what is wrong, and what to do.
+    pub detail: String,
+    /// Seconds after which to try again, where that makes sense.
+    pub retry_after: Option<u32>,
+}
+
+/// A problem as it is written.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u32>,
+}
+
+impl Problem {
+    /// A problem of kind `slug`.
+    #[must_use]
+    pub fn new(status: StatusCode, slug: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, slug, detail: detail.into(), retry_after: None }
+    }
+
+    /// A request that cannot be understood.
+    #[must_use]
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail)
+    }
+
+    /// No or an unknown key.
+    #[must_use]
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    /// A known key that may not do this.
+    #[must_use]
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// Something of this process is not there: try again.
+    #[must_use]
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
+    }
+
+    /// Nothing can be stored for now.
+    #[must_use]
+    pub fn storage_full() -> Self {
+        let detail = "Storage is full. Nothing was decided or changed. Free space on the disk of the data directory; \
+                      service resumes by itself.";
+        Self { retry_after: Some(5), ..Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail) }
+    }
+
+    /// The command was taken, but the process stops before its answer: it may or may not be carried out.
+    #[must_use]
+    pub fn unknown_outcome() -> Self {
+        let detail = "The server is stopping and cannot say whether this was carried out. Ask again, with the same \
+                      Idempotency-Key if you sent one: you will get the answer of the first time.";
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", detail) }
+    }
+
+    /// The problem as JSON text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let body = Body {
+            r#type: format!("/errors/{}", self.slug),
+            title: self.slug,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            retry_after_seconds: self.retry_after,
+        };
+        serde_json::to_string(&body).unwrap_or_default()
+    }
+}
+
+/// The status of a refusal. Each reason of an issue has its own.
+#[must_use]
+pub fn status_of(refusal: Refusal) -> StatusCode {
+    use coupon::Refusal as No;
+    match refusal {
+        Refusal::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::KeysFull => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Coupon(refusal) => match refusal {
+            No::CampaignNotFound | No::CouponNotFound => StatusCode::NOT_FOUND,
+            No::NotEligible => StatusCode::FORBIDDEN,
+            No::Ended | No::CouponExpired => StatusCode::GONE,
+            No::Paused | No::CouponHeld => StatusCode::LOCKED,
+            No::NotStarted => StatusCode::TOO_EARLY,
+            No::LimitReached | No::QuantityBelowIssued | No::EndInPast => StatusCode::UNPROCESSABLE_ENTITY,
+            No::SoldOut
+            | No::CampaignExists
+            | No::TooManyCampaigns
+            | No::AllowListUnavailable
+            | No::CouponRedeemed
+            | No::CouponRevoked => StatusCode::CONFLICT,
+        },
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let problem = Self::new(status_of(refusal), refusal.slug(), refusal.sentence());
+        let retry_after = match refusal {
+            Refusal::KeysFull => Some(60),
+            _ => None,
+        };
+        Self { retry_after, ..problem }
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Busy => Self {
+                retry_after: Some(1),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "busy",
+                    "The queue is full. Nothing was decided; try again in a moment.",
+                )
+            },
+            SubmitError::Closed => {
+                Self::unavailable("The server is shutting down. Nothing was decided; try again.")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.to_json()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

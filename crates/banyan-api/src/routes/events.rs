@@ -1,0 +1,199 @@
+//! The log as a feed: JSON lines to read a stretch, server-sent events to follow. No gap, no repeat: the log position is
+//! the event's id, and a reader goes on after the last one it has.
+
+use crate::App;
+use crate::event_json::{event_json, event_type};
+use crate::ids::campaign_id;
+use crate::problem::Problem;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use banyan_domain::{Timestamp, codec};
+use banyan_log::{Block, LogError, LogReader, Seq};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// Events in one answer of JSON lines, at most.
+const LINES_MAX: u64 = 10_000;
+/// How long a stream may be silent before it sends a comment, so that both ends notice a broken connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often a stream that waits looks whether the server is stopping.
+const LOOK: Duration = Duration::from_millis(500);
+/// Bytes after which a stream hands on what it has.
+const PART_BYTES: usize = 32 << 10;
+
+/// What to read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventsQuery {
+    from: Option<u64>,
+    limit: Option<u64>,
+}
+
+/// Reads events from a log position: JSON lines, at most `limit` of them and without waiting; or, with
+/// `Accept: text/event-stream`, server-sent events that go on as new ones become durable.
+///
+/// A stream resumes after the `Last-Event-ID` that a browser sends by itself.
+#[utoipa::path(
+    get, path = "/v1/events", tag = "events",
+    params(("from" = Option<u64>, Query, description = "First log position; default 1"), ("limit" = Option<u64>, Query, description = "JSON lines only: at most so many, up to 10000; default 1000")),
+    responses((status = 200, description = "Events", content_type = "application/jsonl"), (status = 410, description = "events-archived"), (status = 429, description = "too-many-streams")),
+)]
+pub(crate) async fn read_events(
+    State(app): State<Arc<App>>,
+    query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    app.identify(&headers)?.must_read_all()?;
+    let Query(query) = query.map_err(|error| Problem::invalid(format!("{error}.")))?;
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-streams",
+            "Too many readers of events at once. Try again later.",
+        )
+    })?;
+    if accept.contains("text/event-stream") {
+        let after = headers
+            .get("last-event-id")
+            .and_then(|id| id.to_str().ok())
+            .and_then(|id| id.parse::<u64>().ok());
+        follow(app, after.map_or(query.from.unwrap_or(1), |after| after.saturating_add(1)), permit)
+    } else {
+        let limit = query.limit.unwrap_or(1_000).clamp(1, LINES_MAX);
+        lines(app, query.from.unwrap_or(1), limit, permit).await
+    }
+}
+
+async fn lines(
+    app: Arc<App>,
+    from: u64,
+    limit: u64,
+    permit: OwnedSemaphorePermit,
+) -> Result<Response, Problem> {
+    let read = tokio::task::spawn_blocking(move || {
+        let _held = permit;
+        let mut cursor = Cursor::open(&app, from)?;
+        let mut body = Vec::new();
+        let mut left = limit;
+        while left > 0 && cursor.next_block()? {
+            cursor.write(&app, &mut body, &mut left, Form::Line);
+        }
+        Ok::<_, Problem>(body)
+    });
+    let body = read.await.map_err(|_| Problem::unavailable("Reading the log failed."))??;
+    Ok(answer(Body::from(body), "application/jsonl"))
+}
+
+fn follow(app: Arc<App>, from: u64, permit: OwnedSemaphorePermit) -> Result<Response, Problem> {
+    let mut cursor = Cursor::open(&app, from)?;
+    let (parts, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(4);
+    tokio::task::spawn_blocking(move || {
+        let _held = permit;
+        let confirmed = app.shard.confirmed().clone();
+        let mut silent = Duration::ZERO;
+        let mut part = b"retry: 1000\n\n".to_vec();
+        while !*app.stopping.borrow() && !parts.is_closed() {
+            let more = match cursor.next_block() {
+                Ok(more) => more,
+                Err(problem) => {
+                    tracing::warn!("an event stream ends: {}", problem.detail);
+                    return;
+                }
+            };
+            if more {
+                cursor.write(&app, &mut part, &mut u64::MAX.clone(), Form::Event);
+            }
+            if silent >= KEEP_ALIVE {
+                part.extend_from_slice(b": still here\n\n");
+            }
+            // Hand on what there is when the head is reached, or when it is much.
+            if (!more && !part.is_empty()) || part.len() >= PART_BYTES {
+                silent = Duration::ZERO;
+                if parts.blocking_send(Ok(std::mem::take(&mut part).into())).is_err() {
+                    return;
+                }
+            }
+            if !more && confirmed.wait_past(Seq(cursor.next - 1), LOOK) < Seq(cursor.next) {
+                silent += LOOK;
+            }
+        }
+    });
+    let body = stream::unfold(body, |mut body| async move { body.recv().await.map(|part| (part, body)) });
+    Ok(answer(Body::from_stream(body), "text/event-stream"))
+}
+
+fn answer(body: Body, kind: &'static str) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// How an event is written.
+#[derive(Clone, Copy)]
+enum Form {
+    Line,
+    Event,
+}
+
+/// A place in the log.
+struct Cursor {
+    reader: Box<dyn LogReader>,
+    block: Block,
+    next: u64,
+}
+
+impl Cursor {
+    fn open(app: &App, from: u64) -> Result<Self, Problem> {
+        let head = app.shard.confirmed().get().as_u64();
+        let from = from.max(1);
+        if from > head + 1 {
+            let detail = format!("The log ends at {head}; there is nothing at {from} yet.");
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "beyond-the-log", detail));
+        }
+        let reader = app.shard.reader(from).map_err(|error| archived(&error))?;
+        Ok(Self { reader, block: Block::default(), next: from })
+    }
+
+    fn next_block(&mut self) -> Result<bool, Problem> {
+        self.reader.next(&mut self.block).map_err(|error| archived(&error))
+    }
+
+    /// Writes the events of the block from `next` on, as long as `left` allows.
+    fn write(&mut self, app: &App, out: &mut Vec<u8>, left: &mut u64, form: Form) {
+        let time = Timestamp::from_millis(self.block.time_ms);
+        let summary = app.shard.summary();
+        let campaign = |no| campaign_id(&summary, no);
+        let first = self.block.first_seq.as_u64();
+        for (seq, entry) in (first..).zip(codec::decode(&self.block.body, self.block.count)) {
+            let Ok(entry) = entry else { return };
+            if seq < self.next || *left == 0 {
+                continue;
+            }
+            let json = event_json(seq, time, &entry, &campaign);
+            if let Form::Event = form {
+                let _written_to_memory =
+                    write!(out, "id: {seq}\nevent: {}\ndata: ", event_type(&entry.event));
+            }
+            let _written_to_memory = serde_json::to_writer(&mut *out, &json);
+            out.extend_from_slice(if let Form::Event = form { b"\n\n" } else { b"\n" });
+            self.next = seq + 1;
+            *left -= 1;
+        }
+    }
+}
+
+fn archived(error: &LogError) -> Problem {
+    let detail = format!(
+        "These events cannot be read here: {error}. Older events may have been archived; see `banyan log cat --help`."
+    );
+    Problem::new(StatusCode::GONE, "events-archived", detail)
+}

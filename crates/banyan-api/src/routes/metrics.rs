@@ -1,0 +1,136 @@
+//! `/metrics`, in Prometheus' text format.
+
+use crate::App;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use banyan_domain::Refusal;
+use banyan_engine::HistogramView;
+use http::header;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Shows counters and gauges in Prometheus' text format. Needs no key: it names no member and no campaign.
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
+pub(crate) async fn show_metrics(State(app): State<Arc<App>>) -> Response {
+    let (shard, record) = (app.shard.metrics(), &app.record_progress);
+    let mut page = Page(String::with_capacity(8 << 10));
+    page.one("banyan_commands_total", "counter", "Commands decided", shard.commands);
+    page.one(
+        "banyan_coupons_issued_total",
+        "counter",
+        "Coupons issued, durably, since the process started",
+        shard.issued,
+    );
+    page.one("banyan_replayed_total", "counter", "Answers given again", shard.replayed);
+    page.head("banyan_refusals_total", "counter", "Commands refused, by reason");
+    for refusal in Refusal::all() {
+        page.labelled("banyan_refusals_total", "reason", refusal.slug(), shard.refusals[refusal.index()]);
+    }
+    page.one("banyan_busy_total", "counter", "Commands turned away because the queue was full", shard.busy);
+    page.one(
+        "banyan_storage_full_total",
+        "counter",
+        "Commands turned away because storage was full",
+        shard.storage_full,
+    );
+    page.one(
+        "banyan_storage_is_full",
+        "gauge",
+        "1 while writes are refused because storage is full",
+        u64::from(shard.storage_is_full),
+    );
+    page.one(
+        "banyan_determinism_alarm",
+        "gauge",
+        "1 if a background replay differed from the writer",
+        u64::from(shard.alarm),
+    );
+    page.one(
+        "banyan_queue_commands",
+        "gauge",
+        "Commands in the queue when the writer last looked",
+        shard.queue,
+    );
+    page.one(
+        "banyan_log_seq",
+        "gauge",
+        "Log position of the last durable event",
+        app.shard.confirmed().get().as_u64(),
+    );
+    page.one("banyan_snapshot_seq", "gauge", "Log position of the newest snapshot", shard.snapshot_seq);
+    page.one("banyan_blocks_total", "counter", "Blocks made durable", shard.blocks);
+    page.one("banyan_events_total", "counter", "Events made durable", shard.events);
+    page.one("banyan_log_bytes_total", "counter", "Bytes written to the log", shard.bytes);
+    page.histogram(
+        "banyan_block_events",
+        "Events per block",
+        &shard.block_events,
+        &[1, 4, 16, 64, 256, 1_024, 4_096, 16_384],
+        1.0,
+    );
+    page.histogram("banyan_sync_seconds", "Time to make a block durable", &shard.sync_micros, &MICROS, 1e-6);
+    page.histogram(
+        "banyan_write_seconds",
+        "Time from a parsed write to its answer",
+        &app.http.write_micros.view(),
+        &MICROS,
+        1e-6,
+    );
+    page.head("banyan_http_answers_total", "counter", "HTTP answers, by class of status");
+    for (class, n) in ["2xx", "4xx", "5xx"].iter().zip(app.http.answers()) {
+        page.labelled("banyan_http_answers_total", "class", class, n);
+    }
+    page.head("banyan_view_seq", "gauge", "Log position that a view has applied");
+    page.labelled("banyan_view_seq", "view", "record", record.applied().as_u64());
+    page.head("banyan_view_lag_events", "gauge", "Durable events that a view has not applied yet");
+    let lag = app.shard.confirmed().get().as_u64().saturating_sub(record.applied().as_u64());
+    page.labelled("banyan_view_lag_events", "view", "record", lag);
+    page.head("banyan_view_lag_seconds", "gauge", "Age of what a view shows");
+    page.labelled("banyan_view_lag_seconds", "view", "record", record.lag().as_secs_f64());
+    page.head("banyan_view_parked_events", "gauge", "Events in a view's parked lane");
+    page.labelled("banyan_view_parked_events", "view", "record", record.parked());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
+}
+
+/// Bounds of histograms of time, in microseconds.
+const MICROS: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    5_000_000,
+];
+
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        let _written_to_memory = self.0.write_fmt(line);
+        self.0.push('\n');
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}."));
+        self.line(format_args!("# TYPE {name} {kind}"));
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.head(name, kind, help);
+        self.line(format_args!("{name} {value}"));
+    }
+
+    fn labelled(&mut self, name: &str, label: &str, value: &str, n: impl std::fmt::Display) {
+        self.line(format_args!("{name}{{{label}=\"{value}\"}} {n}"));
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, view: &HistogramView, bounds: &[u64], unit: f64) {
+        self.head(name, "histogram", help);
+        for bound in bounds {
+            self.line(format_args!(
+                "{name}_bucket{{le=\"{}\"}} {}",
+                *bound as f64 * unit,
+                view.at_most(*bound)
+            ));
+        }
+        self.line(format_args!("{name}_bucket{{le=\"+Inf\"}} {}", view.count()));
+        self.line(format_args!("{name}_sum {}", view.sum as f64 * unit));
+        self.line(format_args!("{name}_count {}", view.count()));
+    }
+}

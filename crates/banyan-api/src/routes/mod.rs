@@ -1,0 +1,68 @@
+//! Every endpoint, one file for each kind of thing.
+
+mod allow_list;
+mod batch;
+mod campaigns;
+mod coupons;
+mod docs;
+mod events;
+mod health;
+mod members;
+mod metrics;
+
+pub(crate) use allow_list::*;
+pub(crate) use batch::*;
+pub(crate) use campaigns::*;
+pub(crate) use coupons::*;
+pub(crate) use events::*;
+pub(crate) use health::*;
+pub(crate) use members::*;
+pub(crate) use metrics::*;
+
+use crate::App;
+use crate::problem::Problem;
+use axum::Router;
+use axum::routing::{get, post};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use std::sync::Arc;
+
+/// Marks an answer that was given before.
+pub(crate) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(crate) const TRUE: HeaderValue = HeaderValue::from_static("true");
+
+/// The API.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/campaigns", get(list_campaigns).post(create_campaign))
+        .route("/v1/campaigns/{id}", get(get_campaign).patch(change_campaign))
+        .route("/v1/campaigns/{id}/allow-list", post(extend_allow_list))
+        .route("/v1/campaigns/{id}/coupons", post(issue_coupon))
+        .route("/v1/campaigns/{id}/coupons/batch", post(issue_batch))
+        .route("/v1/members/{member}/coupons", get(list_member_coupons))
+        .route("/v1/coupons/{code}", get(get_coupon))
+        .route("/v1/coupons/{code}/hold", post(hold_coupon))
+        .route("/v1/coupons/{code}/redeem", post(redeem_coupon))
+        .route("/v1/coupons/{code}/release", post(release_coupon))
+        .route("/v1/coupons/{code}/revoke", post(revoke_coupon))
+        .route("/v1/events", get(read_events))
+        .route("/healthz", get(is_alive))
+        .route("/readyz", get(is_ready))
+        .route("/metrics", get(show_metrics))
+        .route("/openapi.json", get(docs::openapi_json))
+        .route("/docs", get(docs::page))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .with_state(app)
+}
+
+async fn not_found(uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    let detail = format!("There is nothing at {path}. The endpoints are listed at /docs.");
+    Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    let detail = format!("{method} is not possible at {path}. The endpoints are listed at /docs.");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+}
