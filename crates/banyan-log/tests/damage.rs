@@ -3,7 +3,7 @@
 mod common;
 
 use banyan_log::{Block, DiskOptions, Log, LogError, MemoryStorage, Storage, Verdict};
-use common::{fill, goes_on, open, read_all, read_offline, small, tiny};
+use common::{append, fill, goes_on, open, read_all, read_offline, small, tiny};
 
 struct Sound {
     storage: MemoryStorage,
@@ -47,16 +47,24 @@ impl Sound {
 
 #[test]
 fn every_flipped_bit_is_refused() {
-    let sound = sound(tiny(), 14);
-    let halves: Vec<Vec<(String, usize)>> = {
-        let bits = |name: &String| sound.storage.bytes(name).expect("there").len() * 8;
-        let all: Vec<(String, usize)> =
-            sound.names.iter().flat_map(|name| (0..bits(name)).map(|bit| (name.clone(), bit))).collect();
-        all.chunks(all.len().div_ceil(2)).map(<[_]>::to_vec).collect()
-    };
+    flip_bits(&sound(tiny(), 12), 1);
+}
+
+/// Blocks of several sectors, and segments with zeros behind their seals.
+#[test]
+fn flipped_bits_of_larger_blocks_are_refused() {
+    flip_bits(&sound(small(), 20), 37);
+}
+
+fn flip_bits(sound: &Sound, step: usize) {
+    let bits = |name: &String| sound.storage.bytes(name).expect("there").len() * 8;
+    let all: Vec<(&String, usize)> = sound
+        .names
+        .iter()
+        .flat_map(|name| (0..bits(name)).step_by(step).map(move |bit| (name, bit)))
+        .collect();
     std::thread::scope(|scope| {
-        for half in &halves {
-            let sound = &sound;
+        for half in all.chunks(all.len().div_ceil(2)) {
             scope.spawn(move || {
                 // Nothing is changed by a refusal, so one copy serves for all.
                 let storage = sound.storage.kill();
@@ -72,9 +80,45 @@ fn every_flipped_bit_is_refused() {
     });
 }
 
+/// Sectors of a log that differs only in its events are valid for their place; the hashes tell.
+#[test]
+fn sectors_of_a_twin_are_refused() {
+    let twin = |salt: u8| {
+        let storage = MemoryStorage::new();
+        let mut log = open(&storage, &small()).expect("open");
+        let acquired = log.acquire().expect("acquire");
+        for block in 0..6 {
+            append(&mut log, acquired.epoch, block * 2 + 1, &vec![salt; 300 + block as usize % 2 * 600]);
+        }
+        let blocks = read_all(&log).expect("read");
+        drop(log);
+        let names = storage.list().expect("list");
+        Sound { storage: storage.kill(), options: small(), blocks, names }
+    };
+    let (ours, theirs) = (twin(1), twin(2));
+    let name = "00000000000000000001.seg";
+    let (bytes, other) =
+        (ours.storage.bytes(name).expect("there"), theirs.storage.bytes(name).expect("there"));
+    // Sector 2 holds the epoch start, which is the same.
+    let differing: Vec<usize> =
+        (0..16).filter(|at| bytes[at * 512..][..512] != other[at * 512..][..512]).collect();
+    assert_eq!(
+        differing,
+        [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14],
+        "three blocks of one sector, three of three"
+    );
+    for at in differing {
+        let mut spliced = bytes.clone();
+        spliced[at * 512..][..512].copy_from_slice(&other[at * 512..][..512]);
+        let storage = ours.storage.kill();
+        storage.replace(name, spliced);
+        assert!(ours.refused(&storage, &format!("sector {at} of a twin")), "sector {at}");
+    }
+}
+
 #[test]
 fn offline_reading_stops_in_front_of_a_flipped_bit() {
-    let sound = sound(tiny(), 14);
+    let sound = sound(tiny(), 12);
     for name in &sound.names {
         for bit in (0..sound.storage.bytes(name).expect("there").len() * 8).step_by(97) {
             let storage = sound.storage.kill();
@@ -89,7 +133,7 @@ fn offline_reading_stops_in_front_of_a_flipped_bit() {
 
 #[test]
 fn every_truncation_is_refused() {
-    let sound = sound(tiny(), 14);
+    let sound = sound(tiny(), 12);
     for name in &sound.names {
         let bytes = sound.storage.bytes(name).expect("there");
         for length in 0..bytes.len() {
@@ -162,7 +206,7 @@ fn swapped_sectors_are_refused() {
 /// Damage in a sealed segment is found by the reader when opening only looked at the end.
 #[test]
 fn readers_find_what_opening_did_not_look_at() {
-    let sound = sound(tiny(), 14);
+    let sound = sound(tiny(), 12);
     let options = DiskOptions { verify_all: false, ..sound.options.clone() };
     let name = "00000000000000000001.seg";
     for bit in (1024 * 8..4096 * 8).step_by(61) {

@@ -72,9 +72,14 @@ fn the_background_tries_again_until_there_is_space() {
 /// The promise of [`Log::room`], for one block and for many small ones, at every fill of a segment.
 #[test]
 fn room_is_never_promised_in_vain() {
-    for (block_bytes, label) in
-        [(usize::MAX, "one block"), (1, "blocks of one byte"), (450, "blocks of a sector")]
-    {
+    for (block_bytes, label) in [
+        (usize::MAX, "one block"),
+        (1, "blocks of one byte"),
+        // One byte more than fits one, two and three sectors: they take all the overhead they are charged.
+        (397, "blocks of two sectors"),
+        (897, "blocks of three sectors"),
+        (1397, "blocks of four sectors"),
+    ] {
         for before in 0..24 {
             let options = small();
             let storage = MemoryStorage::new();
