@@ -19,6 +19,8 @@ const CAMPAIGNS: u32 = 4;
 #[derive(Clone, Debug)]
 enum Step {
     Ask(Box<Command>, Option<&'static str>),
+    /// Asks again what was asked so many questions ago, under the same key.
+    Repeat(usize),
     Wait(u64),
     Restart,
     Digest,
@@ -132,6 +134,7 @@ fn story() -> impl Strategy<Value = (u64, Vec<Step>)> {
     let key = proptest::option::weighted(0.25, proptest::sample::select(vec!["k0", "k1", "k2"]));
     let step = prop_oneof![
         12 => (any_command(), key).prop_map(|(command, key)| Step::Ask(Box::new(command), key)),
+        3 => (1..12_usize).prop_map(Step::Repeat),
         4 => span().prop_map(Step::Wait),
         1 => Just(Step::Restart),
         1 => Just(Step::Digest),
@@ -157,9 +160,18 @@ fn run(start: u64, steps: &[Step]) -> (Shop, Model) {
         model.tick(now.as_millis());
     };
     wait(&mut shop, &mut model, start);
+    let mut asked = Vec::new();
     for step in steps {
         match step {
-            Step::Ask(command, key) => ask(&mut shop, &mut model, command, *key),
+            Step::Ask(command, key) => {
+                ask(&mut shop, &mut model, command, *key);
+                asked.push((command, *key));
+            }
+            Step::Repeat(ago) => {
+                if let Some((command, key)) = asked.iter().rev().nth(*ago) {
+                    ask(&mut shop, &mut model, command, *key);
+                }
+            }
             Step::Wait(span) => wait(&mut shop, &mut model, *span),
             Step::Restart => {
                 let restored = State::from_snapshot(&shop.state.to_snapshot());

@@ -65,8 +65,8 @@ pub(crate) fn words(outcome: &Outcome) -> String {
                 coupon.n(),
                 state.as_str(),
                 issued_at.as_millis(),
-                expires_at.map(|at| at.as_millis()),
-                held_until.map(|at| at.as_millis())
+                expires_at.map(banyan_domain::Timestamp::as_millis),
+                held_until.map(banyan_domain::Timestamp::as_millis)
             )
         }
     }
@@ -136,10 +136,10 @@ impl Model {
                     id: definition.id.as_str().into(),
                     quantity: definition.quantity.unwrap_or(u64::MAX),
                     per_member: usize::from(definition.per_member),
-                    starts: definition.starts_at.map_or(0, |at| at.as_millis()),
-                    ends: definition.ends_at.map_or(u64::MAX, |at| at.as_millis()),
+                    starts: definition.starts_at.map_or(0, banyan_domain::Timestamp::as_millis),
+                    ends: definition.ends_at.map_or(u64::MAX, banyan_domain::Timestamp::as_millis),
                     audience: definition.audience.clone(),
-                    valid_for: definition.valid_for.map(|span| span.get()),
+                    valid_for: definition.valid_for.map(banyan_domain::Millis::get),
                     paused: false,
                     ended: false,
                     allowed: BTreeSet::new(),
@@ -162,7 +162,7 @@ impl Model {
                 if quantity < c.coupons.len() as u64 || quantity == 0 {
                     return Err("quantity-below-issued");
                 }
-                let ends = change.ends_at.map_or(c.ends, |at| at.as_millis());
+                let ends = change.ends_at.map_or(c.ends, banyan_domain::Timestamp::as_millis);
                 if ends != c.ends && (ends <= now || ends <= c.starts) {
                     return Err("end-in-past");
                 }
