@@ -1,0 +1,295 @@
+//! `banyan up`: puts the parts together and serves until told to stop.
+
+use crate::data_dir::DataDir;
+use crate::exit::Failure;
+use crate::keys;
+use banyan_api::auth::{Keyring, TokenOptions};
+use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
+use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start};
+use banyan_log::{Archiver, DiskLog, DiskOptions, RealStorage};
+use banyan_views::record::{RecordOptions, RecordView};
+use banyan_views::{LogSource, Runner, RunnerOptions};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Start a server.
+#[derive(clap::Args)]
+pub(crate) struct UpArgs {
+    /// Where the data is; created if it is not there
+    #[arg(long, value_name = "DIR", env = "BANYAN_DATA", default_value = "banyan-data")]
+    data: PathBuf,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "BANYAN_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Threads that serve HTTP
+    #[arg(long, value_name = "N", default_value_t = default_threads())]
+    threads: usize,
+    /// The least time between two blocks in microseconds: under load a command waits at most this long for company
+    #[arg(long, value_name = "MICROS", default_value_t = 2_000)]
+    pace_micros: u64,
+    /// Commands that may wait for the writer; more are answered 503
+    #[arg(long, value_name = "N", default_value_t = 65_536)]
+    queue: usize,
+    /// Events between two snapshots; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    snapshot_events: u64,
+    /// Size of a log segment in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    segment_mib: u64,
+    /// Move log segments here that are older than the older snapshot and applied by every view; without it they stay
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
+    /// Events that stay in the live log when segments are archived
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, requires = "archive")]
+    retain_events: u64,
+    /// File with the secret of shoppers' HS256 tokens (at least 32 bytes)
+    #[arg(long, value_name = "FILE")]
+    jwt_hs256_secret: Option<PathBuf>,
+    /// File with the public keys of shoppers' tokens, a JWK set
+    #[arg(long, value_name = "FILE")]
+    jwks: Option<PathBuf>,
+    /// The audience that shoppers' tokens must name
+    #[arg(long, value_name = "TEXT")]
+    jwt_audience: Option<String>,
+    /// The issuer that shoppers' tokens must name
+    #[arg(long, value_name = "TEXT")]
+    jwt_issuer: Option<String>,
+    /// Do not create the sample campaign on an empty store
+    #[arg(long)]
+    no_sample: bool,
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |n| n.get().div_ceil(2).max(1))
+}
+
+/// Runs until SIGINT or SIGTERM; then answers what was accepted and ends.
+pub(crate) fn run(args: UpArgs) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(args.threads.max(1))
+        .thread_name("banyan-http")
+        .enable_all()
+        .build()
+        .map_err(Failure::environment)?;
+    runtime.block_on(serve(args))?;
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: UpArgs) -> Result<(), Failure> {
+    let dir = DataDir::create(&args.data)?;
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        Failure::environment(format!(
+            "listening on {}: {error}. Choose another address with --listen",
+            args.listen
+        ))
+    })?;
+    let address = listener.local_addr().map_err(Failure::environment)?;
+    let snapshots = SnapshotStore::open(dir.snapshots()).map_err(Failure::environment)?;
+    let (shard, archiver) = start_shard(&args, &dir, &snapshots)?;
+    keys::ensure_operator(&dir)?;
+    let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
+    let keyring = Arc::new(keyring);
+    let view = start_record(&shard, &dir)?;
+    let (stop, stopping) = watch::channel(false);
+    let app = App::new(AppOptions {
+        shard: shard.clone(),
+        keyring: keyring.clone(),
+        record: view.1,
+        record_progress: view.0.progress().clone(),
+        streams_max: 64,
+        stopping: stopping.clone(),
+    });
+    if shard.report().created && !args.no_sample {
+        create_sample(&app).await?;
+    }
+    tokio::spawn(keys::watch(dir.clone(), keyring));
+    if let Some(archiver) = archiver {
+        tokio::task::spawn_blocking({
+            let (shard, progress, stopping) = (shard.clone(), view.0.progress().clone(), stopping.clone());
+            move || {
+                archive_old_segments(&archiver, &snapshots, &shard, &progress, &stopping, args.retain_events)
+            }
+        });
+    }
+    announce(address, &dir, shard.report());
+    tokio::spawn(async move {
+        told_to_stop().await;
+        tracing::info!("stopping: no new connections; what was accepted will be answered");
+        let _nobody_listens = stop.send(true);
+    });
+    let router = banyan_api::router(app.clone());
+    let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
+    served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
+    tokio::task::spawn_blocking(move || {
+        shard.shutdown();
+        drop(view.0.stop());
+    })
+    .await
+    .map_err(Failure::environment)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the log, brings the state up to its head and starts the writer.
+fn start_shard(
+    args: &UpArgs,
+    dir: &DataDir,
+    snapshots: &SnapshotStore,
+) -> Result<(Arc<Shard>, Option<Archiver>), Failure> {
+    let storage = RealStorage::create(dir.log())
+        .map_err(|error| Failure::environment(format!("opening {}: {error}", dir.log().display())))?;
+    let disk = DiskOptions {
+        segment_bytes: args.segment_mib << 20,
+        archive_dir: args.archive.clone(),
+        ..DiskOptions::default()
+    };
+    let log = DiskLog::open(Arc::new(storage), disk).map_err(Failure::environment)?;
+    let archiver = args.archive.as_ref().map(|_| log.archiver());
+    let mut told = std::time::Instant::now();
+    let mut progress = |seq: u64, head: u64| {
+        if told.elapsed() > Duration::from_secs(1) {
+            told = std::time::Instant::now();
+            tracing::info!("replaying the log: event {seq} of {head}");
+        }
+    };
+    let started = start(Box::new(log), Some(snapshots), CoreOptions::default(), None, &mut progress);
+    let started = started.map_err(Failure::environment)?;
+    for why in &started.report().snapshots_passed {
+        tracing::warn!("snapshot passed over: {why}");
+    }
+    let (replies, from_log) = TokioReplies::new();
+    tokio::spawn(deliver_replies(from_log));
+    let options = ShardOptions {
+        queue_commands_max: args.queue,
+        pace: Duration::from_micros(args.pace_micros),
+        snapshot_events: args.snapshot_events,
+        snapshots: Some(snapshots.clone()),
+        ..ShardOptions::default()
+    };
+    let shard = Shard::spawn(started, Box::new(replies), options).map_err(Failure::environment)?;
+    Ok((shard, archiver))
+}
+
+/// Starts the record store's runner.
+fn start_record(
+    shard: &Arc<Shard>,
+    dir: &DataDir,
+) -> Result<(Runner<RecordView>, banyan_views::record::RecordReader), Failure> {
+    let options = RecordOptions { keys: Some(shard.keys().clone()) };
+    let view = RecordView::open(dir.root(), &options).map_err(Failure::environment)?;
+    let reader = view.reader();
+    let open = shard.clone();
+    let source = LogSource::new(shard.confirmed().clone(), move |from| open.reader(from.as_u64()));
+    let runner = Runner::spawn(view, source, RunnerOptions::default()).map_err(Failure::environment)?;
+    Ok((runner, reader))
+}
+
+/// Moves old segments to the archive now and then, until told to stop.
+fn archive_old_segments(
+    archiver: &Archiver,
+    snapshots: &SnapshotStore,
+    shard: &Shard,
+    record: &banyan_views::ViewProgress,
+    stopping: &watch::Receiver<bool>,
+    retain_events: u64,
+) {
+    let mut seen = 0;
+    while !*stopping.borrow() {
+        let head = shard.confirmed().wait_past(banyan_log::Seq(seen), Duration::from_secs(1)).as_u64();
+        // The older of two snapshots must be able to start from the live log, and every view must have read it.
+        let snapshot = match snapshots.list().as_deref() {
+            Ok([_, older, ..]) => *older,
+            _ => 0,
+        };
+        let before = head.saturating_sub(retain_events).min(snapshot).min(record.applied().as_u64());
+        if before < seen + retain_events / 16 {
+            seen = seen.max(head);
+            continue;
+        }
+        match archiver.archive_before(banyan_log::Seq(before)) {
+            Ok(report) if report.segments > 0 => {
+                tracing::info!(segments = report.segments, first_live = %report.first_live, "segments archived");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!("archiving segments: {error}"),
+        }
+        seen = head;
+    }
+}
+
+fn token_options(args: &UpArgs) -> Result<TokenOptions, Failure> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| Failure::usage(format!("reading {}: {error}", path.display())))
+    };
+    let jwks = match &args.jwks {
+        Some(path) => Some(
+            serde_json::from_slice(&read(path)?)
+                .map_err(|error| Failure::usage(format!("{} is not a JWK set: {error}", path.display())))?,
+        ),
+        None => None,
+    };
+    Ok(TokenOptions {
+        hs256_secret: args
+            .jwt_hs256_secret
+            .as_ref()
+            .map(read)
+            .transpose()?
+            .map(|secret| secret.trim_ascii().to_vec()),
+        jwks,
+        audience: args.jwt_audience.clone(),
+        issuer: args.jwt_issuer.clone(),
+    })
+}
+
+/// A campaign to try things with, on a store that has none.
+async fn create_sample(app: &App) -> Result<(), Failure> {
+    let json: banyan_api::wire::CampaignJson = serde_json::from_value(serde_json::json!({
+        "id": "sample", "name": "Sample campaign", "quantity": 1_000, "benefit": {"amount": {"minor": 5_000, "currency": "KRW"}},
+    }))
+    .map_err(Failure::environment)?;
+    let definition = json.check().map_err(|problem| Failure::environment(problem.detail))?;
+    let by = banyan_domain::Actor::new("banyan").map_err(Failure::environment)?;
+    let command = banyan_domain::coupon::Command::CreateCampaign { definition: Box::new(definition), by };
+    let asked = app.ask(banyan_domain::Command::Coupon(command), None).await;
+    asked.map(|_| ()).map_err(|problem| Failure::environment(problem.detail))
+}
+
+/// Tells a person where everything is.
+fn announce(address: SocketAddr, dir: &DataDir, report: &StartReport) {
+    let url = format!("http://{address}");
+    println!("Banyan {} is up.", env!("CARGO_PKG_VERSION"));
+    println!("  API      {url}/v1/campaigns      (described at {url}/docs)");
+    println!("  Console  {url}/console");
+    println!(
+        "  Key      {}      (operator; send as `Authorization: Bearer KEY`)",
+        dir.operator_key().display()
+    );
+    println!(
+        "  Store    {}: {}, {} events, ready in {:.2} s",
+        dir.root().display(),
+        if report.created { "created just now" } else { "opened" },
+        report.head,
+        report.took.as_secs_f64()
+    );
+    if address.ip().is_loopback() {
+        return;
+    }
+    println!("  Note     listening beyond this machine without TLS: put a TLS proxy in front of it");
+}
+
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("signals cannot be received; stop the process with SIGKILL, nothing is lost by it");
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+}
