@@ -194,6 +194,30 @@ async fn it_outlives_a_server_that_dies_and_comes_back() {
     assert_eq!(double.world.lock().expect("unpoisoned").campaigns["noon"].by_member.len(), 1000);
 }
 
+/// Once, a request handed to a connection that ended in the same moment was forgotten until its timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_death_under_load_leaves_nobody_hanging() {
+    let manners = Manners {
+        die: Some((1501, Duration::from_millis(100))),
+        slow_every: Some((2, Duration::from_millis(30))),
+        ..Manners::default()
+    };
+    let double = Double::start(manners).await;
+    let text = r#"
+        arrivals = "even"
+        retry_unknown = true
+        timeout = "20s"
+        drain = "60s"
+        phases = [{ name = "a", for = "1s", rate = 4000 }]
+        members = { count = 100000 }
+        campaigns = [{ id = "noon", quantity = "unlimited" }]
+    "#;
+    let (report, acks) = rehearse(&double, text).await;
+    assert_eq!(report.actions[0].accepted, 4000);
+    assert_eq!(acks.len(), 4000);
+    assert!(!report.retried.is_empty() && !report.retried.contains_key("timeout"), "{:?}", report.retried);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_have_kinds_and_faults_are_harm() {
     let manners = Manners { busy_every: Some(10), fail_every: Some(25), ..Manners::default() };

@@ -86,7 +86,7 @@ pub(crate) async fn run(core: Rc<Core>) {
     core.connected(&slot);
     // A handshake over HTTP/1.1 exchanges no bytes; it fails only when the connection is gone already.
     if let Ok((sender, connection)) = http1::handshake(TokioIo::new(stream)).await {
-        let link = Link { connection: Box::pin(connection), open: true };
+        let link = Link { connection: Some(Box::pin(connection)) };
         serve(&core, &slot, sender, link).await;
     }
     core.disconnected(&slot);
@@ -123,7 +123,7 @@ async fn serve(core: &Rc<Core>, slot: &Rc<Slot>, mut sender: SendRequest<Full<By
                     judge(status, &body, requests.campaign_id(job.campaign), &requests.member_id(&job))
                 };
                 core.settle(job, outcome);
-                if !link.open {
+                if !link.is_open() {
                     return;
                 }
             }
@@ -167,15 +167,22 @@ async fn exchange(
 type Wire = Connection<TokioIo<TcpStream>, Full<Bytes>>;
 
 struct Link {
-    connection: Pin<Box<Wire>>,
-    open: bool,
+    /// `None` once it has ended. An ended connection must be dropped, not kept: only then does hyper tell a request
+    /// that was handed over in the same moment that nobody will send it.
+    connection: Option<Pin<Box<Wire>>>,
 }
 
 impl Link {
     fn poll(&mut self, cx: &mut Context<'_>) {
-        if self.open && self.connection.as_mut().poll(cx).is_ready() {
-            self.open = false;
+        if let Some(connection) = &mut self.connection
+            && connection.as_mut().poll(cx).is_ready()
+        {
+            self.connection = None;
         }
+    }
+
+    fn is_open(&self) -> bool {
+        self.connection.is_some()
     }
 
     /// Waits for a job, and notices when the server closes meanwhile.
@@ -186,7 +193,7 @@ impl Link {
                 return Poll::Ready(Some(job));
             }
             self.poll(cx);
-            if self.open && slot.cut.get().is_none() { Poll::Pending } else { Poll::Ready(None) }
+            if self.is_open() && slot.cut.get().is_none() { Poll::Pending } else { Poll::Ready(None) }
         })
         .await
     }

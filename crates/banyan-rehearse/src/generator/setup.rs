@@ -99,6 +99,8 @@ where
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await?;
         Ok((status, body.to_bytes()))
     };
+    // Ending drops the connection, which is what fails an answer that can no longer come.
+    let connection = async move { connection.await.is_ok() };
     tokio::pin!(answer, connection);
     tokio::select! {
         // The connection may end in the same poll that completes the answer, so the answer is asked first.

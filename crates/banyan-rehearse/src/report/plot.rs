@@ -96,9 +96,6 @@ impl Plot {
                     div.area role="img" aria-label=(format!("{}. {}", self.title, self.note)) {
                         (self.phases())
                         (PreEscaped(self.svg()))
-                        @if let Some((value, text)) = &self.limit {
-                            span.limit.below[self.y.place(*value) > 0.85] style=(format!("top:{:.2}%", (1.0 - self.y.place(*value)) * 100.0)) { (text) }
-                        }
                     }
                     @for (i, (at, text)) in self.x_ticks.iter().enumerate() {
                         span.x.odd[i % 2 == 1].end[self.across(*at) > 970.0] style=(format!("--at:{:.4}", self.across(*at) / 1000.0)) { (text) }
@@ -113,6 +110,7 @@ impl Plot {
         html! {
             @for line in &self.lines { li { svg.key viewBox="0 0 20 10" aria-hidden="true" { line.(line.class) x1="0" x2="20" y1="5" y2="5" {} } (line.label) } }
             @for column in &self.columns { li { svg.key viewBox="0 0 20 10" aria-hidden="true" { rect.(column.class) width="20" height="10" {} } (column.label) } }
+            @if let Some((_, text)) = &self.limit { li { svg.key viewBox="0 0 20 10" aria-hidden="true" { line.limit-line x1="0" x2="20" y1="5" y2="5" {} } (text) } }
             @if !self.bands.is_empty() { li { svg.key viewBox="0 0 20 10" aria-hidden="true" { rect.band width="20" height="10" {} } "no connection" } }
         }
     }
