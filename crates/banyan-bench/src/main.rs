@@ -1,0 +1,62 @@
+//! banyan-bench: Banyan against the ways teams build the same thing themselves, side by side in one run.
+//!
+//! What it deliberately is not: a test (nothing here decides right or wrong, except that every answer given is looked
+//! for in the database afterwards), and a statement about other machines: only ratios within one run mean much.
+//!
+//! Where to start reading: [`coupon`], the run; [`systems`], what is compared; `rivals/`, the other ways, each as well
+//! tuned as we know; [`load`], the client; [`table`], what is printed.
+
+mod answer;
+mod banyan;
+mod control;
+mod coupon;
+mod load;
+mod machine;
+mod measure;
+mod noop;
+mod rivals;
+mod serve;
+mod systems;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Why a run stopped: what was being done, and the cause.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Parser)]
+#[command(name = "banyan-bench", about = "Banyan against the ways teams build it themselves")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Coupons of one hot campaign over HTTP: a no-op, Banyan, one Postgres transaction each, Redis + RabbitMQ.
+    Coupon(coupon::Options),
+    /// One of the compared servers, as its own process (started by the run itself).
+    #[command(hide = true)]
+    Serve(serve::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Coupon(options) => coupon::run(&options),
+        Command::Serve(options) => serve::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("banyan-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what was being done when `error` came up.
+pub(crate) fn failed(doing: impl std::fmt::Display, error: impl std::fmt::Display) -> Failure {
+    format!("{doing}: {error}").into()
+}
