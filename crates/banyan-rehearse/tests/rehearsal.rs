@@ -82,7 +82,10 @@ async fn every_arrival_is_sent_and_every_promise_recorded() {
     assert_eq!(redeem.offered, redeem.accepted);
     assert!((100..=200).contains(&redeem.offered), "about half of 300: {}", redeem.offered);
     assert_eq!(promises(&acks), promised_by(&double), "the file is the server's own list");
-    assert_eq!(report.verdict.level, Level::Well, "{:?}", report.verdict);
+    // On a crowded machine the generator says that it was late itself; nothing else may be said of this run.
+    let mut reasons = report.verdict.reasons.iter();
+    let fine = |level, text: &str| level == Level::Well || text.starts_with("The generator itself was late");
+    assert!(reasons.all(|reason| fine(reason.level, &reason.text)), "{:?}", report.verdict);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
