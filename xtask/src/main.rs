@@ -1,2 +1,55 @@
-//! The project's chores.
-fn main() {}
+//! The project's chores, as `cargo xtask CHORE`. Not shipped. Start reading at [`Chore`].
+
+mod bench;
+mod run;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The project's chores.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what the tests need (or say what to install), then run all tests
+    Test(test::Args),
+    /// Check layers, docs, names and sizes
+    Tidy,
+    /// Format check, lints with warnings denied, tidy, then all tests: what the CI runs
+    Ci,
+    /// Measure Banyan against the ways teams build it themselves
+    Bench(bench::Args),
+    /// Kill the server in the middle of a sale, again and again, and check every acknowledged answer
+    Kill9(bench::Kill9Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().chore {
+        Chore::Test(args) => test::run(&args),
+        Chore::Tidy => tidy::run(),
+        Chore::Ci => ci(),
+        Chore::Bench(args) => bench::run(&args),
+        Chore::Kill9(args) => bench::kill9(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything a change must pass.
+fn ci() -> Result<(), String> {
+    run::cargo(["fmt", "--all", "--check"])?;
+    tidy::run()?;
+    run::cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    test::run(&test::Args::default())
+}

@@ -1,0 +1,57 @@
+//! `cargo xtask bench` and `cargo xtask kill9`: build with the release settings, then run the measuring program.
+
+use crate::run;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// coupon, engine, replay or log; `cargo xtask bench coupon --help` lists what each takes
+    what: String,
+    /// Passed on to the measuring program
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// How often to kill.
+#[derive(clap::Args)]
+pub(crate) struct Kill9Args {
+    /// How often
+    #[arg(long, default_value_t = 20)]
+    rounds: u32,
+}
+
+/// Builds the server and the measuring program, and measures.
+pub(crate) fn run(args: &Args) -> Result<(), String> {
+    run::cargo(["build", "--release", "-p", "banyan", "-p", "banyan-bench"])?;
+    let bin = target_dir()?.join("release");
+    let mut command = Command::new(bin.join("banyan-bench"));
+    command.arg(&args.what);
+    if args.what == "coupon" {
+        command.arg("--banyan").arg(bin.join("banyan"));
+    }
+    run::to_its_end(command.args(&args.rest))
+}
+
+/// Builds the server and the killer, and kills.
+pub(crate) fn kill9(args: &Kill9Args) -> Result<(), String> {
+    run::cargo(["build", "--release", "-p", "banyan", "--bin", "banyan", "--example", "kill9"])?;
+    let bin = target_dir()?.join("release");
+    let mut command = Command::new(bin.join("examples/kill9"));
+    command.args(["--rounds", &args.rounds.to_string(), "--banyan"]).arg(bin.join("banyan"));
+    run::to_its_end(&mut command)
+}
+
+/// Where cargo puts what it builds.
+fn target_dir() -> Result<PathBuf, String> {
+    let output = run::cargo_command()
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .output()
+        .map_err(|error| format!("asking cargo for its target directory: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (_, rest) =
+        text.split_once("\"target_directory\":\"").ok_or("cargo metadata names no target directory")?;
+    let (path, _) = rest.split_once('"').ok_or("cargo metadata was cut short")?;
+    Ok(PathBuf::from(path))
+}
