@@ -21,9 +21,9 @@ pub(crate) struct Cpu {
     pub(crate) databases: BTreeMap<&'static str, f64>,
     /// This process's own thread.
     pub(crate) client: f64,
-    /// Every process of the machine.
+    /// Every process of the machine, in ticks: whole numbers, so that their differences are exact.
     machine: f64,
-    /// What all cores could have given.
+    /// What all cores could have given, in ticks.
     capacity: f64,
 }
 
@@ -32,7 +32,7 @@ impl Cpu {
     pub(crate) fn now(server: u32, databases: &BTreeMap<&'static str, u32>) -> Self {
         let seconds = |pid: u32| tree::cpu_ticks(pid) as f64 / TICKS_PER_SECOND;
         let databases = databases.iter().map(|(name, pid)| (*name, seconds(*pid))).collect();
-        let (machine, capacity) = machine_seconds();
+        let (machine, capacity) = machine_ticks();
         Self { server: seconds(server), databases, client: own_thread_seconds(), machine, capacity }
     }
 
@@ -55,7 +55,7 @@ impl Cpu {
     /// and what the kernel did for nobody in particular. A quiet machine shows a few percent.
     pub(crate) fn others_percent(&self) -> f64 {
         let ours = self.server + self.client + self.databases.values().sum::<f64>();
-        ((self.machine - ours) / self.capacity * 100.0).max(0.0)
+        ((self.machine - ours * TICKS_PER_SECOND) / self.capacity * 100.0).max(0.0)
     }
 }
 
@@ -73,16 +73,16 @@ pub(crate) fn flush_us(dir: &Path) -> std::io::Result<f64> {
     Ok(median(&times))
 }
 
-/// Busy seconds and all seconds of all cores, from the first line of `/proc/stat`: user, nice, system, idle, iowait,
+/// Busy ticks and all ticks of all cores, from the first line of `/proc/stat`: user, nice, system, idle, iowait,
 /// irq, softirq, steal. Time stolen by the machine's host counts as busy: somebody else had it.
-fn machine_seconds() -> (f64, f64) {
+fn machine_ticks() -> (f64, f64) {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
     let fields: Vec<f64> =
         line.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
     let all: f64 = fields.iter().sum();
     let idle: f64 = fields.iter().skip(3).take(2).sum();
-    ((all - idle) / TICKS_PER_SECOND, all / TICKS_PER_SECOND)
+    (all - idle, all)
 }
 
 /// CPU time of the calling thread, which is the one that runs the client.
@@ -124,7 +124,7 @@ mod tests {
             spin(&mut sum);
         }
         let used = Cpu::now(std::process::id(), &none).since(&before);
-        assert!(used.machine > 0.05 && used.capacity >= used.machine, "{used:?} {sum}");
+        assert!(used.machine >= 5.0 && used.capacity >= used.machine, "{used:?} {sum}");
         assert!((0.0..=100.0).contains(&used.others_percent()), "{used:?}");
     }
 
