@@ -283,7 +283,11 @@ fn a_window_cannot_end_before_it_starts() {
          change noon ends=1h                       | no: end-in-past
          change noon ends=2h                       | no: end-in-past
          change noon ends=121m                     | new noon
-         at 121m                                   | noon closed",
+         at 121m                                   | noon closed
+         create eve                                | new eve
+         change eve ends=121m                      | no: end-in-past
+         change eve ends=7260001ms                 | new eve
+         at 7260001ms                              | eve closed",
     );
 }
 
@@ -411,7 +415,7 @@ fn more_timers_than_one_call_gives_fire_in_the_next_and_late_ones_are_not_overta
         run(&mut shop, &format!("issue noon m{i}"));
         run(&mut shop, &format!("hold noon#{i} o{i} {i}ms"));
     }
-    shop.state.begin_block(banyan_domain::Timestamp::from_millis(10_000));
+    shop.state.begin_block(banyan_domain::Timestamp::from_millis(holds));
     let due = shop.state.due();
     assert_eq!(due.len(), limits::TIMER_EVENTS_PER_BLOCK_MAX);
     for (i, event) in (1..).zip(due) {

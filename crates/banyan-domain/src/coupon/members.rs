@@ -15,13 +15,21 @@ const MEMBERS_PER_CHUNK: usize = 1 << 16;
 /// Members in order of first sight, found by id through a keyed hash. The index is never iterated, so its layout cannot
 /// show: what there is to see is the order of arrival.
 ///
-/// A member costs 8 bytes, its id, and about 8 bytes of index.
+/// A member costs 8 bytes, its id, and about 14 bytes of index.
 #[derive(Clone, Debug)]
 pub struct MemberTable {
     key: [u8; 16],
-    parts: Vec<HashTable<u32>>,
+    parts: Vec<HashTable<Slot>>,
     ids: Ids,
     latest: Vec<u32>,
+}
+
+/// One member in the index. Half of the hash is kept beside the place, so that a part that grows need not read the ids
+/// again: they lie all over memory, and all parts grow at about the same time.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    place: u32,
+    hash: u32,
 }
 
 /// The ids, end to end.
@@ -52,7 +60,8 @@ impl MemberTable {
     #[must_use]
     pub fn find(&self, id: &str) -> Option<u32> {
         let hash = hash(&self.key, id.as_bytes());
-        self.parts[part(hash)].find(hash, |&place| self.ids.get(place) == id.as_bytes()).copied()
+        let wanted = |slot: &Slot| slot.hash == hash as u32 && self.ids.get(slot.place) == id.as_bytes();
+        Some(self.parts[part(hash)].find(spread(hash as u32), wanted)?.place)
     }
 
     /// The id of the member at `place`.
@@ -70,21 +79,18 @@ impl MemberTable {
     /// The place of the member `id`, which is added if unknown, and whether it was added.
     pub(crate) fn find_or_add(&mut self, id: &str) -> (u32, bool) {
         let hash = self::hash(&self.key, id.as_bytes());
-        let (key, ids) = (&self.key, &self.ids);
-        let entry = self.parts[part(hash)].entry(
-            hash,
-            |&place| ids.get(place) == id.as_bytes(),
-            |&place| self::hash(key, ids.get(place)),
-        );
+        let ids = &self.ids;
+        let wanted = |slot: &Slot| slot.hash == hash as u32 && ids.get(slot.place) == id.as_bytes();
+        let entry = self.parts[part(hash)].entry(spread(hash as u32), wanted, |slot| spread(slot.hash));
         match entry {
-            hashbrown::hash_table::Entry::Occupied(found) => (*found.get(), false),
+            hashbrown::hash_table::Entry::Occupied(found) => (found.get().place, false),
             hashbrown::hash_table::Entry::Vacant(vacant) => {
                 let place = self.latest.len() as u32;
                 assert!(
                     u64::from(place) < limits::MEMBERS_PER_CAMPAIGN_MAX,
                     "decide refuses members beyond the limit"
                 );
-                vacant.insert(place);
+                vacant.insert(Slot { place, hash: hash as u32 });
                 self.ids.push(id.as_bytes());
                 self.latest.push(0);
                 (place, true)
@@ -104,7 +110,7 @@ impl MemberTable {
     /// Bytes of memory in use.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let index: usize = self.parts.iter().map(|part| part.capacity() * 8 / 7 * 5).sum();
+        let index: usize = self.parts.iter().map(|part| part.capacity() * 8 / 7 * 9).sum();
         index + self.ids.chunks.iter().map(Vec::len).sum::<usize>() + self.latest.len() * 8
     }
 }
@@ -142,8 +148,13 @@ fn hash(key: &[u8; 16], id: &[u8]) -> u64 {
 }
 
 fn part(hash: u64) -> usize {
-    // The table itself uses the top 7 bits and the lowest ones: take the part from the middle.
+    // Of the upper half: the table of the part uses the lower.
     (hash >> 40) as usize % PARTS
+}
+
+/// The hash that a part's table works with: it uses the lowest bits and the top 7.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 #[cfg(test)]
