@@ -1,0 +1,29 @@
+//! The record store: a SQLite file with every campaign and coupon.
+//!
+//! [`RecordView`] writes it, [`RecordReader`] reads it, [`rebuild`] makes it anew. The tables are in `schema.sql`, and meant
+//! to be read by people too: `sqlite3 -readonly record.sqlite 'SELECT * FROM coupons LIMIT 10'`.
+//!
+//! The file is a copy of what the log says, never the truth. That is why it may be written with `synchronous=NORMAL`: in
+//! WAL mode SQLite then never loses consistency, only the last transactions when the machine loses power, and their
+//! checkpoint goes with them; the runner applies those events again.
+
+mod apply;
+mod coupons;
+mod file;
+mod members;
+mod parked;
+mod reader;
+mod rebuild;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use reader::{CampaignRecord, CouponRecord, MemberPage, ParkedEvent, RecordReader};
+pub use rebuild::{OfflineReader, RebuildReport, rebuild, rebuild_online};
+pub use view::{RecordOptions, RecordView};
+
+/// Name of the store's file in its folder.
+pub const RECORD_FILE: &str = "record.sqlite";
+/// Most coupons one page of a member's list may hold.
+pub const MEMBER_PAGE_MAX: usize = 1_000;

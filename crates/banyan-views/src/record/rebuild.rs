@@ -1,0 +1,208 @@
+//! A new file from the whole log, built beside the old one.
+//!
+//! Steps, and what a crash after each leaves: (1) `record.sqlite.new` grows: the old file serves on, the next rebuild
+//! deletes what is there and starts over. (2) It is at the head, checked, and closed whole: the same. (3) The old file
+//! is closed whole and gets the second name `record.sqlite.old`: the same. (4) The new file takes the name over, in one
+//! step: done. (5) The `.old` file is removed once the new one was opened and read.
+
+use super::file::{self, StoreLock, beside};
+use super::view::{RecordView, StoreKeys};
+use super::{RECORD_FILE, RecordOptions, members};
+use crate::runner::apply_all;
+use crate::{Cure, LogSource, Runner, View, ViewError};
+use banyan_log::{Block, LogError, LogReader, OfflineLog, Seq, Verdict};
+use rusqlite::Connection;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Events in one transaction of a rebuild.
+const BATCH_EVENTS: usize = 100_000;
+
+/// What a rebuild did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebuildReport {
+    /// The last event in the new file.
+    pub checkpoint: Seq,
+    /// Coupons in it.
+    pub coupons: u64,
+    /// Events in its parked lane.
+    pub parked: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Builds the store in `folder` anew from `log`, which must begin with the log's first event. For a server that is not
+/// running; `progress` hears of every transaction.
+///
+/// # Errors
+/// [`ViewError`]: the store is being written by another process, or the log cannot be read to its end. The old file is
+/// untouched then.
+pub fn rebuild(
+    log: &mut dyn LogReader,
+    folder: &Path,
+    options: &RecordOptions,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<RebuildReport, ViewError> {
+    let started = Instant::now();
+    let path = folder.join(RECORD_FILE);
+    let _lock = StoreLock::take(&path)?;
+    let mut new = begin(&path, options.keys.as_ref().map(StoreKeys::new))?;
+    apply_all(&mut new, log, BATCH_EVENTS, progress)?;
+    let report = finish(new, started)?;
+    // What waits in the old file's write-ahead log would be lost with it: not needed, but `.old` must be whole as well.
+    // A damaged old file cannot be put in order; then it is kept with its side files as they are.
+    if path.exists()
+        && let Err(error) = file::open_writer(&path).and_then(|db| file::close_whole(db, &path))
+    {
+        tracing::warn!("the old record store is replaced as it is: {error}");
+    }
+    file::swap(&beside(&path, ".new"), &path)?;
+    verify(&file::open_reader(&path)?, report.checkpoint, &path)?;
+    file::remove(&beside(&path, ".old"))?;
+    Ok(report)
+}
+
+/// Builds the store of a running view anew from the start of its log, while the view serves on, and then switches the
+/// view and its readers to the new file. The switch itself pauses readers for some milliseconds.
+///
+/// # Errors
+/// [`ViewError`]: the log cannot be read from its first event, or the file cannot be replaced. The old file is
+/// untouched then, and the view follows the log again.
+pub fn rebuild_online(
+    runner: &Runner<RecordView>,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<RebuildReport, ViewError> {
+    let rebuilding = Rebuilding::begin(runner);
+    let started = Instant::now();
+    let (path, keys) = runner.with_view(|view| (view.path().to_owned(), view.keys()))?;
+    let mut new = begin(&path, keys)?;
+    let source = runner.source().clone();
+    catch_up(&mut new, &source, progress)?;
+    // Again, for what came meanwhile: the rest is short, and is read while the view pauses.
+    catch_up(&mut new, &source, progress)?;
+    let report = runner.with_view(move |view| replace(view, new, &source, started))?;
+    drop(rebuilding);
+    report
+}
+
+/// An end of the log read offline is only trusted if nothing is damaged there.
+pub struct OfflineReader(OfflineLog);
+
+impl OfflineReader {
+    /// Reads `log`, from [`banyan_log::open_for_reading`].
+    #[must_use]
+    pub const fn new(log: OfflineLog) -> Self {
+        Self(log)
+    }
+}
+
+impl LogReader for OfflineReader {
+    fn next(&mut self, into: &mut Block) -> Result<bool, LogError> {
+        if self.0.next(into)? {
+            return Ok(true);
+        }
+        match self.0.verdict() {
+            Some(Verdict::Corrupt(damage)) => Err(LogError::Corrupt(Box::new(damage.clone()))),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Shows the view as rebuilding while it lives.
+struct Rebuilding<'a>(&'a Runner<RecordView>);
+
+impl<'a> Rebuilding<'a> {
+    fn begin(runner: &'a Runner<RecordView>) -> Self {
+        runner.progress().set_rebuilding(true);
+        Self(runner)
+    }
+}
+
+impl Drop for Rebuilding<'_> {
+    fn drop(&mut self) {
+        self.0.progress().set_rebuilding(false);
+    }
+}
+
+/// An empty store at `path.new`.
+fn begin(path: &Path, keys: Option<StoreKeys>) -> Result<RecordView, ViewError> {
+    let new = beside(path, ".new");
+    let lock = StoreLock::take(&new)?;
+    file::remove(&new)?;
+    let view = RecordView::open_locked(new.clone(), lock, keys)?;
+    // No sync while it grows: it is synced once, before it takes the old file's place.
+    view.db()?
+        .pragma_update(None, "synchronous", "OFF")
+        .map_err(|error| file::failed(format!("preparing {}", new.display()), error))?;
+    Ok(view)
+}
+
+fn catch_up(
+    view: &mut RecordView,
+    source: &LogSource,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<(), ViewError> {
+    let from = view.checkpoint().next();
+    let mut log = source.reader(from).map_err(|error| {
+        ViewError::caused(Cure::Operator, format!("reading the log from seq {from} for a rebuild"), error)
+    })?;
+    apply_all(view, log.as_mut(), BATCH_EVENTS, progress)
+}
+
+/// Tidies, checks and closes the new file.
+fn finish(mut new: RecordView, started: Instant) -> Result<RebuildReport, ViewError> {
+    while new.tidy()? {}
+    let path = new.path().to_owned();
+    let (checkpoint, parked) = (new.checkpoint(), new.parked());
+    let coupons = verify(new.db()?, checkpoint, &path)?;
+    new.close_whole()?;
+    Ok(RebuildReport { checkpoint, coupons, parked, took: started.elapsed() })
+}
+
+/// On the view's thread: brings the new file to where the view is, and takes it over.
+fn replace(
+    view: &mut RecordView,
+    mut new: RecordView,
+    source: &LogSource,
+    started: Instant,
+) -> Result<RebuildReport, ViewError> {
+    catch_up(&mut new, source, &mut |_| ())?;
+    if new.checkpoint() < view.checkpoint() {
+        let (there, here) = (new.checkpoint(), view.checkpoint());
+        let what =
+            format!("the rebuilt store ends at seq {there}, the view is at seq {here}; the old one is kept");
+        return Err(ViewError::new(Cure::Operator, what));
+    }
+    let new_path = new.path().to_owned();
+    let path = view.path().to_owned();
+    let report = finish(new, started)?;
+    let gate = std::sync::Arc::clone(view.gate());
+    let closed = gate.close();
+    let swapped = view.close_whole().and_then(|()| file::swap(&new_path, &path));
+    drop(closed);
+    // Whichever file has the name now.
+    view.reopen()?;
+    swapped?;
+    file::remove(&beside(&path, ".old"))?;
+    Ok(report)
+}
+
+/// Checks that the file can be read to its end and agrees with itself; the number of coupons.
+fn verify(db: &Connection, checkpoint: Seq, path: &Path) -> Result<u64, ViewError> {
+    let doing = || format!("checking the rebuilt store {}", path.display());
+    let number = |sql: &str| -> Result<i64, ViewError> {
+        db.query_row(sql, [], |row| row.get(0)).map_err(|error| file::failed(doing(), error))
+    };
+    let stored = number("SELECT coalesce(max(seq), 0) FROM checkpoint")?;
+    let coupons = number("SELECT count(*) FROM coupon")?;
+    let issued = number("SELECT coalesce(sum(issued), 0) FROM campaign")?;
+    let indexed = members::count(db).map_err(|error| file::failed(doing(), error))?;
+    if stored as u64 == checkpoint.0 && coupons == issued && coupons as u64 == indexed {
+        return Ok(coupons as u64);
+    }
+    let what = format!(
+        "{}: it has checkpoint {stored} (expected {checkpoint}), {coupons} coupons, {issued} by its campaigns' totals, {indexed} in the index of members; the old file is kept, please report this",
+        doing()
+    );
+    Err(ViewError::new(Cure::Operator, what))
+}

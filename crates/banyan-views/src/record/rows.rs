@@ -1,0 +1,294 @@
+//! What each event but an issue does to the rows.
+
+use super::apply::Fault;
+use banyan_domain::coupon::{Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, Stacking};
+use banyan_domain::{Actor, CampaignNo, CouponId, MemberId, OrderId, Reason, Timestamp};
+use banyan_log::Seq;
+use rusqlite::{Connection, Params, params};
+use std::collections::BTreeMap;
+
+/// Changes of one campaign's totals, gathered and written once a transaction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TotalsChange {
+    pub issued: i64,
+    pub held: i64,
+    pub redeemed: i64,
+    pub revoked: i64,
+    pub expired: i64,
+}
+
+/// Where and when an event happened, and what it changes.
+pub(super) struct Change<'a> {
+    pub db: &'a Connection,
+    pub seq: Seq,
+    pub at: Timestamp,
+    pub totals: &'a mut BTreeMap<CampaignNo, TotalsChange>,
+    /// Whether coupons may be parked, whose rows an expiry must leave alone.
+    pub any_parked: bool,
+}
+
+impl Change<'_> {
+    /// Does what `event` says to the rows. Issues are not for here.
+    pub(super) fn apply(&mut self, event: &Event) -> Result<(), Fault> {
+        match event {
+            Event::CouponIssued { .. } => Ok(()),
+            Event::CouponHeld { coupon, order, until } => self.held(*coupon, order, *until),
+            Event::CouponRedeemed { coupon, order } => self.redeemed(*coupon, order),
+            Event::CouponReleased { coupon, expired, .. } => self.released(*coupon, *expired),
+            Event::CouponRevoked { coupon, by, reason } => self.revoked(*coupon, by, reason),
+            Event::CouponsExpired { no, first, last } => self.expired(*no, *first, *last),
+            Event::CampaignCreated { no, definition, by } => self.created(*no, definition, by),
+            Event::AllowListExtended { no, members } => self.allow_list_extended(*no, members),
+            Event::CampaignPaused { no, by, reason } => {
+                self.campaign(*no, "UPDATE campaign SET paused = 1, seq = ?2 WHERE no = ?1")?;
+                self.action(*no, None, "campaign-paused", by, reason)
+            }
+            Event::CampaignResumed { no, by, reason } => {
+                self.campaign(*no, "UPDATE campaign SET paused = 0, seq = ?2 WHERE no = ?1")?;
+                self.action(*no, None, "campaign-resumed", by, reason)
+            }
+            Event::CampaignExtended { no, ends_at, by, reason } => {
+                let sql = "UPDATE campaign SET ends_at = ?3, seq = ?2 WHERE no = ?1";
+                self.one_row(sql, params![no.get(), self.seq(), ms(*ends_at)], "the campaign is not there")?;
+                self.action(*no, None, "campaign-extended", by, reason)
+            }
+            Event::CampaignQuantityChanged { no, quantity, by, reason } => {
+                let sql = "UPDATE campaign SET quantity = ?3, seq = ?2 WHERE no = ?1";
+                self.one_row(
+                    sql,
+                    params![no.get(), self.seq(), *quantity as i64],
+                    "the campaign is not there",
+                )?;
+                self.action(*no, None, "campaign-quantity-changed", by, reason)
+            }
+            Event::CampaignEnded { no, cause } => {
+                let sql = "UPDATE campaign SET ended_at = ?3, seq = ?2 WHERE no = ?1";
+                self.one_row(sql, params![no.get(), self.seq(), ms(self.at)], "the campaign is not there")?;
+                match cause {
+                    EndCause::Window => Ok(()),
+                    EndCause::Operator { by, reason } => self.action(*no, None, "campaign-ended", by, reason),
+                }
+            }
+            Event::CampaignRetired { no } => {
+                let sql = "UPDATE campaign SET retired_at = ?3, seq = ?2 WHERE no = ?1";
+                self.one_row(sql, params![no.get(), self.seq(), ms(self.at)], "the campaign is not there")
+            }
+        }
+    }
+
+    fn created(&mut self, no: CampaignNo, definition: &CampaignDefinition, by: &Actor) -> Result<(), Fault> {
+        let (benefit, amount, basis_points, cap) = match &definition.benefit {
+            Benefit::Amount(money) => ("amount", Some(*money), None, None),
+            Benefit::Percent { basis_points, cap } => ("percent", None, Some(*basis_points), *cap),
+            Benefit::FreeShipping => ("free_shipping", None, None, None),
+        };
+        let (audience, segment) = match &definition.audience {
+            Audience::Everyone => ("everyone", None),
+            Audience::AllowList => ("allow_list", None),
+            Audience::Segment(segment) => ("segment", Some(segment.as_str())),
+        };
+        let stacking = match definition.stacking {
+            Stacking::Exclusive => "exclusive",
+            Stacking::Stackable => "stackable",
+        };
+        let minimum = definition.minimum_order;
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO campaign (no, id, name, quantity, per_member, benefit, amount_minor, basis_points, cap_minor, currency,
+               minimum_order_minor, minimum_order_currency, starts_at, ends_at, audience, segment, valid_for_ms, stacking,
+               created_at, created_by, seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+        )?;
+        insert.execute(params![
+            no.get(),
+            definition.id.as_str(),
+            &*definition.name,
+            definition.quantity.map(|quantity| quantity as i64),
+            definition.per_member,
+            benefit,
+            amount.map(|money| money.minor),
+            basis_points,
+            cap.map(|money| money.minor),
+            amount.or(cap).map(|money| money.currency.as_str().to_owned()),
+            minimum.map(|money| money.minor),
+            minimum.map(|money| money.currency.as_str().to_owned()),
+            definition.starts_at.map(ms),
+            definition.ends_at.map(ms),
+            audience,
+            segment,
+            definition.valid_for.map(|span| span.get() as i64),
+            stacking,
+            ms(self.at),
+            by.as_str(),
+            self.seq(),
+        ])?;
+        let none = Reason::new("").expect("an empty reason is valid");
+        self.action(no, None, "campaign-created", by, &none)
+    }
+
+    fn allow_list_extended(&mut self, no: CampaignNo, members: &[MemberId]) -> Result<(), Fault> {
+        let sql = "UPDATE campaign SET allowed = allowed + ?2 WHERE no = ?1";
+        self.one_row(sql, params![no.get(), members.len() as i64], "the campaign is not there")?;
+        self.db
+            .prepare_cached(
+                "INSERT INTO allow_list (seq, campaign, at, added, members) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![self.seq(), no.get(), ms(self.at), members.len() as i64, json_array(members)])?;
+        Ok(())
+    }
+
+    fn held(&mut self, coupon: CouponId, order: &OrderId, until: Timestamp) -> Result<(), Fault> {
+        self.move_coupon(coupon, CouponState::Issued, CouponState::Held)?;
+        self.db
+            .prepare_cached(
+                "INSERT INTO hold (coupon, order_id, until, held_at, seq) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![id(coupon), order.as_str(), ms(until), ms(self.at), self.seq()])?;
+        self.totals(coupon).held += 1;
+        Ok(())
+    }
+
+    fn redeemed(&mut self, coupon: CouponId, order: &OrderId) -> Result<(), Fault> {
+        self.settle(coupon, CouponState::Redeemed)?;
+        self.db
+            .prepare_cached("INSERT INTO redemption (coupon, order_id, at, seq) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![id(coupon), order.as_str(), ms(self.at), self.seq()])?;
+        self.totals(coupon).redeemed += 1;
+        Ok(())
+    }
+
+    fn released(&mut self, coupon: CouponId, expired: bool) -> Result<(), Fault> {
+        let to = if expired { CouponState::Expired } else { CouponState::Issued };
+        self.move_coupon(coupon, CouponState::Held, to)?;
+        self.one_row("DELETE FROM hold WHERE coupon = ?1", [id(coupon)], "the coupon has no hold")?;
+        let totals = self.totals(coupon);
+        totals.held -= 1;
+        totals.expired += i64::from(expired);
+        Ok(())
+    }
+
+    fn revoked(&mut self, coupon: CouponId, by: &Actor, reason: &Reason) -> Result<(), Fault> {
+        self.settle(coupon, CouponState::Revoked)?;
+        self.totals(coupon).revoked += 1;
+        self.action(coupon.campaign(), Some(coupon), "coupon-revoked", by, reason)
+    }
+
+    fn expired(&mut self, no: CampaignNo, first: u64, last: u64) -> Result<(), Fault> {
+        let all = "UPDATE coupon SET state = 4 WHERE id BETWEEN ?1 AND ?2 AND state = 0";
+        let but_parked = "UPDATE coupon SET state = 4 WHERE id BETWEEN ?1 AND ?2 AND state = 0
+             AND id NOT IN (SELECT coupon FROM parked WHERE coupon IS NOT NULL)";
+        let mut update = self.db.prepare_cached(if self.any_parked { but_parked } else { all })?;
+        let range = [id(CouponId::new(no, first)), id(CouponId::new(no, last))];
+        self.totals.entry(no).or_default().expired += update.execute(range)? as i64;
+        Ok(())
+    }
+
+    /// Moves a coupon that is held or free to a final state, and ends its hold.
+    fn settle(&mut self, coupon: CouponId, to: CouponState) -> Result<(), Fault> {
+        let was_held =
+            self.db.prepare_cached("DELETE FROM hold WHERE coupon = ?1")?.execute([id(coupon)])? == 1;
+        let from = if was_held { CouponState::Held } else { CouponState::Issued };
+        self.move_coupon(coupon, from, to)?;
+        self.totals(coupon).held -= i64::from(was_held);
+        Ok(())
+    }
+
+    fn move_coupon(&mut self, coupon: CouponId, from: CouponState, to: CouponState) -> Result<(), Fault> {
+        let sql = "UPDATE coupon SET state = ?3 WHERE id = ?1 AND state = ?2";
+        let moved = self.db.prepare_cached(sql)?.execute([id(coupon), from as i64, to as i64])?;
+        if moved == 1 {
+            return Ok(());
+        }
+        Err(Fault::poison(format!(
+            "the coupon should go from {} to {}, but is not there or not {}",
+            from.as_str(),
+            to.as_str(),
+            from.as_str()
+        )))
+    }
+
+    fn campaign(&mut self, no: CampaignNo, sql: &str) -> Result<(), Fault> {
+        self.one_row(sql, params![no.get(), self.seq()], "the campaign is not there")
+    }
+
+    fn one_row(&mut self, sql: &str, params: impl Params, otherwise: &str) -> Result<(), Fault> {
+        match self.db.prepare_cached(sql)?.execute(params)? {
+            1 => Ok(()),
+            _ => Err(Fault::poison(otherwise)),
+        }
+    }
+
+    fn action(
+        &mut self,
+        no: CampaignNo,
+        coupon: Option<CouponId>,
+        action: &str,
+        by: &Actor,
+        reason: &Reason,
+    ) -> Result<(), Fault> {
+        let sql = "INSERT INTO operator_action (seq, at, actor, action, campaign, coupon, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let (at, coupon) = (ms(self.at), coupon.map(id));
+        self.db.prepare_cached(sql)?.execute(params![
+            self.seq(),
+            at,
+            by.as_str(),
+            action,
+            no.get(),
+            coupon,
+            reason.as_str()
+        ])?;
+        Ok(())
+    }
+
+    fn totals(&mut self, coupon: CouponId) -> &mut TotalsChange {
+        self.totals.entry(coupon.campaign()).or_default()
+    }
+
+    fn seq(&self) -> i64 {
+        self.seq.0 as i64
+    }
+}
+
+impl TotalsChange {
+    /// Adds the change to the campaign's row.
+    pub(super) fn write(self, db: &Connection, no: CampaignNo) -> Result<(), Fault> {
+        let mut update = db.prepare_cached(
+            "UPDATE campaign SET issued = issued + ?2, held = held + ?3, redeemed = redeemed + ?4,
+               revoked = revoked + ?5, expired = expired + ?6 WHERE no = ?1",
+        )?;
+        let Self { issued, held, redeemed, revoked, expired } = self;
+        match update.execute(params![no.get(), issued, held, redeemed, revoked, expired])? {
+            1 => Ok(()),
+            _ => Err(Fault::poison_campaign(no, "the coupon's campaign is not there")),
+        }
+    }
+}
+
+/// `members` as a JSON array. They are visible ASCII, so only quotes and backslashes need care.
+fn json_array(members: &[MemberId]) -> String {
+    let mut json = String::with_capacity(members.len() * 16 + 2);
+    for member in members {
+        json.push(if json.is_empty() { '[' } else { ',' });
+        json.push('"');
+        for c in member.as_str().chars() {
+            if matches!(c, '"' | '\\') {
+                json.push('\\');
+            }
+            json.push(c);
+        }
+        json.push('"');
+    }
+    if json.is_empty() {
+        json.push('[');
+    }
+    json.push(']');
+    json
+}
+
+fn id(coupon: CouponId) -> i64 {
+    coupon.get() as i64
+}
+
+fn ms(at: Timestamp) -> i64 {
+    at.as_millis() as i64
+}

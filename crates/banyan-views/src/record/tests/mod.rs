@@ -1,0 +1,9 @@
+//! The store against the domain's own state: after any commands, stopped anywhere, poisoned, rebuilt.
+
+mod damage;
+mod model;
+mod parked;
+mod rebuilding;
+mod running;
+mod shop;
+mod stopped;
