@@ -1,1 +1,74 @@
-//! banyan-sim
+//! The whole system on one thread, from a seed: the real engine core on the real disk log and the real record view, with
+//! simulated clients, clock and disk, and an auditor that believes nothing.
+//!
+//! A run is decided by its seed and nothing else: no thread, no wall clock, no map whose order varies. The same seed gives
+//! the same bytes, which [`check_twice`] compares. Bugs can be planted ([`Plant`]) to show that they would be found.
+//!
+//! What it deliberately is not: it does not test threads, sockets or real files (other tests do that with real
+//! processes), and the auditor's `model.rs` and `judge.rs` share no rule with `banyan-domain`.
+//!
+//! Start reading at `world.rs`, which is what happens; then `disk.rs` for what can go wrong, and `auditor.rs` for what must
+//! be true all the same.
+
+mod auditor;
+mod clock;
+mod disk;
+mod judge;
+mod model;
+mod plants;
+mod prng;
+mod process;
+mod trace;
+mod view;
+mod workload;
+mod world;
+
+pub use disk::{Disk, Lies, Loss};
+pub use plants::Plant;
+pub use prng::Prng;
+pub use world::{RunOptions, RunReport};
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Steps of a run where nobody says otherwise.
+pub const STEPS: u64 = 1_200;
+
+/// Runs once. A panic anywhere in the system is a finding, too.
+#[must_use]
+pub fn run(options: RunOptions) -> RunReport {
+    let failed = |finding: String| RunReport {
+        finding: Some(finding),
+        hash: String::new(),
+        counts: Default::default(),
+    };
+    match catch_unwind(AssertUnwindSafe(|| world::World::new(options).map(world::World::run))) {
+        Ok(Ok(report)) => report,
+        Ok(Err(why)) => failed(why),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+            failed(format!("a panic: {text}"))
+        }
+    }
+}
+
+/// Runs twice, and makes it a finding if the two runs differ in a single byte.
+#[must_use]
+pub fn check_twice(options: RunOptions) -> RunReport {
+    let (mut first, second) = (run(options), run(options));
+    if first.finding.is_none() && first.hash != second.hash {
+        first.finding = Some(format!("two runs of one seed differ: {} and {}", first.hash, second.hash));
+    }
+    first
+}
+
+/// The command that shows a run again.
+#[must_use]
+pub fn replay_command(options: RunOptions) -> String {
+    let RunOptions { seed, steps, plant, forgets_after_failed_sync, .. } = options;
+    let plant = plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name()));
+    let forgets = if forgets_after_failed_sync { " --forgets-after-failed-sync" } else { "" };
+    format!(
+        "cargo run -p banyan-sim --release -- replay --seed {seed} --steps {steps}{plant}{forgets} --trace"
+    )
+}

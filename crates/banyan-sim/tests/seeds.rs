@@ -1,0 +1,110 @@
+//! Many seeds find nothing, every kind of thing happens in them, and the same seed is the same run.
+
+use banyan_sim::{RunOptions, RunReport, STEPS, check_twice, replay_command, run};
+use std::collections::BTreeMap;
+
+const SEEDS: u64 = 300;
+const THREADS: u64 = 2;
+
+fn options(seed: u64) -> RunOptions {
+    RunOptions { seed, steps: STEPS, plant: None, forgets_after_failed_sync: false, trace: false }
+}
+
+/// Runs `seeds` on two threads, each run on one of them.
+fn run_all(seeds: u64, run: fn(RunOptions) -> RunReport) -> BTreeMap<String, u64> {
+    let part = |first: u64| {
+        let mut total = BTreeMap::new();
+        for seed in (first..seeds).step_by(THREADS as usize) {
+            let report = run(options(seed));
+            let again = replay_command(options(seed));
+            assert_eq!(report.finding, None, "seed {seed}; to see it again: {again}");
+            for (what, count) in report.counts {
+                *total.entry(what).or_insert(0) += count;
+            }
+        }
+        total
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|first| scope.spawn(move || part(first))).collect();
+        let mut total = BTreeMap::new();
+        for thread in threads {
+            let counts = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            for (what, count) in counts {
+                *total.entry(what).or_insert(0) += count;
+            }
+        }
+        total
+    })
+}
+
+#[test]
+fn three_hundred_seeds_find_nothing_and_leave_nothing_out() {
+    let counts = run_all(SEEDS, run);
+    let must_happen = [
+        "answers: again",
+        "answers: allow-list-unavailable",
+        "answers: campaign-exists",
+        "answers: campaign-not-found",
+        "answers: coupon-expired",
+        "answers: coupon-held",
+        "answers: coupon-not-found",
+        "answers: coupon-redeemed",
+        "answers: coupon-revoked",
+        "answers: done",
+        "answers: end-in-past",
+        "answers: ended",
+        "answers: idempotency-key-reused",
+        "answers: limit-reached",
+        "answers: not-eligible",
+        "answers: not-started",
+        "answers: paused",
+        "answers: quantity-below-issued",
+        "answers: sold-out",
+        "answers: storage full",
+        "appends of unknown outcome",
+        "campaigns retired",
+        "crashes: power, losing Everything",
+        "crashes: power, losing Nothing",
+        "crashes: power, losing Torn",
+        "crashes: process",
+        "crashes: view",
+        "crashes: while starting",
+        "events by time alone",
+        "outcomes unknown",
+        "segments filled",
+        "snapshots",
+        "starts from a snapshot",
+        "transactions of the view",
+        "turned away: busy",
+        "unconfirmed blocks found after a crash",
+        "unconfirmed blocks gone after a crash",
+    ];
+    for what in must_happen {
+        let count = counts.get(what).copied().unwrap_or(0);
+        assert!(count >= 20, "{what:?} happened {count} times in {SEEDS} seeds: {counts:#?}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_to_the_byte() {
+    run_all(20, check_twice);
+}
+
+#[test]
+fn another_seed_is_another_run() {
+    let hashes: Vec<_> = (0..4).map(|seed| run(RunOptions { steps: 100, ..options(seed) }).hash).collect();
+    for (i, hash) in hashes.iter().enumerate() {
+        assert!(!hashes[..i].contains(hash), "seeds {i} and an earlier one have the hash {hash}");
+    }
+}
+
+/// What is not so yet: after a failed sync Linux shows the bytes and never writes them, however often it is synced again.
+/// A process that starts on a machine that went on running must write the end of the log again before it believes it.
+#[test]
+#[ignore = "opening a log after a failed sync believes bytes that a loss of power then takes"]
+fn a_failed_sync_is_not_made_good_by_a_later_one() {
+    for seed in 0..40 {
+        let options = RunOptions { forgets_after_failed_sync: true, ..options(seed) };
+        assert_eq!(run(options).finding, None, "seed {seed}; to see it again: {}", replay_command(options));
+    }
+}
