@@ -48,6 +48,7 @@ pub fn rebuild(
     let _lock = StoreLock::take(&path)?;
     let mut new = begin(&path, options.keys.as_ref().map(StoreKeys::new))?;
     apply_all(&mut new, log, BATCH_EVENTS, progress)?;
+    settle(&mut new)?;
     let report = finish(new, started)?;
     // What waits in the old file's write-ahead log would be lost with it: not needed, but `.old` must be whole as well.
     // A damaged old file cannot be put in order; then it is kept with its side files as they are.
@@ -57,7 +58,13 @@ pub fn rebuild(
         tracing::warn!("the old record store is replaced as it is: {error}");
     }
     file::swap(&beside(&path, ".new"), &path)?;
-    verify(&file::open_reader(&path)?, report.checkpoint, &path)?;
+    let (there, here) = (stored_checkpoint(&file::open_reader(&path)?, &path)?, report.checkpoint);
+    if there != here {
+        let what = format!(
+            "the new record store should end at seq {here}, but ends at seq {there}; the old one is kept as .old"
+        );
+        return Err(ViewError::new(Cure::Operator, what));
+    }
     file::remove(&beside(&path, ".old"))?;
     Ok(report)
 }
@@ -78,6 +85,7 @@ pub fn rebuild_online(
     let mut new = begin(&path, keys)?;
     let source = runner.source().clone();
     catch_up(&mut new, &source, progress)?;
+    settle(&mut new)?;
     // Again, for what came meanwhile: the rest is short, and is read while the view pauses.
     catch_up(&mut new, &source, progress)?;
     let report = runner.with_view(move |view| replace(view, new, &source, started))?;
@@ -149,12 +157,22 @@ fn catch_up(
     apply_all(view, log.as_mut(), BATCH_EVENTS, progress)
 }
 
-/// Tidies, checks and closes the new file.
-fn finish(mut new: RecordView, started: Instant) -> Result<RebuildReport, ViewError> {
+/// Tidies and checks the new file, and brings it to disk: everything that takes long for a large one.
+fn settle(new: &mut RecordView) -> Result<(), ViewError> {
     while new.tidy()? {}
-    let path = new.path().to_owned();
+    verify(new.db()?, new.checkpoint(), new.path())?;
+    // Closing it writes everything into the file and syncs it; the second time, soon after, that is little.
+    new.close_whole()?;
+    new.reopen()
+}
+
+/// Closes the new file, ready to take the old one's place.
+fn finish(mut new: RecordView, started: Instant) -> Result<RebuildReport, ViewError> {
     let (checkpoint, parked) = (new.checkpoint(), new.parked());
-    let coupons = verify(new.db()?, checkpoint, &path)?;
+    let issued = "SELECT coalesce(sum(issued), 0) FROM campaign";
+    let coupons = new.db()?.query_row(issued, [], |row| row.get::<_, i64>(0));
+    let coupons =
+        coupons.map_err(|error| file::failed(format!("reading {}", new.path().display()), error))? as u64;
     new.close_whole()?;
     Ok(RebuildReport { checkpoint, coupons, parked, took: started.elapsed() })
 }
@@ -187,18 +205,25 @@ fn replace(
     Ok(report)
 }
 
-/// Checks that the file can be read to its end and agrees with itself; the number of coupons.
-fn verify(db: &Connection, checkpoint: Seq, path: &Path) -> Result<u64, ViewError> {
+fn stored_checkpoint(db: &Connection, path: &Path) -> Result<Seq, ViewError> {
+    let stored = db.query_row("SELECT coalesce(max(seq), 0) FROM checkpoint", [], |row| row.get::<_, i64>(0));
+    stored
+        .map(|seq| Seq(seq as u64))
+        .map_err(|error| file::failed(format!("reading {}", path.display()), error))
+}
+
+/// Checks that the file can be read to its end and agrees with itself.
+fn verify(db: &Connection, checkpoint: Seq, path: &Path) -> Result<(), ViewError> {
     let doing = || format!("checking the rebuilt store {}", path.display());
     let number = |sql: &str| -> Result<i64, ViewError> {
         db.query_row(sql, [], |row| row.get(0)).map_err(|error| file::failed(doing(), error))
     };
-    let stored = number("SELECT coalesce(max(seq), 0) FROM checkpoint")?;
+    let stored = stored_checkpoint(db, path)?;
     let coupons = number("SELECT count(*) FROM coupon")?;
     let issued = number("SELECT coalesce(sum(issued), 0) FROM campaign")?;
     let indexed = members::count(db).map_err(|error| file::failed(doing(), error))?;
-    if stored as u64 == checkpoint.0 && coupons == issued && coupons as u64 == indexed {
-        return Ok(coupons as u64);
+    if stored == checkpoint && coupons == issued && coupons as u64 == indexed {
+        return Ok(());
     }
     let what = format!(
         "{}: it has checkpoint {stored} (expected {checkpoint}), {coupons} coupons, {issued} by its campaigns' totals, {indexed} in the index of members; the old file is kept, please report this",
