@@ -9,7 +9,7 @@ use crate::workload::Request;
 use banyan_domain::coupon::{
     CodeKey, Command, CouponAnswer, EndCause, Event as CouponEvent, Outcome as CouponOutcome, ReleaseCause,
 };
-use banyan_domain::{CampaignNo, CouponId, Digest, Entry, Event, Outcome, Refusal, State, Timestamp};
+use banyan_domain::{CampaignNo, CouponId, Digest, Entry, Event, Outcome, Refusal, State, Timestamp, limits};
 use banyan_engine::{Answer, Summary};
 use std::collections::BTreeMap;
 
@@ -58,12 +58,20 @@ pub(crate) struct Auditor {
     digests: BTreeMap<u64, Digest>,
     /// Codes that were told, by coupon.
     codes: BTreeMap<u64, [u8; 15]>,
+    /// What was told first under each key and request that did something or had nothing to do, and when.
+    told: BTreeMap<(u64, u64, u64), (u64, Outcome)>,
     attempted: Option<Attempted>,
+    /// Whether a key must give its first answer again even if that answer changed nothing.
+    strict_keys: bool,
     /// Events that no command asked for.
     pub(crate) by_time: u64,
 }
 
 impl Auditor {
+    pub(crate) fn new(strict_keys: bool) -> Self {
+        Self { strict_keys, ..Self::default() }
+    }
+
     /// Notes that the append of a block was begun, and that the process ended before it was confirmed.
     pub(crate) fn attempted(&mut self, attempted: Attempted) {
         self.attempted = Some(attempted);
@@ -109,6 +117,9 @@ impl Auditor {
                 Answer::Done { outcome, seq, replayed: false } => {
                     self.done(time, request, outcome, *seq, &mut entries)?;
                 }
+            }
+            if let Answer::Done { outcome, .. } = answer {
+                self.same_as_told(time, request, outcome)?;
             }
         }
         object_unless!(entries.next().is_none(), "the log has an event that nobody asked for");
@@ -303,6 +314,19 @@ impl Auditor {
             told.as_ref() == Some(outcome),
             "{command:?} was answered {outcome:?}, the log says {told:?}"
         );
+        Ok(())
+    }
+
+    /// Holds a client's view of its keys: what it was told under a key, it is told again.
+    fn same_as_told(&mut self, time: u64, request: &Request, outcome: &Outcome) -> Result<(), Objection> {
+        let Some(stamp) = request.stamp.filter(|_| self.strict_keys) else { return Ok(()) };
+        let fresh = (time, outcome.clone());
+        let told = self.told.entry((stamp.high, stamp.low, stamp.request)).or_insert_with(|| fresh.clone());
+        if told.0 + limits::IDEMPOTENCY_HORIZON_MILLIS <= time {
+            *told = fresh;
+        }
+        let (command, told) = (&request.command, &told.1);
+        object_unless!(told == outcome, "{command:?} was told {told:?} under its key, and then {outcome:?}");
         Ok(())
     }
 

@@ -33,6 +33,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Steps of a run where nobody says otherwise.
 pub const STEPS: u64 = 1_200;
 
+impl RunOptions {
+    /// The run of `seed`, with nothing special about it.
+    #[must_use]
+    pub const fn of(seed: u64) -> Self {
+        let (plant, steps) = (None, STEPS);
+        Self { seed, steps, plant, forgets_after_failed_sync: false, strict_keys: false, trace: false }
+    }
+}
+
 /// Runs once. A panic anywhere in the system is a finding, too.
 #[must_use]
 pub fn run(options: RunOptions) -> RunReport {
@@ -65,10 +74,11 @@ pub fn check_twice(options: RunOptions) -> RunReport {
 /// The command that shows a run again.
 #[must_use]
 pub fn replay_command(options: RunOptions) -> String {
-    let RunOptions { seed, steps, plant, forgets_after_failed_sync, .. } = options;
+    let RunOptions { seed, steps, plant, forgets_after_failed_sync, strict_keys, .. } = options;
     let plant = plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name()));
     let forgets = if forgets_after_failed_sync { " --forgets-after-failed-sync" } else { "" };
+    let strict = if strict_keys { " --strict-keys" } else { "" };
     format!(
-        "cargo run -p banyan-sim --release -- replay --seed {seed} --steps {steps}{plant}{forgets} --trace"
+        "cargo run -p banyan-sim --release -- replay --seed {seed} --steps {steps}{plant}{forgets}{strict} --trace"
     )
 }

@@ -34,6 +34,8 @@ pub struct RunOptions {
     pub plant: Option<Plant>,
     /// Whether bytes whose sync failed are never written, although a later sync succeeds, as with Linux.
     pub forgets_after_failed_sync: bool,
+    /// Whether an idempotency key must give its first answer again even if that answer changed nothing.
+    pub strict_keys: bool,
     /// Whether every step is printed.
     pub trace: bool,
 }
@@ -64,7 +66,7 @@ pub(crate) struct World {
     snapshot: Option<(u64, Vec<u8>)>,
     trace: Trace,
     counts: BTreeMap<String, u64>,
-    /// Whether space was limited at any time since the process started.
+    /// Whether space was limited, or a fault armed that may cost the spare segment, since the process started.
     was_tight: bool,
     resting: bool,
 }
@@ -88,7 +90,7 @@ impl World {
             clock: Clock::new(),
             process: None,
             workload: Workload::default(),
-            auditor: Auditor::default(),
+            auditor: Auditor::new(options.strict_keys),
             view: SimView::new(options.plant == Some(Plant::CheckpointApart))?,
             snapshot: None,
             trace: Trace::new(options.trace),
@@ -485,14 +487,14 @@ impl World {
     fn arm_fault(&mut self) {
         let in_calls = self.rng.below(25);
         self.trace.line(format_args!("a fault is armed, {in_calls}"));
-        match self.rng.below(10) {
+        // A spare segment that cannot be prepared is as good as no space, whatever the reason.
+        let which = self.rng.below(10);
+        self.was_tight |= which >= 4;
+        match which {
             0..4 => self.disk.stop_after(in_calls),
             4..6 => self.disk.fail_sync_after(in_calls / 2),
             6 => self.disk.fail_write_after(in_calls / 2),
-            _ => {
-                self.disk.set_space(Some(self.rng.below(2 * self.segment_bytes)));
-                self.was_tight = true;
-            }
+            _ => self.disk.set_space(Some(self.rng.below(2 * self.segment_bytes))),
         }
     }
 

@@ -1,17 +1,11 @@
 //! Every planted bug is found, soon, and for the right reason.
 
-use banyan_sim::{Plant, RunOptions, STEPS, run};
+use banyan_sim::{Plant, RunOptions, run};
 
 /// The first finding with `plant` in the first `seeds_max` seeds.
 fn first_finding(plant: Plant, seeds_max: u64) -> Option<(u64, String)> {
     (0..seeds_max).find_map(|seed| {
-        let options = RunOptions {
-            seed,
-            steps: STEPS,
-            plant: Some(plant),
-            forgets_after_failed_sync: false,
-            trace: false,
-        };
+        let options = RunOptions { plant: Some(plant), ..RunOptions::of(seed) };
         run(options).finding.map(|finding| (seed, finding))
     })
 }

@@ -1,22 +1,18 @@
 //! Many seeds find nothing, every kind of thing happens in them, and the same seed is the same run.
 
-use banyan_sim::{RunOptions, RunReport, STEPS, check_twice, replay_command, run};
+use banyan_sim::{RunOptions, RunReport, check_twice, replay_command, run};
 use std::collections::BTreeMap;
 
 const SEEDS: u64 = 300;
 const THREADS: u64 = 2;
-
-fn options(seed: u64) -> RunOptions {
-    RunOptions { seed, steps: STEPS, plant: None, forgets_after_failed_sync: false, trace: false }
-}
 
 /// Runs `seeds` on two threads, each run on one of them.
 fn run_all(seeds: u64, run: fn(RunOptions) -> RunReport) -> BTreeMap<String, u64> {
     let part = |first: u64| {
         let mut total = BTreeMap::new();
         for seed in (first..seeds).step_by(THREADS as usize) {
-            let report = run(options(seed));
-            let again = replay_command(options(seed));
+            let report = run(RunOptions::of(seed));
+            let again = replay_command(RunOptions::of(seed));
             assert_eq!(report.finding, None, "seed {seed}; to see it again: {again}");
             for (what, count) in report.counts {
                 *total.entry(what).or_insert(0) += count;
@@ -92,7 +88,8 @@ fn the_same_seed_is_the_same_run_to_the_byte() {
 
 #[test]
 fn another_seed_is_another_run() {
-    let hashes: Vec<_> = (0..4).map(|seed| run(RunOptions { steps: 100, ..options(seed) }).hash).collect();
+    let hashes: Vec<_> =
+        (0..4).map(|seed| run(RunOptions { steps: 100, ..RunOptions::of(seed) }).hash).collect();
     for (i, hash) in hashes.iter().enumerate() {
         assert!(!hashes[..i].contains(hash), "seeds {i} and an earlier one have the hash {hash}");
     }
@@ -104,7 +101,18 @@ fn another_seed_is_another_run() {
 #[ignore = "opening a log after a failed sync believes bytes that a loss of power then takes"]
 fn a_failed_sync_is_not_made_good_by_a_later_one() {
     for seed in 0..40 {
-        let options = RunOptions { forgets_after_failed_sync: true, ..options(seed) };
+        let options = RunOptions { forgets_after_failed_sync: true, ..RunOptions::of(seed) };
+        assert_eq!(run(options).finding, None, "seed {seed}; to see it again: {}", replay_command(options));
+    }
+}
+
+/// What is not so yet: a command that finds nothing to do (a release of what is not held, say) is answered, but its key is
+/// not remembered, because nothing is logged. The same key later may do something, or be answered otherwise.
+#[test]
+#[ignore = "the key of a command that changed nothing is forgotten"]
+fn a_key_gives_its_first_answer_again_even_if_that_changed_nothing() {
+    for seed in 0..40 {
+        let options = RunOptions { strict_keys: true, ..RunOptions::of(seed) };
         assert_eq!(run(options).finding, None, "seed {seed}; to see it again: {}", replay_command(options));
     }
 }
