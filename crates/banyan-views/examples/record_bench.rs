@@ -4,7 +4,7 @@
 //! coupon (decoding, code, rows, index, SQLite's checkpoints), the size of the file, and the time to find a member.
 
 use banyan_domain::coupon::{Audience, Benefit, CampaignDefinition, Event, Stacking};
-use banyan_domain::{Actor, CampaignId, CampaignNo, CouponId, Entry, MemberId, StoreSecret, codec};
+use banyan_domain::{Actor, CampaignId, CampaignNo, CouponId, Entry, MemberId, OrderId, StoreSecret, codec};
 use banyan_log::{Block, Seq};
 use banyan_views::record::{RecordOptions, RecordView};
 use banyan_views::{Batch, View};
@@ -95,6 +95,39 @@ fn run(
     );
     lookups("tidy", &view, coupons, searches)?;
     println!("file                    {:.1} bytes per coupon", size(folder)? as f64 / coupons as f64);
+    redemptions(&mut view, &mut feed, coupons, campaigns)?;
+    assert_eq!(view.parked(), 0, "no event contradicts the rows");
+    Ok(())
+}
+
+/// Uses a tenth of the coupons, all over the table: what a change of a coupon costs.
+fn redemptions(
+    view: &mut RecordView,
+    feed: &mut Feed,
+    coupons: u64,
+    campaigns: u64,
+) -> Result<(), Box<dyn Error>> {
+    let wanted = coupons / 10;
+    let mut spent = Duration::ZERO;
+    let mut done = 0;
+    while done < wanted {
+        let count = 2_000.min(wanted - done);
+        let entries = (done..done + count).map(|i| {
+            // A prime larger than any number of coupons here: every coupon at most once.
+            let i = i * 2_147_483_647 % coupons;
+            let coupon = CouponId::new(CampaignNo::new((i % campaigns + 1) as u32), i / campaigns + 1);
+            let order = OrderId::new(format!("order-{i}"))?;
+            Ok(Entry { event: Event::CouponRedeemed { coupon, order }.into(), stamp: None })
+        });
+        let block = feed.block(&entries.collect::<Result<Vec<Entry>, Box<dyn Error>>>()?);
+        let cpu = thread_cpu();
+        let mut batch = Batch::default();
+        batch.push(&block)?;
+        view.apply(&batch)?;
+        spent += thread_cpu() - cpu;
+        done += count;
+    }
+    println!("CPU per redemption      {:.3} µs", spent.as_secs_f64() * 1e6 / wanted as f64);
     Ok(())
 }
 

@@ -78,15 +78,26 @@ impl<'batch> PendingCoupons<'batch> {
         }
         let (chunks, rest) = self.rows.as_chunks::<ROWS_PER_INSERT>();
         if !chunks.is_empty() {
-            let mut insert = db.prepare_cached(&insert_sql(ROWS_PER_INSERT))?;
+            let mut append = db.prepare_cached(&insert_sql(ROWS_PER_INSERT, Ids::NextInTable))?;
+            let mut insert = db.prepare_cached(&insert_sql(ROWS_PER_INSERT, Ids::Given))?;
+            let mut last: i64 = db.prepare_cached(LAST_ID)?.query_row([], |row| row.get(0))?;
             for chunk in chunks {
-                insert_rows(&mut insert, chunk, keys)?;
+                let end = chunk[ROWS_PER_INSERT - 1].coupon.get() as i64;
+                if continues(chunk, last) {
+                    insert_rows(&mut append, chunk, keys, Ids::NextInTable)?;
+                    if db.last_insert_rowid() != end {
+                        return Err(Fault::poison("coupons were numbered otherwise than their events"));
+                    }
+                } else {
+                    insert_rows(&mut insert, chunk, keys, Ids::Given)?;
+                }
+                last = last.max(end);
             }
         }
         if !rest.is_empty() {
-            let mut insert = db.prepare_cached(&insert_sql(1))?;
+            let mut insert = db.prepare_cached(&insert_sql(1, Ids::Given))?;
             for row in rest {
-                insert_rows(&mut insert, core::slice::from_ref(row), keys)?;
+                insert_rows(&mut insert, core::slice::from_ref(row), keys, Ids::Given)?;
             }
         }
         entries.extend(self.rows.iter().map(|row| Entry {
@@ -99,30 +110,52 @@ impl<'batch> PendingCoupons<'batch> {
     }
 }
 
+/// Where the ids of a statement's rows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ids {
+    /// Each row brings its own, and its place in the table is looked up.
+    Given,
+    /// SQLite counts on from the last row of the table, where it already stands.
+    NextInTable,
+}
+
+/// The last id of the table; 0 if it is empty.
+const LAST_ID: &str = "SELECT coalesce(max(id), 0) FROM coupon";
+
+/// Whether the ids of `rows` count on from `last`, one by one.
+fn continues(rows: &[PendingCoupon<'_>], last: i64) -> bool {
+    last > 0 && (last + 1..).zip(rows).all(|(id, row)| row.coupon.get() as i64 == id)
+}
+
 fn insert_rows(
     insert: &mut CachedStatement<'_>,
     rows: &[PendingCoupon<'_>],
     keys: &StoreKeys,
+    ids: Ids,
 ) -> Result<(), Fault> {
     let mut place = 1;
     for row in rows {
         let code = keys.codes.code(row.coupon).written();
-        insert.raw_bind_parameter(place, row.coupon.get() as i64)?;
-        insert.raw_bind_parameter(place + 1, row.member.as_str())?;
-        insert.raw_bind_parameter(place + 2, core::str::from_utf8(&code).unwrap_or_default())?;
-        insert.raw_bind_parameter(place + 3, row.at.as_millis() as i64)?;
-        insert.raw_bind_parameter(place + 4, row.seq.0 as i64)?;
-        place += 5;
+        if ids == Ids::Given {
+            insert.raw_bind_parameter(place, row.coupon.get() as i64)?;
+            place += 1;
+        }
+        insert.raw_bind_parameter(place, row.member.as_str())?;
+        insert.raw_bind_parameter(place + 1, core::str::from_utf8(&code).unwrap_or_default())?;
+        insert.raw_bind_parameter(place + 2, row.at.as_millis() as i64)?;
+        insert.raw_bind_parameter(place + 3, row.seq.0 as i64)?;
+        place += 4;
     }
     insert.raw_execute()?;
     Ok(())
 }
 
-fn insert_sql(rows: usize) -> String {
+fn insert_sql(rows: usize, ids: Ids) -> String {
+    let id = if ids == Ids::Given { "?" } else { "NULL" };
     let mut sql = String::from("INSERT INTO coupon (id, member, code, state, issued_at, seq) VALUES ");
     for row in 0..rows {
         let comma = if row == 0 { "" } else { "," };
-        write!(sql, "{comma}(?,?,?,0,?,?)").expect("a string takes every write");
+        write!(sql, "{comma}({id},?,?,0,?,?)").expect("a string takes every write");
     }
     sql
 }
