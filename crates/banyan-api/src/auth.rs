@@ -141,6 +141,13 @@ impl Keyring {
         Err(Problem::unauthenticated("The key is not known here, or was removed."))
     }
 
+    /// The holder of the API key whose BLAKE3 is `hash`, as long as the key is in force: for whoever remembers a key
+    /// beyond one request without keeping the key itself.
+    #[must_use]
+    pub fn holder(&self, hash: &[u8; 32]) -> Option<Arc<Principal>> {
+        self.keys.load().get(hash).cloned()
+    }
+
     fn shopper(&self, token: &[u8]) -> Result<Principal, Problem> {
         let refuse = |why: &str| Problem::unauthenticated(format!("The token cannot be used: {why}."));
         let header = jsonwebtoken::decode_header(token).map_err(|_| refuse("it is not a JSON Web Token"))?;
