@@ -10,10 +10,13 @@ mod answer;
 mod banyan;
 mod control;
 mod coupon;
+mod engine;
 mod load;
+mod log;
 mod machine;
 mod measure;
 mod noop;
+mod replay;
 mod rivals;
 mod serve;
 mod systems;
@@ -37,14 +40,27 @@ struct Arguments {
 enum Command {
     /// Coupons of one hot campaign over HTTP: a no-op, Banyan, one Postgres transaction each, Redis + RabbitMQ.
     Coupon(coupon::Options),
+    /// The engine without HTTP: coupons decided and made durable in large batches, and memory for each.
+    Engine(engine::Options),
+    /// Start-up: a log of many events replayed, and opened again with a snapshot.
+    Replay(replay::Options),
+    /// The log alone, against appending to a plain file and against SQLite.
+    Log(log::Options),
     /// One of the compared servers, as its own process (started by the run itself).
     #[command(hide = true)]
     Serve(serve::Options),
 }
 
+/// The allocator of the `banyan` binary, so that every compared server has the same one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Coupon(options) => coupon::run(&options),
+        Command::Engine(options) => engine::run(&options),
+        Command::Replay(options) => replay::run(&options),
+        Command::Log(options) => log::run(&options),
         Command::Serve(options) => serve::run(&options),
     };
     match result {

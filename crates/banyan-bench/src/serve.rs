@@ -1,13 +1,12 @@
-//! The serving process of the no-op and of the rivals, and the one loop they all are served by.
+//! The serving process of the no-op and of the rivals, served by the loop that serves Banyan.
 
 use std::io::Write;
 use std::net::SocketAddr;
 
-use axum::Router;
+use banyan_api::ServeOptions;
 use clap::{Args, ValueEnum};
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::rivals::{cure, synchronous};
 use crate::{Failure, failed, noop};
@@ -95,21 +94,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         writeln!(out, "listening on {address}")
             .and_then(|()| out.flush())
             .map_err(|e| failed("printing", e))?;
-        serve(listener, router).await
+        // Served until the process is ended: the sender lives as long as the loop.
+        let (_never, stopping) = watch::channel(false);
+        let served = banyan_api::serve(listener, router, None, stopping, ServeOptions::default()).await;
+        served.map_err(|e| failed("serving", e))
     })
-}
-
-/// HTTP/1.1 with keep-alive, one task per connection, small writes sent at once.
-async fn serve(listener: TcpListener, router: Router) -> Result<(), Failure> {
-    loop {
-        let (stream, _) = listener.accept().await.map_err(|e| failed("accepting a connection", e))?;
-        stream.set_nodelay(true).map_err(|e| failed("setting TCP_NODELAY", e))?;
-        let service = TowerToHyperService::new(router.clone());
-        tokio::spawn(async move {
-            // A client that leaves in the middle is the client's business.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-    }
 }
