@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::up;
+use crate::commands::{backup, campaign, key, log, up, verify, view};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.
@@ -29,6 +29,26 @@ Start: banyan up, then read http://127.0.0.1:8080/docs";
 pub(crate) enum Command {
     /// Start a server
     Up(up::UpArgs),
+    /// Create, change and look at campaigns of a running server
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
+    /// Make, list and remove API keys; make shoppers' tokens for trying things
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Read the log: its events, its shape, its health
+    #[command(subcommand)]
+    Log(log::LogCommand),
+    /// Check that the log kept every promise, with the acknowledged answers as witnesses
+    Verify(verify::VerifyArgs),
+    /// Make a consistent copy of a store, while its server runs or not
+    Backup(backup::BackupArgs),
+    /// Make a store from a backup
+    Restore(backup::RestoreArgs),
+    /// Look at views, and build them anew from the log
+    #[command(subcommand)]
+    View(view::ViewCommand),
+    /// Print the API's OpenAPI document
+    Openapi,
     /// Rehearse a sale: open-loop load from a scenario file, with a report
     Rehearse(banyan_rehearse::RehearseArgs),
 }

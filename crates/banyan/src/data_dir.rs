@@ -31,6 +31,11 @@ impl DataDir {
         )))
     }
 
+    /// The directory at `root`, whatever is there.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

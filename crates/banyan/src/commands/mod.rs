@@ -1,6 +1,13 @@
 //! One file per subcommand.
 
+pub(crate) mod backup;
+pub(crate) mod campaign;
+pub(crate) mod key;
+pub(crate) mod log;
+mod openapi;
 pub(crate) mod up;
+pub(crate) mod verify;
+pub(crate) mod view;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
@@ -13,6 +20,14 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let command = cli.command.or_else(|| Cli::parse_from(["banyan", "up"]).command);
     match command {
         Some(Command::Up(args)) => up::run(args),
+        Some(Command::Campaign(command)) => campaign::run(&command),
+        Some(Command::Key(command)) => key::run(&command),
+        Some(Command::Log(command)) => log::run(&command),
+        Some(Command::Verify(args)) => verify::run(&args),
+        Some(Command::Backup(args)) => backup::back_up(&args),
+        Some(Command::Restore(args)) => backup::restore(&args),
+        Some(Command::View(command)) => view::run(&command),
+        Some(Command::Openapi) => openapi::run(),
         Some(Command::Rehearse(args)) => banyan_rehearse::main(&args).map_err(Failure::environment),
         None => Err(Failure::usage("name a subcommand; see `banyan --help`")),
     }

@@ -114,7 +114,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         tokio::task::spawn_blocking({
             let (shard, progress, stopping) = (shard.clone(), view.0.progress().clone(), stopping.clone());
             move || {
-                archive_old_segments(&archiver, &snapshots, &shard, &progress, &stopping, args.retain_events)
+                archive_old_segments(&archiver, &snapshots, &shard, &progress, &stopping, args.retain_events);
             }
         });
     }
