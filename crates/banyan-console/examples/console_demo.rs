@@ -1,0 +1,129 @@
+//! The console on a sale that is under way: `cargo run --release -p banyan-console --example console_demo -- [empty|sale|big]`.
+//!
+//! Starts a real shard in a temporary folder, issues and refuses coupons as long as it runs, and prints where to look and
+//! the key to sign in with. `big` begins with 2,000 campaigns and 100,000 events, `empty` with nothing and stays so.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use banyan_domain::coupon::{self, Benefit};
+use banyan_domain::{Command, CouponId, Currency, Millis, Money, OrderId};
+use common::{Browser, Store, definition};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+#[tokio::main]
+async fn main() {
+    let scale = std::env::args().nth(1).unwrap_or_else(|| "sale".into());
+    let store = Arc::new(Store::open());
+    let console = store.console();
+    let session = Browser::signed_in(console.clone(), &store.operator).await.session();
+    let address = store.serve(console, session).await;
+    if scale != "empty" {
+        prepare(&store, scale == "big").await;
+    }
+    println!("console   {address}/console");
+    println!("enter     {address}/enter?to=/console");
+    println!("operator  {}", store.operator);
+    println!("auditor   {}", store.auditor);
+    if scale == "empty" {
+        std::future::pending::<()>().await;
+    }
+    sell(store).await;
+}
+
+async fn prepare(store: &Store, big: bool) {
+    let now = banyan_api::now();
+    if big {
+        for n in 0..1_994 {
+            store.campaign(&format!("spring-{n:04}"), &format!("Spring week {n}"), Some(1_000)).await;
+            if n % 3 > 0 {
+                store.change(&format!("spring-{n:04}"), "season is over", |change| change.end = true).await;
+            }
+        }
+        store.campaign("archive", "Members' day", None).await;
+        for n in 0..12 {
+            store.issue_many("archive", n * 8_000..(n + 1) * 8_000).await;
+        }
+    }
+    let mut noon = definition("noon", "Black Friday noon: 5,000 won off", Some(300_000));
+    noon.ends_at = Some(now.plus(Millis::from_seconds(5_400)));
+    store.define(noon).await;
+    let mut shipping = definition("shipping", "Free shipping all weekend", None);
+    shipping.benefit = Benefit::FreeShipping;
+    shipping.minimum_order = None;
+    store.define(shipping).await;
+    let mut gold = definition("gold-15", "Gold members: 15 % off", Some(20_000));
+    let currency = Currency::new("KRW").expect("a currency");
+    gold.benefit = Benefit::Percent { basis_points: 1_500, cap: Some(Money { minor: 30_000, currency }) };
+    store.define(gold).await;
+    store.campaign("flash-100", "Flash: first hundred", Some(100)).await;
+    let mut evening = definition("evening", "Evening sale", Some(50_000));
+    evening.starts_at = Some(now.plus(Millis::from_seconds(6 * 3_600)));
+    store.define(evening).await;
+    store.campaign("review", "Thank you for your review", Some(5_000)).await;
+    store.change("review", "reviews import runs late", |change| change.paused = Some(true)).await;
+}
+
+/// A wave of members, some who come again, some who come too late; now and then an order.
+async fn sell(store: Arc<Store>) {
+    let next = Arc::new(AtomicU64::new(0));
+    for worker in 0..160_u64 {
+        let (store, next) = (store.clone(), next.clone());
+        tokio::spawn(async move {
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                let (id, member) = match n % 20 {
+                    0..9 => ("noon", format!("member-{n}")),
+                    9 => ("noon", format!("member-{}", n.saturating_sub(50_000) / 20 * 20)),
+                    10..14 => ("shipping", format!("member-{n}")),
+                    14..16 => ("gold-15", format!("member-{n}")),
+                    16..18 => ("flash-100", format!("member-{n}")),
+                    18 => ("review", format!("member-{n}")),
+                    _ => ("evening", format!("member-{n}")),
+                };
+                store.issue(id, &member).await;
+                if n % 40 == 1 {
+                    redeem(&store, n / 40 + 1).await;
+                }
+                let wave =
+                    1.0 + 0.7 * ((n as f64) / 40_000.0).sin() + if n % 150_000 < 12_000 { -0.6 } else { 0.0 };
+                tokio::time::sleep(Duration::from_micros((16_000.0 / wave.max(0.2)) as u64 + worker * 20))
+                    .await;
+            }
+        });
+    }
+    let mut timer = tokio::time::interval(Duration::from_secs(45));
+    for round in 0_u64.. {
+        timer.tick().await;
+        match round % 4 {
+            1 => {
+                store
+                    .change("gold-15", "payment provider is slow", |change| change.paused = Some(true))
+                    .await;
+            }
+            2 => store.change("gold-15", "payments are back", |change| change.paused = Some(false)).await,
+            3 => {
+                store
+                    .change("noon", "demand is high", |change| {
+                        change.quantity = Some(300_000 + round * 10_000);
+                    })
+                    .await;
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn redeem(store: &Store, n: u64) {
+    let summary = store.app.shard().summary();
+    let Some(noon) = summary.campaign("noon").filter(|noon| n <= noon.totals.issued) else { return };
+    let (coupon, order) = (CouponId::new(noon.no, n), OrderId::new(format!("order-{n}")).expect("an order"));
+    let command = match n % 3 {
+        0 => coupon::Command::HoldCoupon { coupon, owner: None, order, hold_for: Millis::from_seconds(900) },
+        _ => coupon::Command::RedeemCoupon { coupon, owner: None, order },
+    };
+    // A coupon that was taken already is a refusal like any other.
+    let _shown_as_refused = store.app.ask(Command::Coupon(command), None).await;
+}

@@ -1,0 +1,176 @@
+//! Changing a campaign: every form says what will happen, asks why, and leads to the event it became.
+
+use crate::format;
+use crate::gate::{Fields, OperatorForm, Viewer};
+use crate::link;
+use crate::pages::{campaign, campaign_new};
+use crate::parts;
+use crate::text::{self, Lang, Text};
+use axum::extract::Path;
+use axum::response::{IntoResponse, Redirect, Response};
+use banyan_api::Problem;
+use banyan_domain::coupon::{self, CampaignChange, CampaignState};
+use banyan_domain::{CampaignId, Command, Reason};
+use banyan_engine::CampaignSummary;
+use http::StatusCode;
+use maud::{Markup, html};
+
+/// A change that was asked for and did not happen: what was typed, and why not.
+pub(crate) struct Attempt {
+    pub(crate) fields: Fields,
+    pub(crate) why: String,
+}
+
+impl Attempt {
+    fn is(&self, action: &str) -> bool {
+        self.fields.get("action").is_some_and(|asked| asked == action)
+    }
+}
+
+/// Carries a change out.
+pub(crate) async fn change(Path(id): Path<String>, form: OperatorForm) -> Response {
+    let OperatorForm { viewer, fields } = form;
+    match attempt(&viewer, &id, &fields).await {
+        Ok(seq) => Redirect::to(&link::with(&parts::campaign_href(&id), &[("done", &seq.to_string())]))
+            .into_response(),
+        Err((status, why)) => {
+            let attempt = Attempt { fields, why };
+            campaign::page(&viewer, &id, &Fields::new(), status, Some(&attempt)).await
+        }
+    }
+}
+
+async fn attempt(viewer: &Viewer, id: &str, fields: &Fields) -> Result<u64, (StatusCode, String)> {
+    let lang = viewer.lang();
+    let wrong = |why: String| (StatusCode::UNPROCESSABLE_ENTITY, why);
+    let field = |name: &str| fields.get(name).map(|text| text.trim()).unwrap_or_default();
+    let reason = reason(lang, field("reason")).map_err(wrong)?;
+    let campaign = CampaignId::new(id).map_err(|error| (StatusCode::NOT_FOUND, error.to_string()))?;
+    let by = viewer.who.principal.name.clone();
+    let mut change = CampaignChange { paused: None, end: false, ends_at: None, quantity: None, by, reason };
+    match field("action") {
+        "pause" => change.paused = Some(true),
+        "resume" => change.paused = Some(false),
+        "end" if field("confirm") != id => return Err(wrong(lang.f(text::CONFIRM_DIFFERS, &[id]))),
+        "end" => change.end = true,
+        "extend" => {
+            let at = campaign_new::instant(field("ends_at"), field("offset"));
+            change.ends_at = Some(at.ok_or_else(|| wrong(lang.t(text::BAD_INSTANT).into()))?);
+        }
+        "quantity" => {
+            let typed = field("quantity").replace([',', ' '], "");
+            change.quantity = Some(typed.parse().map_err(|_| wrong(lang.t(text::BAD_NUMBER).into()))?);
+        }
+        _ => return Err((StatusCode::BAD_REQUEST, lang.t(text::FORM_AGAIN).into())),
+    }
+    let command = coupon::Command::ChangeCampaign { campaign, change: Box::new(change) };
+    let refused = |problem: Problem| (problem.status, parts::problem_words(lang, &problem));
+    let (_, seq, _) = viewer.console.app.ask(Command::Coupon(command), None).await.map_err(refused)?;
+    Ok(seq)
+}
+
+/// The reason that was typed; there must be one.
+pub(crate) fn reason(lang: Lang, typed: &str) -> Result<Reason, String> {
+    if typed.is_empty() {
+        return Err(lang.t(text::REASON_MISSING).into());
+    }
+    Reason::new(typed).map_err(|_| lang.t(text::REASON_TOO_LONG).into())
+}
+
+/// What may be done to the campaign now.
+pub(crate) fn panel(viewer: &Viewer, campaign: &CampaignSummary, attempt: Option<&Attempt>) -> Markup {
+    let lang = viewer.lang();
+    let now_is = campaign.state_at(banyan_api::now());
+    let issued = format::number(campaign.totals.issued);
+    html! {
+        aside.controls aria-label=(lang.t(text::CONTROLS)) {
+            h2 { (lang.t(text::CONTROLS)) }
+            @if !viewer.who.may_change() {
+                p.hint { (lang.t(text::READ_ONLY_HINT)) }
+            } @else if now_is == CampaignState::Ended {
+                p.hint { (lang.t(text::NOTHING_LEFT_TO_DO)) }
+            } @else {
+                @if campaign.paused {
+                    (form(viewer, campaign, attempt, "resume", text::RESUME, lang.t(text::RESUME_WHAT), &html! {}))
+                } @else {
+                    (form(viewer, campaign, attempt, "pause", text::PAUSE, lang.t(text::PAUSE_WHAT), &html! {}))
+                }
+                @if campaign.definition.quantity.is_some() {
+                    (form(viewer, campaign, attempt, "quantity", text::CHANGE_QUANTITY, &lang.f(text::QUANTITY_WHAT, &[&issued]), &quantity_field(viewer, campaign, attempt)))
+                }
+                (form(viewer, campaign, attempt, "extend", text::CHANGE_END, lang.t(text::END_MOVES_WHAT), &end_field(viewer, campaign, attempt)))
+                (form(viewer, campaign, attempt, "end", text::END_NOW, &lang.f(text::END_WHAT, &[&issued]), &confirm_field(viewer, campaign, attempt)))
+            }
+        }
+    }
+}
+
+fn typed<'a>(attempt: Option<&'a Attempt>, action: &str, field: &str) -> &'a str {
+    let fields = attempt.filter(|attempt| attempt.is(action)).map(|attempt| &attempt.fields);
+    fields.and_then(|fields| fields.get(field)).map(String::as_str).unwrap_or_default()
+}
+
+fn form(
+    viewer: &Viewer,
+    campaign: &CampaignSummary,
+    attempt: Option<&Attempt>,
+    action: &str,
+    word: Text,
+    what: &str,
+    more: &Markup,
+) -> Markup {
+    let lang = viewer.lang();
+    let failed = attempt.filter(|attempt| attempt.is(action));
+    let reason = typed(attempt, action, "reason");
+    let post = format!("{}/change", parts::campaign_href(campaign.definition.id.as_str()));
+    let danger = action == "end";
+    html! {
+        details.action open[failed.is_some()] {
+            summary { (lang.t(word)) }
+            form method="post" action=(post) {
+                (parts::csrf(viewer))
+                input type="hidden" name="action" value=(action);
+                @if let Some(failed) = failed { (parts::fault(&failed.why)) }
+                p.what { (what) }
+                (more)
+                label for={"reason-" (action)} { (lang.t(text::REASON)) }
+                input id={"reason-" (action)} name="reason" required maxlength="400" value=(reason) autocomplete="off"
+                    placeholder=(lang.t(text::REASON_EXAMPLE));
+                button type="submit" .primary[!danger] .danger[danger] { (lang.t(word)) }
+            }
+        }
+    }
+}
+
+fn quantity_field(viewer: &Viewer, campaign: &CampaignSummary, attempt: Option<&Attempt>) -> Markup {
+    let typed = typed(attempt, "quantity", "quantity");
+    let present = campaign.definition.quantity.map(|n| n.to_string()).unwrap_or_default();
+    let value = if typed.is_empty() { present.as_str() } else { typed };
+    html! {
+        label for="quantity" { (viewer.lang().t(text::NEW_QUANTITY)) }
+        input #quantity name="quantity" inputmode="numeric" required value=(value) autocomplete="off";
+    }
+}
+
+fn end_field(viewer: &Viewer, campaign: &CampaignSummary, attempt: Option<&Attempt>) -> Markup {
+    let lang = viewer.lang();
+    let offset = match typed(attempt, "extend", "offset") {
+        "" => campaign_new::default_offset(lang),
+        offset => offset,
+    };
+    let present = campaign.definition.ends_at.map(|at| campaign_new::local(at, offset)).unwrap_or_default();
+    let typed = typed(attempt, "extend", "ends_at");
+    let value = if typed.is_empty() { present.as_str() } else { typed };
+    html! {
+        label for="ends_at" { (lang.t(text::NEW_END)) }
+        (campaign_new::instant_input(lang, "ends_at", "offset", value, offset, true))
+    }
+}
+
+fn confirm_field(viewer: &Viewer, campaign: &CampaignSummary, attempt: Option<&Attempt>) -> Markup {
+    let id = campaign.definition.id.as_str();
+    html! {
+        label for="confirm" { (viewer.lang().f(text::CONFIRM, &[id])) }
+        input #confirm.mono name="confirm" required value=(typed(attempt, "end", "confirm")) autocomplete="off" spellcheck="false";
+    }
+}

@@ -1,0 +1,270 @@
+//! The small things that pages are made of.
+
+use crate::format;
+use crate::gate::Viewer;
+use crate::link;
+use crate::log_pages::{Found, campaign_id};
+use crate::text::{self, Lang, Text};
+use banyan_domain::coupon::{CampaignState, CouponState};
+use banyan_domain::{Timestamp, coupon};
+use banyan_engine::{CampaignSummary, Summary};
+use maud::{Markup, html};
+use serde_json::Value;
+
+/// Our mark: one crown, many roots.
+pub(crate) fn mark() -> Markup {
+    html! {
+        svg.mark viewBox="0 0 32 32" width="28" height="28" aria-hidden="true" focusable="false" {
+            path d="M3 14.5C3 7.600 8.600 3 16 3s13 4.600 13 11.500c0 1-.8 1.500-1.800 1.500H4.800C3.800 16 3 15.500 3 14.500Z" {}
+            path.root d="M16 16v13M11.500 16c0 5-.6 9-2.600 13M20.500 16c0 5 .6 9 2.600 13M7 16c0 3.500-.6 6-2 8.500M25 16c0 3.500.6 6 2 8.500" {}
+        }
+    }
+}
+
+/// A state: shape first, word beside it, colour last.
+pub(crate) fn state(lang: Lang, shape: &'static str, word: Text) -> Markup {
+    html! { span.state data-state=(shape) { (shape_of(shape)) span { (lang.t(word)) } } }
+}
+
+/// The state of a campaign.
+pub(crate) fn campaign_state(lang: Lang, of: CampaignState) -> Markup {
+    state(lang, campaign_state_name(of), campaign_state_word(of))
+}
+
+pub(crate) const fn campaign_state_name(of: CampaignState) -> &'static str {
+    match of {
+        CampaignState::Scheduled => "scheduled",
+        CampaignState::Open => "open",
+        CampaignState::Paused => "paused",
+        CampaignState::Ended => "ended",
+    }
+}
+
+pub(crate) const fn campaign_state_word(of: CampaignState) -> Text {
+    match of {
+        CampaignState::Scheduled => text::SCHEDULED,
+        CampaignState::Open => text::OPEN,
+        CampaignState::Paused => text::PAUSED,
+        CampaignState::Ended => text::ENDED,
+    }
+}
+
+/// The state of a coupon.
+pub(crate) fn coupon_state(lang: Lang, of: CouponState) -> Markup {
+    let word = match of {
+        CouponState::Issued => text::ISSUED_STATE,
+        CouponState::Held => text::HELD,
+        CouponState::Redeemed => text::REDEEMED,
+        CouponState::Revoked => text::REVOKED,
+        CouponState::Expired => text::EXPIRED,
+    };
+    state(lang, of.as_str(), word)
+}
+
+fn shape_of(shape: &str) -> Markup {
+    let (d, filled) = match shape {
+        "open" | "running" => ("M6 1.500a4.500 4.500 0 1 0 0 9a4.500 4.500 0 0 0 0-9Z", true),
+        "scheduled" | "issued" => ("M6 2a4 4 0 1 0 0 8a4 4 0 0 0 0-8Z", false),
+        "paused" | "held" | "retrying" | "rebuilding" => ("M3 2h2v8H3ZM7 2h2v8H7Z", true),
+        "ended" | "stopped" => ("M2.500 2.500h7v7h-7Z", true),
+        "redeemed" => ("M2 6.500L5 9.500L10 3", false),
+        "revoked" | "failed" => ("M2.500 2.500L9.500 9.500M9.500 2.500L2.500 9.500", false),
+        _ => ("M2 6h8", false),
+    };
+    html! {
+        svg.shape viewBox="0 0 12 12" width="12" height="12" aria-hidden="true" data-filled=[filled.then_some("")] { path d=(d) {} }
+    }
+}
+
+/// An instant: relative to read, exact on hover, for programs in `datetime`.
+pub(crate) fn time(lang: Lang, at: Timestamp) -> Markup {
+    let exact = banyan_api::rfc3339(at);
+    let relative = format::relative(lang, at, banyan_api::now());
+    html! { time datetime=(exact) title=(exact) { (relative) } }
+}
+
+/// A text to copy whole with one click, shown short.
+pub(crate) fn copy(lang: Lang, whole: &str, shown: &str) -> Markup {
+    html! {
+        span.copy {
+            span.mono title=(whole) { (shown) }
+            button type="button" data-copy=(whole) aria-label=(lang.f(text::COPY, &[whole])) data-done=(lang.t(text::COPIED)) {
+                svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true" {
+                    path d="M4 4h6.500v6.500H4ZM8 4V1.500H1.500V8H4" {}
+                }
+            }
+        }
+    }
+}
+
+/// `text` cut in the middle if it is long: ids differ at both ends.
+pub(crate) fn short(text: &str) -> String {
+    if text.len() <= 24 || !text.is_ascii() {
+        return text.into();
+    }
+    format!("{}…{}", &text[..14], &text[text.len() - 7..])
+}
+
+/// How much of a campaign is issued, as a bar with its words.
+pub(crate) fn issued_bar(lang: Lang, campaign: &CampaignSummary) -> Markup {
+    let issued = campaign.totals.issued;
+    let id = campaign.definition.id.as_str();
+    html! {
+        div.issued data-campaign=(id) {
+            @match campaign.definition.quantity {
+                Some(quantity) => {
+                    (bar(issued, quantity))
+                    span.numbers { b data-v="issued" { (format::number(issued)) } " / " span data-v="quantity" { (format::number(quantity)) } }
+                    span.share data-v="share" { (format::percent(issued, quantity)) }
+                },
+                None => {
+                    span.numbers { b data-v="issued" { (format::number(issued)) } " " (lang.t(text::OF_UNLIMITED)) }
+                },
+            }
+        }
+    }
+}
+
+/// A bar of `part` of `whole`. Its width is an attribute of the drawing: no inline style is needed.
+pub(crate) fn bar(part: u64, whole: u64) -> Markup {
+    let share = if whole == 0 { 0.0 } else { (part as f64 / whole as f64 * 100.0).min(100.0) };
+    html! {
+        svg.bar viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" {
+            rect.ground width="100" height="4" {}
+            rect.part data-v="bar" width=(format!("{share:.2}")) height="4" {}
+        }
+    }
+}
+
+/// A moving line of `values`, newest at the right. Its script moves it on.
+pub(crate) fn spark(name: &str, values: &[Option<f64>]) -> Markup {
+    let top = values.iter().flatten().fold(f64::MIN_POSITIVE, |a, b| a.max(*b));
+    let mut points = String::new();
+    let offset = 60_usize.saturating_sub(values.len());
+    for (index, value) in values.iter().enumerate() {
+        if let Some(value) = value {
+            points.push_str(&format!("{},{:.1} ", (index + offset) * 2, 22.0 - value / top * 20.0));
+        }
+    }
+    html! {
+        svg.spark viewBox="0 0 118 24" preserveAspectRatio="none" aria-hidden="true" {
+            polyline data-spark=(name) points=(points.trim_end()) vector-effect="non-scaling-stroke" {}
+        }
+    }
+}
+
+/// The command that gives what the page shows.
+pub(crate) fn curl(viewer: &Viewer, path: &str) -> Markup {
+    let lang = viewer.lang();
+    let command = format!("curl -H \"Authorization: Bearer $BANYAN_KEY\" '{}{path}'", viewer.visit.origin);
+    html! {
+        section.curl aria-label=(lang.t(text::CURL)) {
+            h2 { (lang.t(text::CURL)) }
+            (command_line(lang, &command))
+        }
+    }
+}
+
+/// A command to copy.
+pub(crate) fn command_line(lang: Lang, command: &str) -> Markup {
+    html! { div.command { code { (command) } (copy_button(lang, command)) } }
+}
+
+fn copy_button(lang: Lang, whole: &str) -> Markup {
+    html! {
+        button type="button" data-copy=(whole) data-done=(lang.t(text::COPIED)) { (lang.t(text::COPY_WORD)) }
+    }
+}
+
+/// What a page without content says: what belongs here, and what puts it there.
+pub(crate) fn empty(title: &str, body: &str, command: Option<(Lang, &str)>) -> Markup {
+    html! {
+        div.empty {
+            (mark())
+            h2 { (title) }
+            p { (body) }
+            @if let Some((lang, command)) = command { (command_line(lang, command)) }
+        }
+    }
+}
+
+/// Something that went wrong, in place.
+pub(crate) fn fault(message: &str) -> Markup {
+    html! { p.notice.harm role="alert" { (message) } }
+}
+
+/// The hidden field that every form carries.
+pub(crate) fn csrf(viewer: &Viewer) -> Markup {
+    html! { input type="hidden" name="csrf" value=(viewer.who.csrf); }
+}
+
+/// Addresses of things.
+pub(crate) fn campaign_href(id: &str) -> String {
+    format!("/console/campaigns/{}", link::encode(id))
+}
+
+pub(crate) fn coupon_href(name: &str) -> String {
+    format!("/console/coupons/{}", link::encode(name))
+}
+
+pub(crate) fn member_href(member: &str) -> String {
+    format!("/console/members/{}", link::encode(member))
+}
+
+pub(crate) fn event_href(seq: u64) -> String {
+    format!("/console/events/{seq}")
+}
+
+/// A table row for an event.
+pub(crate) fn event_row(lang: Lang, found: &Found, summary: &Summary) -> Markup {
+    html! {
+        tr data-seq=(found.seq) {
+            td.num { a href=(event_href(found.seq)) { (format::number(found.seq)) } }
+            td.when { (time(lang, found.time)) }
+            td { span.kind { (found.kind()) } }
+            td { @if let Some(no) = found.campaign() {
+                @let id = campaign_id(summary, no);
+                a href=(campaign_href(&id)) { (id) }
+            } }
+            td.what { (event_words(lang, found, summary)) }
+        }
+    }
+}
+
+/// What an event says beside its type and campaign.
+pub(crate) fn event_words(lang: Lang, found: &Found, summary: &Summary) -> Markup {
+    words(lang, &found.json(summary))
+}
+
+/// The same from the event as the API writes it.
+pub(crate) fn words(lang: Lang, json: &serde_json::Map<String, Value>) -> Markup {
+    let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
+    let count = |name: &str| format::number(json.get(name).and_then(Value::as_u64).unwrap_or_default());
+    let (coupon, member, order) = (text("coupon"), text("member"), text("order"));
+    html! {
+        @if !coupon.is_empty() { a href=(coupon_href(coupon)) { (coupon) } " " }
+        @if !member.is_empty() { (lang.t(text::TO)) " " a href=(member_href(member)) title=(member) { (short(member)) } " " }
+        @if !order.is_empty() { (lang.t(text::ORDER)) " " span.mono { (short(order)) } " " }
+        @match text("type") {
+            "campaign-quantity-changed" => { (lang.f(text::TO_QUANTITY, &[&count("quantity")])) " " },
+            "campaign-extended" => { (lang.f(text::TO_END, &[text("ends_at")])) " " },
+            "campaign-ended" if text("cause") == "window" => { (lang.t(text::BY_WINDOW)) " " },
+            "allow-list-extended" => { (lang.f(text::ADDED, &[&count("added")])) " " },
+            "coupons-expired" => { (lang.f(text::RANGE, &[&count("first"), &count("last")])) " " },
+            "coupon-released" if text("cause") == "deadline" => { (lang.t(text::BY_DEADLINE)) " " },
+            "campaign-created" => { (json.get("definition").and_then(|d| d.get("name")).and_then(Value::as_str).unwrap_or_default()) " " },
+            _ => {},
+        }
+        @if !text("by").is_empty() { span.by { (lang.f(text::BY, &[text("by")])) } }
+        @if !text("reason").is_empty() { q.reason { (text("reason")) } }
+    }
+}
+
+/// The sentence for a refusal or another problem, in the viewer's language where there is one.
+pub(crate) fn problem_words(lang: Lang, problem: &banyan_api::Problem) -> String {
+    let refusal = coupon::Refusal::ALL.into_iter().find(|refusal| refusal.slug() == problem.slug);
+    match refusal.and_then(text::refusal) {
+        Some(words) => lang.t(words).into(),
+        None => problem.detail.clone(),
+    }
+}
