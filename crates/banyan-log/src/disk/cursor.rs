@@ -15,6 +15,8 @@ pub(crate) struct Cursor {
     pub(crate) segment: SegmentFile,
     /// Sector the next block starts at.
     pub(crate) at: u32,
+    /// Sector the block in front of the cursor starts at; equal to `at` in front of the first block.
+    pub(crate) last: u32,
     /// What the next block must continue.
     pub(crate) chain: Chain,
     buffer: Vec<u8>,
@@ -38,7 +40,8 @@ pub(crate) enum Step {
 impl Cursor {
     /// In front of the first block of `segment`. The buffer of an earlier cursor can be handed on.
     pub(crate) fn new(segment: SegmentFile, chain: Chain, buffer: Vec<u8>) -> Cursor {
-        Cursor { segment, at: FIRST_BLOCK_SECTOR, chain, buffer, buffer_at: 0, buffer_sectors: 0 }
+        let at = FIRST_BLOCK_SECTOR;
+        Cursor { segment, at, last: at, chain, buffer, buffer_at: 0, buffer_sectors: 0 }
     }
 
     /// The buffer, for the next cursor.
@@ -202,6 +205,7 @@ impl Cursor {
     }
 
     fn advance(&mut self, header: &Header, sectors: u32) {
+        self.last = self.at;
         self.at += sectors;
         self.chain = Chain {
             next: header.first_seq.plus(header.count),

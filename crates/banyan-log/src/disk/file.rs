@@ -10,8 +10,8 @@ use crate::format::segment::{self, Chain, MANIFEST, Manifest, TEMPORARY};
 use crate::storage::{Storage, StorageFile};
 use crate::types::Seq;
 
-/// Bytes of zeros written at a time.
-const ZERO_CHUNK_BYTES: usize = 1 << 20;
+/// Bytes written at a time.
+const CHUNK_BYTES: usize = 1 << 20;
 /// After how many bytes of zeros a sync keeps the amount of unwritten data, and so the next append's sync, small.
 const ZERO_SYNC_BYTES: u64 = 8 << 20;
 
@@ -83,13 +83,33 @@ impl SegmentFile {
         }))
     }
 
-    /// Overwrites sectors `from..to` with zeros and makes that durable.
+    /// Writes sectors `from..to` once more, as they are read. Nothing is durable before [`SegmentFile::sync`].
+    pub(crate) fn write_again(&self, from: u32, to: u32) -> Result<(), LogError> {
+        let (mut at, end) = (u64::from(from) * SECTOR_BYTES as u64, u64::from(to) * SECTOR_BYTES as u64);
+        let mut part = Vec::new();
+        while at < end {
+            part.resize((end - at).min(CHUNK_BYTES as u64) as usize, 0);
+            self.file
+                .read_at(&mut part, at)
+                .and_then(|()| self.file.write_at(&part, at))
+                .map_err(|error| LogError::io(format!("writing the end of {} again", self.path), error))?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Overwrites sectors `from..to` with zeros. Nothing is durable before [`SegmentFile::sync`].
     pub(crate) fn blank(&self, from: u32, to: u32) -> Result<(), LogError> {
         let start = u64::from(from) * SECTOR_BYTES as u64;
         let bytes = u64::from(to - from) * SECTOR_BYTES as u64;
-        write_zeros(self.file.as_ref(), start, bytes)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|error| LogError::io(format!("cutting a torn block from {}", self.path), error))
+        write_zeros(self.file.as_ref(), start, bytes).map_err(|error| {
+            LogError::io(format!("writing zeros behind the last block of {}", self.path), error)
+        })
+    }
+
+    /// Makes what was written durable.
+    pub(crate) fn sync(&self) -> Result<(), LogError> {
+        self.file.sync_data().map_err(|error| LogError::io(format!("syncing {}", self.path), error))
     }
 }
 
@@ -164,7 +184,7 @@ pub(crate) fn create_whole(
 }
 
 fn write_zeros(file: &dyn StorageFile, start: u64, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; ZERO_CHUNK_BYTES.min(bytes as usize)];
+    let zeros = vec![0; CHUNK_BYTES.min(bytes as usize)];
     let mut done = 0;
     while done < bytes {
         let part = zeros.len().min((bytes - done) as usize);

@@ -9,7 +9,7 @@ use crate::disk::open::{expect_contiguous, expect_present, indexes};
 use crate::disk::recover::{Place, Tail, Walked, Walker};
 use crate::error::{Damage, LogError};
 use crate::format::sector::SECTOR_BYTES;
-use crate::format::segment;
+use crate::format::segment::{self, Chain};
 use crate::storage::Storage;
 use crate::types::{Block, BlockHash, Epoch, Seq};
 
@@ -202,6 +202,10 @@ fn gather(
         }
     }
     summary.archived_segments = places.len() as u64;
+    if places.first().is_some_and(|place| place.index == segment::FIRST_SEGMENT) {
+        // The archive goes back to the beginning. Otherwise the first block read says where it goes back to.
+        summary.first_seq = Chain::START.next;
+    }
     let mut live_indexes = indexes(live.as_ref())?;
     live_indexes.retain(|index| *index >= manifest.first_segment);
     expect_contiguous(live.as_ref(), manifest.first_segment, &live_indexes)?;

@@ -9,7 +9,7 @@ use crate::disk::recover::{Place, Tail, Walked, Walker};
 use crate::disk::spare::Spares;
 use crate::disk::{DiskLog, DiskOptions, Live, Shared};
 use crate::error::{Damage, LogError};
-use crate::format::block::sectors_of;
+use crate::format::block::{BLOCK_SECTORS_LIMIT, sectors_of};
 use crate::format::sector::{Found, Kind, SECTOR_BYTES, inspect};
 use crate::format::segment::{
     self, Chain, FIRST_SEGMENT, LOCK, MANIFEST, Manifest, SEGMENT_OVERHEAD_SECTORS, TEMPORARY, read_chain,
@@ -31,11 +31,8 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<Di
 
     // From here on the log is known to be sound, and is changed.
     let mut current = places[tail.position].open(true)?;
-    if tail.torn_end > tail.at {
-        current.blank(tail.at, tail.torn_end)?;
-    }
     let before = tail.position.checked_sub(1).map(|before| places[before].open(true)).transpose()?;
-    settle(disk, &current, before.as_ref())?;
+    settle(disk, &current, before.as_ref(), &tail)?;
     remove_archived(disk, &manifest)?;
     if !tail.opened {
         current = large_enough(disk, current, &options)?;
@@ -221,12 +218,38 @@ fn opening_of(segment: &SegmentFile) -> Result<Option<Chain>, LogError> {
     }
 }
 
-/// Makes durable what the last process may have written without living to sync it: from here on it counts as
-/// confirmed, and the segment before must be sealed for certain before anything follows it.
-fn settle(disk: &dyn Storage, current: &SegmentFile, before: Option<&SegmentFile>) -> Result<(), LogError> {
-    for segment in before.into_iter().chain([current]) {
-        segment.file.sync_data().map_err(|error| LogError::io(format!("syncing {}", segment.path), error))?;
+/// Makes durable what was found at the end of the log, cuts a torn block from it, and so lets all of it count as
+/// confirmed.
+///
+/// A sync alone would not do. The process before may have died between a write and its sync; or its sync failed, which is
+/// worse: Linux then shows the bytes to every reader, never writes them, and lets the next sync succeed, because it has
+/// marked the pages clean ("PostgreSQL's fsync() surprise", LWN 2018; Rebello et al., "Can Applications Recover from fsync
+/// Failures?", ATC 2020). Blocks that follow such bytes would be acknowledged, and a loss of power would leave a gap in
+/// front of them. So whatever may not be on disk is written once more, which makes its pages dirty again, and only then
+/// synced. That is not much, because one write is in flight at a time, and a log whose sync failed takes no more of them:
+/// - the last block, and with it the segment's opening if it is the first; every block before it was synced before it;
+/// - the seal of the segment before, while nothing follows it;
+/// - the zeros behind the last block: they may be what is seen of a torn block that was cut, on disk it may still be
+///   there. They are written as far as the longest block could reach.
+///
+/// Segment headers, the manifest and archived segments get their names only after their sync succeeded.
+fn settle(
+    disk: &dyn Storage,
+    current: &SegmentFile,
+    before: Option<&SegmentFile>,
+    tail: &Tail,
+) -> Result<(), LogError> {
+    if let Some(before) = before {
+        if let Some(seal) = tail.sealed_at {
+            before.write_again(seal, seal + 1)?;
+        }
+        before.sync()?;
     }
+    // An opening, and the longest block.
+    let longest_end = tail.at.saturating_add(1 + BLOCK_SECTORS_LIMIT).min(current.sectors);
+    current.write_again(tail.written_from, tail.at)?;
+    current.blank(tail.at, tail.torn_end.max(longest_end))?;
+    current.sync()?;
     disk.sync_dir().map_err(|error| LogError::io(format!("syncing {}", disk.describe()), error))
 }
 

@@ -38,8 +38,13 @@ pub(crate) struct Tail {
     pub(crate) opened: bool,
     /// Sector where the next write goes.
     pub(crate) at: u32,
+    /// Sectors `written_from..at` were the last write to the segment that is there whole: one block, with the opening in
+    /// front of it if it is the first. Empty if the segment is not opened.
+    pub(crate) written_from: u32,
     /// Sectors `at..torn_end` hold a torn block; equal to `at` if there is none.
     pub(crate) torn_end: u32,
+    /// Sector of the seal of the segment before, if the walk came through it.
+    pub(crate) sealed_at: Option<u32>,
     /// What the next block continues.
     pub(crate) chain: Chain,
 }
@@ -61,6 +66,7 @@ pub(crate) struct Walker {
     start: Option<Chain>,
     chain: Option<Chain>,
     entered: Vec<Live>,
+    sealed_at: Option<u32>,
     end: Option<Tail>,
     buffer: Vec<u8>,
 }
@@ -75,6 +81,7 @@ impl Walker {
             start,
             chain: None,
             entered: Vec::new(),
+            sealed_at: None,
             end: None,
             buffer: Vec::new(),
         }
@@ -142,9 +149,18 @@ impl Walker {
                 Step::Blank | Step::Torn => {
                     let at = cursor.at;
                     let torn_end = torn_end(cursor, at)?;
-                    let tail =
-                        Tail { position: self.position, opened: true, at, torn_end, chain: cursor.chain };
-                    self.finish(tail)?;
+                    let opening = FIRST_BLOCK_SECTOR - 1;
+                    let written_from = if cursor.last == FIRST_BLOCK_SECTOR { opening } else { cursor.last };
+                    let (position, chain, sealed_at) = (self.position, cursor.chain, self.sealed_at);
+                    self.finish(Tail {
+                        position,
+                        opened: true,
+                        at,
+                        written_from,
+                        torn_end,
+                        sealed_at,
+                        chain,
+                    })?;
                 }
             }
         }
@@ -186,7 +202,16 @@ impl Walker {
             let torn_end = torn_end(&mut cursor, FIRST_BLOCK_SECTOR)?;
             let torn_end = if torn_end == FIRST_BLOCK_SECTOR { 1 } else { torn_end };
             self.entered.push(cursor.segment.live(chain));
-            self.finish(Tail { position: self.position, opened: false, at: 1, torn_end, chain })?;
+            let (position, sealed_at) = (self.position, self.sealed_at);
+            self.finish(Tail {
+                position,
+                opened: false,
+                at: 1,
+                written_from: 1,
+                torn_end,
+                sealed_at,
+                chain,
+            })?;
             return Ok(false);
         };
         if known.is_some_and(|known| known != chain) {
@@ -216,6 +241,7 @@ impl Walker {
             return Err(cursor.segment.damage(limit - 1, cursor.chain.head(), expected, "no such file"));
         }
         self.chain = Some(cursor.chain);
+        self.sealed_at = Some(at);
         self.position += 1;
         self.buffer = self.cursor.take().map(Cursor::into_buffer).unwrap_or_default();
         Ok(())

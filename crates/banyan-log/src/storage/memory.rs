@@ -38,7 +38,15 @@ struct Disk {
 struct Content {
     bytes: Vec<u8>,
     durable_bytes: usize,
-    before: BTreeMap<usize, [u8; SECTOR_BYTES]>,
+    before: BTreeMap<usize, Durable>,
+}
+
+/// What a sector is on disk while it is seen otherwise.
+#[derive(Clone)]
+struct Durable {
+    bytes: [u8; SECTOR_BYTES],
+    /// Whether a sync of it has failed: like Linux, the disk shows it and does not write it any more.
+    given_up: bool,
 }
 
 impl MemoryStorage {
@@ -82,7 +90,8 @@ impl MemoryStorage {
         self.disk().space = bytes;
     }
 
-    /// Lets every sync of a file or directory fail, or succeed again.
+    /// Lets every sync of a file or directory fail, or succeed again. Bytes whose sync failed are seen, and never durable
+    /// unless they are written again, although a later sync succeeds: as Linux has it.
     pub fn set_syncs_fail(&self, fail: bool) {
         self.disk().syncs_fail = fail;
     }
@@ -194,19 +203,20 @@ impl Content {
             let mut old = [0; SECTOR_BYTES];
             let here = &self.bytes[start.min(self.bytes.len())..(start + SECTOR_BYTES).min(self.bytes.len())];
             old[..here.len()].copy_from_slice(here);
-            self.before.entry(sector).or_insert(old);
+            // Written again, it is dirty again.
+            self.before.entry(sector).or_insert(Durable { bytes: old, given_up: false }).given_up = false;
         }
         self.bytes[offset..end].copy_from_slice(bytes);
     }
 
     fn sync(&mut self) {
-        self.before.clear();
+        self.before.retain(|_, durable| durable.given_up);
         self.durable_bytes = self.bytes.len();
     }
 
     fn lose_unsynced(&mut self, dice: &mut Dice) {
-        for (sector, old) in std::mem::take(&mut self.before) {
-            if dice.flip() {
+        for (sector, Durable { bytes: old, given_up }) in std::mem::take(&mut self.before) {
+            if given_up || dice.flip() {
                 let start = sector * SECTOR_BYTES;
                 let end = (start + SECTOR_BYTES).min(self.bytes.len());
                 self.bytes[start..end].copy_from_slice(&old[..end - start]);
@@ -349,9 +359,15 @@ impl StorageFile for MemoryFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|disk, file| {
-            disk.sync_call()?;
-            content(disk, file)?.sync();
-            Ok(())
+            let synced = disk.sync_call();
+            let fails = disk.syncs_fail;
+            let content = content(disk, file)?;
+            match &synced {
+                Ok(()) => content.sync(),
+                Err(_) if fails => content.before.values_mut().for_each(|durable| durable.given_up = true),
+                Err(_) => {}
+            }
+            synced
         })
     }
 

@@ -65,12 +65,18 @@ pub fn read_offline(storage: &MemoryStorage, archive: bool) -> (Vec<Block>, Verd
     let path = PathBuf::from("archive");
     let mut log =
         open_for_reading(Arc::new(storage.clone()), archive.then_some(path.as_path())).expect("readable");
-    let mut blocks = Vec::new();
+    let mut blocks: Vec<Block> = Vec::new();
     let mut block = Block::default();
+    // Known before anything is read: an auditor asks whether the log is whole first.
+    let first_seq = log.summary().first_seq;
     while log.next(&mut block).expect("readable") {
         blocks.push(block.clone());
     }
     assert_eq!(log.summary().blocks, blocks.len() as u64);
+    assert!(
+        blocks.first().is_none_or(|first| first.first_seq == first_seq),
+        "it begins where it said it would"
+    );
     (blocks, log.verdict().expect("a verdict stands at the end").clone())
 }
 
