@@ -155,7 +155,11 @@ impl Keyring {
             refuse("no key here fits its algorithm and key id; see --jwt-hs256-secret and --jwks in `banyan up --help`")
         })?;
         let mut validation = Validation::new(algorithm);
-        validation.set_required_spec_claims(&["exp", "sub"]);
+        // A claim that is checked must be there as well: the library passes over one that is missing.
+        let mut required = vec!["exp", "sub"];
+        required.extend(self.tokens.audience.as_ref().map(|_| "aud"));
+        required.extend(self.tokens.issuer.as_ref().map(|_| "iss"));
+        validation.set_required_spec_claims(&required);
         validation.validate_nbf = true;
         match &self.tokens.audience {
             Some(audience) => validation.set_audience(&[audience]),
