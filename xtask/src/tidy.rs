@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 6] = [
     &["banyan-bench", "xtask"],
 ];
 /// Longest line of a Rust file, in characters.
-const LINE_CHARS_MAX: usize = 140;
+const LINE_CHARS_MAX: usize = 160;
 /// Longest Rust file, in lines: one that a stranger can read in one sitting.
 const FILE_LINES_MAX: usize = 700;
 /// What the pure core must not touch.
@@ -100,8 +100,8 @@ fn check_crate(name: &str, findings: &mut Vec<String>) -> Result<(), String> {
 }
 
 fn check_line(name: &str, source: bool, place: &str, line: &str, findings: &mut Vec<String>) {
-    let attribute = line.trim_start().starts_with(['#', '(']) || line.contains("description = ");
-    if line.chars().count() > LINE_CHARS_MAX && !attribute {
+    // A sentence in quotes is not made better by cutting it.
+    if line.chars().count() > LINE_CHARS_MAX && !line.contains('"') {
         findings.push(format!("{place}: longer than {LINE_CHARS_MAX} characters"));
     }
     let code = line.split("//").next().unwrap_or_default();

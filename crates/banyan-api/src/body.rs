@@ -4,7 +4,8 @@ use crate::problem::Problem;
 use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -17,13 +18,25 @@ pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Reads a whole body of at most `bytes_max`.
 pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let whole = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect());
-    match whole.await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),
-        Ok(Err(_)) => Err(Problem::invalid("The body ended before its announced length.")),
-        Err(_) => Err(too_slow()),
+    let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large(bytes_max));
     }
+    let whole = async {
+        // A body whose announced length fits needs no counting: hyper never gives more than was announced.
+        let collected = match announced {
+            Some(_) => body.collect().await.map_err(|_| broken_off()),
+            None => Limited::new(body, bytes_max).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() { too_large(bytes_max) } else { broken_off() }
+            }),
+        };
+        collected.map(Collected::to_bytes)
+    };
+    tokio::time::timeout(BODY_TIME_MAX, whole).await.unwrap_or_else(|_| Err(too_slow()))
+}
+
+fn broken_off() -> Problem {
+    Problem::invalid("The body ended before its announced length.")
 }
 
 /// Reads a JSON value.

@@ -25,8 +25,18 @@ pub fn event_json(
     put("time", rfc3339(time).into());
     put("type", event_type(&entry.event).into());
     let Event::Coupon(event) = &entry.event else {
-        if let Event::StateDigested { high, low } = &entry.event {
-            put("digest", format!("{high:016x}{low:016x}").into());
+        match &entry.event {
+            Event::StateDigested { high, low } => {
+                put("digest", format!("{high:016x}{low:016x}").into());
+            }
+            Event::KeyKept { answer } => {
+                let campaign = campaign_id(answer.campaign());
+                if let Some(coupon) = answer.coupon() {
+                    put("coupon", coupon_name(&campaign, coupon).into());
+                }
+                put("campaign", campaign.into());
+            }
+            Event::StoreCreated { .. } | Event::Coupon(_) => {}
         }
         return object;
     };
@@ -34,10 +44,10 @@ pub fn event_json(
         coupon::Event::CampaignCreated { definition, .. } => definition.id.to_string(),
         other => campaign_id(other.campaign()),
     };
+    put("campaign", campaign.as_str().into());
     for (name, value) in details(event, &campaign) {
         put(name, value);
     }
-    put("campaign", campaign.into());
     object
 }
 
@@ -47,6 +57,7 @@ pub const fn event_type(event: &Event) -> &'static str {
     match event {
         Event::StoreCreated { .. } => "store-created",
         Event::StateDigested { .. } => "state-digested",
+        Event::KeyKept { .. } => "key-kept",
         Event::Coupon(event) => match event {
             coupon::Event::CampaignCreated { .. } => "campaign-created",
             coupon::Event::CampaignPaused { .. } => "campaign-paused",

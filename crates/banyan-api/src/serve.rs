@@ -57,8 +57,7 @@ pub async fn serve(
     http.timer(TokioTimer::new())
         .header_read_timeout(options.head_time_max)
         .max_buf_size(options.head_bytes_max.max(8 << 10))
-        .half_close(true)
-        .pipeline_flush(true);
+        .half_close(true);
     loop {
         let slot =
             slots.clone().acquire_owned().await.map_err(|_| io::Error::other("the limiter was closed"))?;

@@ -1,3 +1,5 @@
+//! Tests of the load client against small servers.
+
 use std::collections::BTreeSet;
 
 use super::*;

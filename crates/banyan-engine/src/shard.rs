@@ -212,7 +212,7 @@ impl Default for ShardOptions {
     fn default() -> Self {
         Self {
             queue_commands_max: 65_536,
-            pace: Duration::from_millis(2),
+            pace: Duration::from_millis(1),
             snapshot_events: 2_000_000,
             snapshots: None,
             on_fatal: Box::new(|why| {

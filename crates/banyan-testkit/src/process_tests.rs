@@ -1,3 +1,5 @@
+//! Tests of processes: starting, ending, and what is left behind.
+
 use super::*;
 
 fn shell(script: &str) -> (tempfile::TempDir, Launch) {

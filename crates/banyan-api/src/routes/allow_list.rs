@@ -4,9 +4,10 @@ use super::coupons::{campaign, member, write};
 use crate::App;
 use crate::body::{BODY_TIME_MAX, too_slow};
 use crate::problem::Problem;
+use crate::routes::path::PathText;
 use crate::wire::AllowListJson;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use banyan_domain::{CampaignId, Command, MemberId, Outcome, coupon, limits};
 use http::{HeaderMap, StatusCode};
@@ -29,7 +30,7 @@ const LINE_BYTES_MAX: usize = limits::MEMBER_ID_BYTES_MAX + 2;
 )]
 pub(crate) async fn extend_allow_list(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathText(id): PathText,
     headers: HeaderMap,
     mut body: Body,
 ) -> Result<Response, Problem> {

@@ -4,9 +4,10 @@ use super::coupons::{campaign, coupon_answer, member, segments, write};
 use crate::App;
 use crate::body::{self, BATCH_BODY_BYTES_MAX};
 use crate::problem::{Problem, status_of};
+use crate::routes::path::PathText;
 use crate::wire::{BatchAnswerJson, BatchJson, IssueBatchJson, IssuedJson};
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use banyan_domain::{Command, KeyStamp, coupon, limits};
 use banyan_engine::Answer;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 )]
 pub(crate) async fn issue_batch(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathText(id): PathText,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

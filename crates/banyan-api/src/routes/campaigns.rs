@@ -3,10 +3,11 @@
 use super::coupons::{campaign, now, write};
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::problem::Problem;
+use crate::routes::path::PathText;
 use crate::wire::{CampaignAnswerJson, CampaignChangeJson, CampaignJson, CampaignsJson};
 use crate::{App, clock};
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use banyan_domain::coupon::{self, CampaignChange};
 use banyan_domain::{CampaignNo, Command, Outcome, Reason, Refusal};
@@ -53,7 +54,7 @@ pub(crate) async fn list_campaigns(
 )]
 pub(crate) async fn get_campaign(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathText(id): PathText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     app.identify(&headers)?;
@@ -69,7 +70,7 @@ pub(crate) async fn get_campaign(
 )]
 pub(crate) async fn change_campaign(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathText(id): PathText,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

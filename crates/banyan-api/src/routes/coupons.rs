@@ -4,10 +4,11 @@ use crate::auth::Principal;
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::ids::campaign_id;
 use crate::problem::Problem;
+use crate::routes::path::PathText;
 use crate::wire::{CouponJson, HoldJson, IssueJson, IssuedJson, OrderJson, ReasonJson};
 use crate::{App, clock};
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use banyan_domain::coupon::{self, CouponAnswer, CouponCode};
 use banyan_domain::{
@@ -32,20 +33,17 @@ use std::sync::Arc;
         (status = 425, description = "not-started"), (status = 503, description = "busy"), (status = 507, description = "storage-full"),
     ),
 )]
-pub(crate) async fn issue_coupon(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let principal = app.identify(&headers)?;
-    let campaign = campaign(id)?;
+pub(crate) async fn issue_coupon(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+    // The whole request is taken as it is: an extractor for each part would copy what is only looked at.
+    let (head, body) = request.into_parts();
+    let principal = app.identify(&head.headers)?;
+    let campaign = campaign_in(head.uri.path())?;
     let bytes = body::read(body, SMALL_BODY_BYTES_MAX).await?;
     let request: IssueJson = body::parse(&bytes)?;
     let member = member(request.member)?;
     principal.must_act_for(Some(&member))?;
     let segments = segments(request.segments, &principal)?;
-    let stamp = app.stamp(&headers, &principal, || format!("issue {campaign} {member} {segments:?}"))?;
+    let stamp = app.stamp(&head.headers, &principal, || format!("issue {campaign} {member} {segments:?}"))?;
     let command =
         coupon::Command::IssueCoupon { campaign: campaign.clone(), member: member.clone(), segments };
     let (outcome, seq, replayed) = app.ask(Command::Coupon(command), stamp).await?;
@@ -56,6 +54,12 @@ pub(crate) async fn issue_coupon(
     Ok(write(&issued, if replayed { StatusCode::OK } else { StatusCode::CREATED }, replayed))
 }
 
+/// The campaign in a path such as `/v1/campaigns/noon/coupons`. An id needs no escaping, so an escaped one is none.
+fn campaign_in(path: &str) -> Result<CampaignId, Problem> {
+    let id = path.strip_prefix("/v1/campaigns/").and_then(|rest| rest.split('/').next());
+    campaign(id.unwrap_or_default().into())
+}
+
 /// Reads a coupon by its code, as the record store has it.
 #[utoipa::path(
     get, path = "/v1/coupons/{code}", tag = "coupons", params(("code" = String, Path, description = "Code")),
@@ -63,7 +67,7 @@ pub(crate) async fn issue_coupon(
 )]
 pub(crate) async fn get_coupon(
     State(app): State<Arc<App>>,
-    Path(code): Path<String>,
+    PathText(code): PathText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
@@ -83,7 +87,7 @@ pub(crate) async fn get_coupon(
 )]
 pub(crate) async fn hold_coupon(
     State(app): State<Arc<App>>,
-    Path(code): Path<String>,
+    PathText(code): PathText,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -107,7 +111,7 @@ pub(crate) async fn hold_coupon(
 )]
 pub(crate) async fn redeem_coupon(
     State(app): State<Arc<App>>,
-    Path(code): Path<String>,
+    PathText(code): PathText,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -127,7 +131,7 @@ pub(crate) async fn redeem_coupon(
 )]
 pub(crate) async fn release_coupon(
     State(app): State<Arc<App>>,
-    Path(code): Path<String>,
+    PathText(code): PathText,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -147,7 +151,7 @@ pub(crate) async fn release_coupon(
 )]
 pub(crate) async fn revoke_coupon(
     State(app): State<Arc<App>>,
-    Path(code): Path<String>,
+    PathText(code): PathText,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

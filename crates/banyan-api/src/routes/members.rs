@@ -5,8 +5,9 @@ use crate::App;
 use crate::clock::rfc3339;
 use crate::coupon_name;
 use crate::problem::Problem;
+use crate::routes::path::PathText;
 use crate::wire::{CouponJson, MemberCouponsJson};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::Response;
 use banyan_domain::CouponId;
 use banyan_log::Seq;
@@ -46,7 +47,7 @@ pub(crate) struct PageQuery {
 )]
 pub(crate) async fn list_member_coupons(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathText(id): PathText,
     query: Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -68,7 +68,7 @@ pub(crate) async fn show_metrics(State(app): State<Arc<App>>) -> Response {
         &[1, 4, 16, 64, 256, 1_024, 4_096, 16_384],
         1.0,
     );
-    page.histogram("banyan_sync_seconds", "Time to make a block durable", &shard.sync_micros, &MICROS, 1e-6);
+    page.histogram("banyan_sync_seconds", "Time to make a block durable", &shard.sync_micros, &MICROS, 1e6);
     page.histogram(
         "banyan_write_seconds",
         "Time from a parsed write to its answer",
@@ -120,17 +120,17 @@ impl Page {
         self.line(format_args!("{name}{{{label}=\"{value}\"}} {n}"));
     }
 
-    fn histogram(&mut self, name: &str, help: &str, view: &HistogramView, bounds: &[u64], unit: f64) {
+    fn histogram(&mut self, name: &str, help: &str, view: &HistogramView, bounds: &[u64], per_unit: f64) {
         self.head(name, "histogram", help);
         for bound in bounds {
             self.line(format_args!(
                 "{name}_bucket{{le=\"{}\"}} {}",
-                *bound as f64 * unit,
+                *bound as f64 / per_unit,
                 view.at_most(*bound)
             ));
         }
         self.line(format_args!("{name}_bucket{{le=\"+Inf\"}} {}", view.count()));
-        self.line(format_args!("{name}_sum {}", view.sum as f64 * unit));
+        self.line(format_args!("{name}_sum {}", view.sum as f64 / per_unit));
         self.line(format_args!("{name}_count {}", view.count()));
     }
 }

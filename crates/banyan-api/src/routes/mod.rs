@@ -9,6 +9,7 @@ mod events;
 mod health;
 mod members;
 mod metrics;
+mod path;
 
 pub(crate) use allow_list::*;
 pub(crate) use batch::*;

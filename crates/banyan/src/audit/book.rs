@@ -82,6 +82,8 @@ impl Book {
             AnyEvent::StoreCreated { secret } => self.codes = Some(CodeKey::new(&secret.keys())),
             // Compared by the replay through the rules: the auditor does not know how their state is hashed.
             AnyEvent::StateDigested { .. } => {}
+            // Changes nothing but the keys, which were noted above.
+            AnyEvent::KeyKept { .. } => {}
             AnyEvent::Coupon(event) => self.coupon_event(seq, event),
         }
     }

@@ -30,7 +30,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "N", default_value_t = default_threads())]
     threads: usize,
     /// The least time between two blocks in microseconds: under load a command waits at most this long for company
-    #[arg(long, value_name = "MICROS", default_value_t = 2_000)]
+    #[arg(long, value_name = "MICROS", default_value_t = 1_000)]
     pace_micros: u64,
     /// Commands that may wait for the writer; more are answered 503
     #[arg(long, value_name = "N", default_value_t = 65_536)]
@@ -124,7 +124,8 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         tracing::info!("stopping: no new connections; what was accepted will be answered");
         let _nobody_listens = stop.send(true);
     });
-    let router = banyan_api::router(app.clone());
+    let console = banyan_console::router(app.clone(), banyan_console::ConsoleOptions::default());
+    let router = banyan_api::router(app.clone()).merge(console);
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     tokio::task::spawn_blocking(move || {
@@ -200,17 +201,19 @@ fn archive_old_segments(
     stopping: &watch::Receiver<bool>,
     retain_events: u64,
 ) {
-    let mut seen = 0;
+    // Everything before this was asked for already; the archiver itself takes whole sealed segments only.
+    let mut asked = 0;
     while !*stopping.borrow() {
-        let head = shard.confirmed().wait_past(banyan_log::Seq(seen), Duration::from_secs(1)).as_u64();
+        let head =
+            shard.confirmed().wait_past(banyan_log::Seq(asked + retain_events), LOOK_FOR_STOP).as_u64();
         // The older of two snapshots must be able to start from the live log, and every view must have read it.
         let snapshot = match snapshots.list().as_deref() {
             Ok([_, older, ..]) => *older,
             _ => 0,
         };
         let before = head.saturating_sub(retain_events).min(snapshot).min(record.applied().as_u64());
-        if before < seen + retain_events / 16 {
-            seen = seen.max(head);
+        if before <= asked {
+            std::thread::park_timeout(LOOK_FOR_STOP);
             continue;
         }
         match archiver.archive_before(banyan_log::Seq(before)) {
@@ -220,9 +223,12 @@ fn archive_old_segments(
             Ok(_) => {}
             Err(error) => tracing::error!("archiving segments: {error}"),
         }
-        seen = head;
+        asked = before;
     }
 }
+
+/// How often background work looks whether the server is stopping.
+const LOOK_FOR_STOP: Duration = Duration::from_secs(1);
 
 fn token_options(args: &UpArgs) -> Result<TokenOptions, Failure> {
     let read = |path: &PathBuf| {
