@@ -69,6 +69,13 @@
     set(notice, over ? body.dataset.over : fill(body.dataset.broken, since));
     notice.hidden = false;
     body.classList.add("is-stale");
+    // A page without news must not go on saying that all is well.
+    const verdict = document.querySelector(".verdict");
+    if (verdict) {
+      verdict.dataset.level = "watch";
+      set(verdict.querySelector("[data-v=word]"), body.dataset.unknown);
+      set(verdict.querySelector("[data-v=why]"), "");
+    }
   }
   function fine() {
     heard = Date.now();
@@ -113,6 +120,15 @@
   if (body.dataset.live) {
     connect();
     setInterval(() => { if (Date.now() - heard > STALE_MS) broken(false); }, 1000);
+    // A filtered list shows other campaigns: the stream must carry those.
+    document.addEventListener("htmx:afterSwap", () => {
+      const shown = [...document.querySelectorAll("main [data-campaign]")].map((element) => element.dataset.campaign);
+      const address = new URL(body.dataset.live, location.href);
+      address.searchParams.set("campaigns", [...new Set(shown)].join(","));
+      body.dataset.live = address.pathname + address.search;
+      connect();
+      showTimes(document);
+    });
     addEventListener("pagehide", () => { leaving = true; stream?.close(); });
     addEventListener("pageshow", (event) => { if (event.persisted) { leaving = false; connect(); } });
   }

@@ -58,6 +58,8 @@
     ctx.save();
     ctx.strokeStyle = css("--quiet");
     ctx.fillStyle = css("--ink");
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
     ctx.lineWidth = ratio;
     ctx.setLineDash([2 * ratio, 3 * ratio]);
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
@@ -134,7 +136,7 @@
       : (_, min, max) => [0, Math.max(1, (max ?? 0) * 1.12)];
     const filled = names.length === 1 || section.id === "plot-issued";
     const options = {
-      width: canvas.clientWidth, height: canvas.clientHeight, legend: { show: false }, padding: [8, 4, 0, 0],
+      width: canvas.clientWidth, height: canvas.clientHeight, legend: { show: false }, padding: [8, 20, 0, 0],
       cursor: { sync: { key: "banyan" }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
       scales: { x: { time: true, range: (_, min, max) => [Math.max(min, max - SPAN_S) , Math.max(max, min + 60)] }, y: { distr: isLog ? 3 : 1, range } },
       axes: [
@@ -174,5 +176,5 @@
   }
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.forEach((entry) => entry.plot.redraw()));
-  addEventListener("DOMContentLoaded", () => window.banyan.onSamples(update));
+  addEventListener("DOMContentLoaded", () => { if (document.querySelector(".plots")) window.banyan.onSamples(update); });
 })();

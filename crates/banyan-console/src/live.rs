@@ -133,15 +133,15 @@ fn campaigns_json(console: &Console, lang: Lang, ids: &[String]) -> Value {
             "issued": totals.issued, "quantity": campaign.definition.quantity, "left": campaign.left(),
             "held": totals.held, "redeemed": totals.redeemed, "revoked": totals.revoked, "expired": totals.expired,
             "state": parts::campaign_state_name(state), "word": lang.t(parts::campaign_state_word(state)),
-            "share": share(campaign),
+            "share": share(lang, campaign),
         });
         campaigns.insert(campaign.definition.id.to_string(), numbers);
     }
     Value::Object(campaigns)
 }
 
-fn share(campaign: &CampaignSummary) -> Option<String> {
-    campaign.definition.quantity.map(|quantity| crate::format::percent(campaign.totals.issued, quantity))
+fn share(lang: Lang, campaign: &CampaignSummary) -> Option<String> {
+    campaign.definition.quantity.map(|quantity| parts::share(lang, campaign.totals.issued, quantity))
 }
 
 /// New events as rows of the events page, twice a second.

@@ -115,7 +115,7 @@ pub(crate) fn issued_bar(lang: Lang, campaign: &CampaignSummary) -> Markup {
                 Some(quantity) => {
                     (bar(issued, quantity))
                     span.numbers { b data-v="issued" { (format::number(issued)) } " / " span data-v="quantity" { (format::number(quantity)) } }
-                    span.share data-v="share" { (format::percent(issued, quantity)) }
+                    span.share data-v="share" { (share(lang, issued, quantity)) }
                 },
                 None => {
                     span.numbers { b data-v="issued" { (format::number(issued)) } " " (lang.t(text::OF_UNLIMITED)) }
@@ -123,6 +123,11 @@ pub(crate) fn issued_bar(lang: Lang, campaign: &CampaignSummary) -> Markup {
             }
         }
     }
+}
+
+/// How much of `quantity` is issued, in words.
+pub(crate) fn share(lang: Lang, issued: u64, quantity: u64) -> String {
+    if issued >= quantity { lang.t(text::SOLD_OUT).into() } else { format::percent(issued, quantity) }
 }
 
 /// A bar of `part` of `whole`. Its width is an attribute of the drawing: no inline style is needed.

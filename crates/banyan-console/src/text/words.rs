@@ -23,6 +23,7 @@ pub(crate) const COPIED: Text = Text("Copied", "복사됨");
 pub(crate) const CURL: Text = Text("The same from the API", "API로 같은 내용 보기");
 pub(crate) const NO_SCRIPT: Text = Text("Without JavaScript the numbers stand as of when this page was loaded. Reload it to see newer ones.", "자바스크립트가 꺼져 있어 숫자가 자동으로 갱신되지 않습니다. 새로고침하세요.");
 pub(crate) const STREAM_BROKEN: Text = Text("No news from the server since {0}. What you see is as of then. Trying again…", "{0} 이후 서버 소식이 없습니다. 화면은 그 시점의 값입니다. 다시 연결하는 중…");
+pub(crate) const NO_NEWS: Text = Text("Not known", "알 수 없음");
 pub(crate) const STREAM_OVER: Text = Text("You are signed out. Reload the page to sign in again.", "로그아웃되었습니다. 새로고침해서 다시 로그인하세요.");
 pub(crate) const PAGES: Text = Text("Pages", "쪽");
 pub(crate) const OLDER: Text = Text("Older", "이전");
@@ -348,7 +349,7 @@ pub(crate) const CONSOLE_SESSIONS: Text = Text("Open console streams", "열린 �
 pub(crate) const NO_HEALTH: Text = Text("The log engine did not answer. Reload the page.", "로그 엔진이 답하지 않았습니다. 새로고침하세요.");
 pub(crate) const PARKED_LANE: Text = Text("Parked lane", "보류 이벤트");
 pub(crate) const PARKED_NONE: Text = Text("Empty, as it should be. Events that contradict the record store would wait here without holding up the others.", "비어 있습니다. 조회 저장소와 모순되는 이벤트는 다른 이벤트를 막지 않고 여기서 기다립니다.");
-pub(crate) const PARKED_WHAT: Text = Text("These events contradict the rows of the record store, and so do the later ones of the same key. The log is right; rebuild the store with: banyan view rebuild", "조회 저장소의 내용과 모순되는 이벤트입니다. 로그가 옳습니다. 다시 만드세요: banyan view rebuild");
+pub(crate) const PARKED_WHAT: Text = Text("These events contradict the rows of the record store, and so do the later ones of the same key. The log is right; stop the server and run: banyan view rebuild record", "조회 저장소의 내용과 모순되는 이벤트입니다. 로그가 옳습니다. 서버를 멈추고 실행하세요: banyan view rebuild record");
 pub(crate) const ABOUT: Text = Text("About", "대상");
 pub(crate) const CONTRADICTION: Text = Text("Contradiction", "모순");
 
