@@ -13,7 +13,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 
 /// Every type of event.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "coupon-issued",
     "coupon-held",
     "coupon-redeemed",
@@ -28,6 +28,7 @@ const KINDS: [&str; 16] = [
     "campaign-ended",
     "campaign-retired",
     "allow-list-extended",
+    "key-kept",
     "state-digested",
     "store-created",
 ];
