@@ -1,7 +1,9 @@
 //! The hostile disk: a directory in memory that loses, tears and refuses as real ones do.
 //!
 //! Written bytes are seen at once and survive a loss of power only after a sync; until then each sector of 512 bytes may
-//! be old or new. Names are the same until the directory is synced. The machine can stop at any call: that call happens,
+//! be old or new. After a failed sync the bytes are still seen, and are never written unless they are written again, although
+//! a later sync succeeds: what Linux does with pages whose write-back failed. Names are the same until the directory is
+//! synced. The machine can stop at any call: that call happens,
 //! happens in part, or does not, and every later one fails. Every changing call goes into a hash, so that two runs can be
 //! compared byte by byte.
 
@@ -31,7 +33,7 @@ pub enum Loss {
     Torn,
 }
 
-/// Ways in which a disk is worse than it says: planted bugs, and a hazard of real kernels.
+/// Ways in which a disk is worse than it says: planted bugs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lies {
     /// Syncs of log segments in use succeed and do nothing.
@@ -40,9 +42,6 @@ pub struct Lies {
     pub ignores_directory_syncs: bool,
     /// Syncs that fail are said to have succeeded.
     pub hides_failed_syncs: bool,
-    /// After a failed sync the bytes are still seen but never written, even if a later sync succeeds: what Linux does
-    /// with pages whose write-back failed.
-    pub forgets_after_failed_sync: bool,
 }
 
 struct Inner {
@@ -480,9 +479,7 @@ impl StorageFile for Handle {
         let lies = inner.lies;
         let file = inner.files.get_mut(&self.number).ok_or(io::ErrorKind::NotFound)?;
         if fails {
-            if lies.forgets_after_failed_sync {
-                file.pending.values_mut().for_each(|pending| pending.given_up = true);
-            }
+            file.pending.values_mut().for_each(|pending| pending.given_up = true);
             if lies.hides_failed_syncs {
                 return Ok(());
             }

@@ -38,7 +38,7 @@ impl RunOptions {
     #[must_use]
     pub const fn of(seed: u64) -> Self {
         let (plant, steps) = (None, STEPS);
-        Self { seed, steps, plant, forgets_after_failed_sync: false, strict_keys: false, trace: false }
+        Self { seed, steps, plant, strict_keys: false, trace: false }
     }
 }
 
@@ -74,11 +74,10 @@ pub fn check_twice(options: RunOptions) -> RunReport {
 /// The command that shows a run again.
 #[must_use]
 pub fn replay_command(options: RunOptions) -> String {
-    let RunOptions { seed, steps, plant, forgets_after_failed_sync, strict_keys, .. } = options;
+    let RunOptions { seed, steps, plant, strict_keys, .. } = options;
     let plant = plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name()));
-    let forgets = if forgets_after_failed_sync { " --forgets-after-failed-sync" } else { "" };
     let strict = if strict_keys { " --strict-keys" } else { "" };
     format!(
-        "cargo run -p banyan-sim --release -- replay --seed {seed} --steps {steps}{plant}{forgets}{strict} --trace"
+        "cargo run -p banyan-sim --release -- replay --seed {seed} --steps {steps}{plant}{strict} --trace"
     )
 }

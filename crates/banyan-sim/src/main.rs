@@ -50,9 +50,6 @@ struct Common {
     /// Plant a bug.
     #[arg(long, value_enum)]
     plant: Option<Plant>,
-    /// Let bytes whose sync failed be seen and never be written, although a later sync succeeds, as Linux does.
-    #[arg(long)]
-    forgets_after_failed_sync: bool,
     /// Demand that an idempotency key gives its first answer again even if that answer changed nothing.
     #[arg(long)]
     strict_keys: bool,
@@ -60,8 +57,8 @@ struct Common {
 
 impl Common {
     const fn options(self, seed: u64, trace: bool) -> RunOptions {
-        let Self { steps, plant, forgets_after_failed_sync, strict_keys } = self;
-        RunOptions { seed, steps, plant, forgets_after_failed_sync, strict_keys, trace }
+        let Self { steps, plant, strict_keys } = self;
+        RunOptions { seed, steps, plant, strict_keys, trace }
     }
 }
 

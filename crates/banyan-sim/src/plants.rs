@@ -55,7 +55,6 @@ impl Plant {
             ignores_segment_syncs: matches!(self, Self::NoSync),
             ignores_directory_syncs: matches!(self, Self::NoDirectorySync),
             hides_failed_syncs: matches!(self, Self::FailedSyncIsFine),
-            forgets_after_failed_sync: false,
         }
     }
 }

@@ -32,8 +32,6 @@ pub struct RunOptions {
     pub steps: u64,
     /// A bug to plant.
     pub plant: Option<Plant>,
-    /// Whether bytes whose sync failed are never written, although a later sync succeeds, as with Linux.
-    pub forgets_after_failed_sync: bool,
     /// Whether an idempotency key must give its first answer again even if that answer changed nothing.
     pub strict_keys: bool,
     /// Whether every step is printed.
@@ -76,10 +74,7 @@ type Step<T = ()> = Result<T, Objection>;
 impl World {
     pub(crate) fn new(options: RunOptions) -> Step<Self> {
         let mut rng = Prng::new(options.seed);
-        let lies = Lies {
-            forgets_after_failed_sync: options.forgets_after_failed_sync,
-            ..options.plant.map_or_else(Lies::default, Plant::lies)
-        };
+        let lies = options.plant.map_or_else(Lies::default, Plant::lies);
         let disk = Disk::new(rng.fork(), lies);
         Ok(Self {
             segment_bytes: SECTOR_BYTES * rng.between(40, 80),

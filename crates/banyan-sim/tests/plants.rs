@@ -17,7 +17,7 @@ fn reasons(plant: Plant) -> &'static [&'static str] {
         Plant::NoDirectorySync => &["confirmed are left after the restart", "is damaged"],
         Plant::AnswersFirst => &["the log is durable up to"],
         Plant::SummaryFirst => &["readers see event"],
-        Plant::FailedSyncIsFine => &["confirmed are left after the restart"],
+        Plant::FailedSyncIsFine => &["confirmed are left after the restart", "is damaged"],
         Plant::KeysNotStored => &["was stored with the key"],
         Plant::KeysNotRead => &["an idempotency key was used twice", "was answered again with"],
         Plant::OneTooMany => &["more coupons were issued than the quantity"],
