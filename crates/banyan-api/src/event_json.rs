@@ -31,10 +31,10 @@ pub fn event_json(
             }
             Event::KeyKept { answer } => {
                 let campaign = campaign_id(answer.campaign());
+                put("campaign", campaign.as_str().into());
                 if let Some(coupon) = answer.coupon() {
                     put("coupon", coupon_name(&campaign, coupon).into());
                 }
-                put("campaign", campaign.into());
             }
             Event::StoreCreated { .. } | Event::Coupon(_) => {}
         }
@@ -132,5 +132,31 @@ fn details(event: &coupon::Event, campaign: &str) -> Vec<(&'static str, Value)> 
         coupon::Event::CouponsExpired { first, last, .. } => {
             vec![("first", json!(first)), ("last", json!(last))]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_domain::{CouponId, KeyStamp, Remembered};
+
+    #[test]
+    fn a_kept_key_says_what_it_is_about_and_not_the_key() {
+        let coupon = CouponId::new(CampaignNo::new(3), 17);
+        let (state, held_until) = (coupon::CouponState::Issued, Timestamp::default());
+        let json = |answer| {
+            let stamp = Some(KeyStamp { high: 1, low: 2, request: 3 });
+            let entry = Entry { event: Event::KeyKept { answer }, stamp };
+            Value::from(event_json(9, Timestamp::from_millis(0), &entry, &|_| "noon".into()))
+        };
+        let time = "1970-01-01T00:00:00Z";
+        assert_eq!(
+            json(Remembered::Changed { coupon, state, held_until }),
+            json!({ "seq": 9, "time": time, "type": "key-kept", "campaign": "noon", "coupon": coupon_name("noon", coupon) })
+        );
+        assert_eq!(
+            json(Remembered::Campaign(CampaignNo::new(3))),
+            json!({ "seq": 9, "time": time, "type": "key-kept", "campaign": "noon" })
+        );
     }
 }

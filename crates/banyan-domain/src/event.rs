@@ -1,6 +1,6 @@
 //! Commands, events and answers over all capabilities.
 
-use crate::{KeyStamp, StoreSecret, coupon};
+use crate::{KeyStamp, Remembered, StoreSecret, coupon};
 use minicbor::{Decode, Encode};
 
 /// Something asked of the shard.
@@ -33,6 +33,14 @@ pub enum Event {
     /// In the coupon capability.
     #[n(2)]
     Coupon(#[n(0)] coupon::Event),
+    /// A command under an idempotency key found nothing left to do: changes nothing, and keeps the key and its answer, so
+    /// that the key can never come to anything else. Its entry always has the key.
+    #[n(3)]
+    KeyKept {
+        /// What was answered.
+        #[n(0)]
+        answer: Remembered,
+    },
 }
 
 /// One event as it stands in the log, with the idempotency key of the command that caused it, if it had one.

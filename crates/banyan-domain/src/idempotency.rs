@@ -25,29 +25,39 @@ pub struct KeyStamp {
     pub request: u64,
 }
 
-/// What the answer under a key was about, from which it is put together again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the answer under a key was about, from which it is put together again. Stored for ever in [`crate::Event::KeyKept`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Remembered {
     /// A coupon was issued.
-    Issued(CouponId),
-    /// A coupon was held, redeemed, released or revoked.
+    #[n(0)]
+    Issued(#[n(0)] CouponId),
+    /// A coupon was held, redeemed, released or revoked, or needed no such change.
+    #[n(1)]
     Changed {
         /// Which coupon.
+        #[n(0)]
         coupon: CouponId,
-        /// The state it got.
+        /// The state it got, or was in already.
+        #[n(1)]
         state: CouponState,
-        /// When its hold was to lapse, if it was held.
+        /// When its hold was to lapse, if it was held; 1970 otherwise.
+        #[n(2)]
         held_until: Timestamp,
     },
-    /// A campaign was created or changed.
-    Campaign(CampaignNo),
+    /// A campaign was created or changed, or needed no change.
+    #[n(2)]
+    Campaign(#[n(0)] CampaignNo),
     /// An allow-list was extended.
+    #[n(3)]
     AllowList {
         /// Of which campaign.
+        #[n(0)]
         no: CampaignNo,
         /// By how many members.
+        #[n(1)]
         added: u32,
         /// To how many members.
+        #[n(2)]
         total: u32,
     },
 }
@@ -195,6 +205,24 @@ impl Kept {
 }
 
 impl Remembered {
+    /// The campaign it concerns.
+    #[must_use]
+    pub const fn campaign(self) -> CampaignNo {
+        match self {
+            Self::Issued(coupon) | Self::Changed { coupon, .. } => coupon.campaign(),
+            Self::Campaign(no) | Self::AllowList { no, .. } => no,
+        }
+    }
+
+    /// The coupon it concerns, if it concerns one.
+    #[must_use]
+    pub const fn coupon(self) -> Option<CouponId> {
+        match self {
+            Self::Issued(coupon) | Self::Changed { coupon, .. } => Some(coupon),
+            Self::Campaign(_) | Self::AllowList { .. } => None,
+        }
+    }
+
     pub(crate) const fn to_words(self) -> (u64, u64, u64) {
         match self {
             Self::Issued(coupon) => (0, coupon.get(), 0),

@@ -27,8 +27,11 @@ pub enum Decision {
     /// Several events, all or none. Never empty.
     Many(Vec<Event>),
     /// Nothing new: the command was carried out before, and this is its answer, with the log position of the first
-    /// answer where it is known.
+    /// answer where it is known. Not to be stored.
     Replay(Outcome, Option<u64>),
+    /// Nothing to do, asked under an idempotency key: the answer, and the event that keeps the key. To be stored under the
+    /// key before the answer is given.
+    Keep(Outcome, Event),
 }
 
 /// What an applied entry means for whoever asked.
@@ -129,7 +132,7 @@ impl State {
         if let Some(stamp) = stamp {
             match self.idempotency.find(self.time, stamp) {
                 Some(kept) if kept.stamp.request == stamp.request => {
-                    return Ok(Decision::Replay(self.recall(kept, command), Some(kept.seq)));
+                    return Ok(Decision::Replay(self.recall(kept, command)?, Some(kept.seq)));
                 }
                 Some(_) => return Err(Refusal::KeyReused),
                 None if !self.idempotency.has_room(self.time) => return Err(Refusal::KeysFull),
@@ -140,7 +143,13 @@ impl State {
         Ok(match self.coupons.decide(self.time, command)? {
             coupon::Decision::One(event) => Decision::One(Event::Coupon(event)),
             coupon::Decision::Many(events) => Decision::Many(events.into_iter().map(Event::Coupon).collect()),
-            coupon::Decision::Replay(outcome, seq) => Decision::Replay(Outcome::Coupon(outcome), seq),
+            coupon::Decision::IssuedBefore(outcome, seq) => {
+                Decision::Replay(Outcome::Coupon(outcome), Some(seq))
+            }
+            coupon::Decision::AsItIs(outcome, answer) if stamp.is_some() => {
+                Decision::Keep(Outcome::Coupon(outcome), Event::KeyKept { answer })
+            }
+            coupon::Decision::AsItIs(outcome, _) => Decision::Replay(Outcome::Coupon(outcome), None),
         })
     }
 
@@ -156,6 +165,14 @@ impl State {
         match &entry.event {
             Event::Coupon(event) => self.coupons.apply(self.time, seq, event)?,
             Event::StoreCreated { .. } => return Err(Violation::new("the store was created twice")),
+            Event::KeyKept { answer } => {
+                if entry.stamp.is_none() {
+                    return Err(Violation::new("an event keeps an idempotency key and has none"));
+                }
+                if !self.coupons.is_so(answer) {
+                    return Err(Violation::new("an idempotency key was kept for an answer that is not so"));
+                }
+            }
             Event::StateDigested { high, low } => {
                 let logged = Digest::from_u128(u128::from(*high) << 64 | u128::from(*low));
                 if logged != self.digest() {
@@ -166,9 +183,15 @@ impl State {
             }
         }
         self.idempotency.forget(self.time);
-        if let (Some(stamp), Event::Coupon(event)) = (&entry.stamp, &entry.event) {
-            let remembered = self.remember(event);
-            self.idempotency.remember(Kept { stamp: *stamp, at: self.time, seq, remembered });
+        if let Some(stamp) = entry.stamp {
+            let remembered = match &entry.event {
+                Event::Coupon(event) => Some(self.remember(event)),
+                Event::KeyKept { answer } => Some(*answer),
+                Event::StoreCreated { .. } | Event::StateDigested { .. } => None,
+            };
+            if let Some(remembered) = remembered {
+                self.idempotency.remember(Kept { stamp, at: self.time, seq, remembered });
+            }
         }
         self.seq = seq;
         Ok(Applied { seq })
@@ -186,7 +209,7 @@ impl State {
     pub fn outcome(&self, event: &Event) -> Option<Outcome> {
         match event {
             Event::Coupon(event) => Some(Outcome::Coupon(self.coupons.outcome(event))),
-            Event::StoreCreated { .. } | Event::StateDigested { .. } => None,
+            Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => None,
         }
     }
 
@@ -203,18 +226,18 @@ impl State {
     }
 
     /// The first answer again, put together from what is remembered and the repeated command.
-    fn recall(&self, kept: &Kept, command: Command) -> Outcome {
+    fn recall(&self, kept: &Kept, command: Command) -> Result<Outcome, Refusal> {
         let Command::Coupon(command) = command;
-        Outcome::Coupon(match kept.remembered {
-            Remembered::Issued(coupon) => self.coupons.recall_issue(coupon),
+        Ok(Outcome::Coupon(match kept.remembered {
+            Remembered::Issued(coupon) => self.coupons.recall_issue(coupon)?,
             Remembered::Changed { coupon, state, held_until } => {
-                self.coupons.recall_change(coupon, state, held_until, command)
+                self.coupons.recall_change(coupon, state, held_until, command)?
             }
             Remembered::Campaign(no) => coupon::Outcome::Campaign { no },
             Remembered::AllowList { added, total, .. } => {
                 coupon::Outcome::AllowList { added: u64::from(added), total: u64::from(total) }
             }
-        })
+        }))
     }
 
     /// What is remembered of the answer to a command whose last event is `event`, which has just been applied.

@@ -2,10 +2,12 @@
 
 mod common;
 
-use banyan_domain::coupon::{Audience, Benefit, CampaignDefinition, EndCause, Event, ReleaseCause, Stacking};
+use banyan_domain::coupon::{
+    Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, ReleaseCause, Stacking,
+};
 use banyan_domain::{
     Actor, CampaignId, CampaignNo, CouponId, Currency, Entry, Event as AnyEvent, KeyStamp, MemberId, Millis,
-    Money, OrderId, Reason, SegmentName, State, StoreSecret, Timestamp, codec,
+    Money, OrderId, Reason, Remembered, SegmentName, State, StoreSecret, Timestamp, codec,
 };
 use common::Shop;
 use common::script::run;
@@ -81,6 +83,35 @@ fn store_events() {
         expect!["8182008158200707070707070707070707070707070707070707070707070707070707070707"],
     );
     check(AnyEvent::StateDigested { high: u64::MAX, low: 1 }, expect!["818201821bffffffffffffffff01"]);
+}
+
+#[test]
+fn kept_keys() {
+    let kept = |answer| AnyEvent::KeyKept { answer };
+    let states = [
+        (CouponState::Issued, 0),
+        (CouponState::Held, 60_000),
+        (CouponState::Redeemed, 0),
+        (CouponState::Revoked, 0),
+        (CouponState::Expired, 0),
+    ];
+    let wanted = [
+        expect!["818203818201831b00000300000000110000"],
+        expect!["818203818201831b00000300000000110119ea60"],
+        expect!["818203818201831b00000300000000110200"],
+        expect!["818203818201831b00000300000000110300"],
+        expect!["818203818201831b00000300000000110400"],
+    ];
+    for ((state, until), wanted) in states.into_iter().zip(wanted) {
+        let held_until = Timestamp::from_millis(until);
+        check(kept(Remembered::Changed { coupon: coupon(), state, held_until }), wanted);
+    }
+    check(kept(Remembered::Issued(coupon())), expect!["818203818200811b0000030000000011"]);
+    check(kept(Remembered::Campaign(no())), expect!["8182038182028103"]);
+    check(
+        kept(Remembered::AllowList { no: no(), added: 0, total: 70_000 }),
+        expect!["8182038182038303001a00011170"],
+    );
 }
 
 #[test]
@@ -226,7 +257,7 @@ fn small() -> Shop {
     let mut shop = Shop::new();
     let script = "create gone ends=1h; at 1h; at 30h; create noon quantity=5 per=2 ends=900h valid=100h; issue noon m1 key=a;
         issue noon m1; issue noon m2 key=b; hold noon#1 o1 9h key=c; redeem noon#2 o2; create list to=list;
-        allow list m7 m8 key=d; issue list m7; change list pause key=e; revoke list#1; digest";
+        allow list m7 m8 key=d; allow list m7 key=f; hold noon#1 o1 9h key=g; issue list m7; change list pause key=e; revoke list#1; digest";
     for line in script.split(';') {
         let answer = run(&mut shop, line.trim());
         assert!(!answer.starts_with("no"), "{line}: {answer}");

@@ -3,11 +3,11 @@
 mod common;
 
 use banyan_domain::coupon::{
-    Audience, CampaignChange, CampaignDefinition, Command, EndCause, Event, ReleaseCause,
+    Audience, CampaignChange, CampaignDefinition, Command, CouponState, EndCause, Event, ReleaseCause,
 };
 use banyan_domain::{
-    Actor, CampaignId, CampaignNo, CouponId, Entry, KeyStamp, MemberId, Millis, OrderId, Reason, SegmentName,
-    State, Timestamp, limits,
+    Actor, CampaignId, CampaignNo, CouponId, Entry, Event as AnyEvent, KeyStamp, MemberId, Millis, OrderId,
+    Reason, Remembered, SegmentName, State, Timestamp, limits,
 };
 use common::model::{Model, Said, words};
 use common::{Shop, definition};
@@ -279,10 +279,10 @@ proptest! {
             state.begin_block(state.time().plus(Millis::new(wait)));
             let before = state.to_snapshot();
             let stamp = keyed.then(|| KeyStamp::new(state.keys(), "log", &(i % 3).to_string(), b"request"));
-            match state.apply(&Entry { event: event.clone().into(), stamp }) {
+            match state.apply(&Entry { event: event.clone(), stamp }) {
                 Err(_) => prop_assert!(state.to_snapshot() == before, "{:?} changed something", event),
                 Ok(_) => {
-                    let _ = state.outcome(&event.clone().into());
+                    let _ = state.outcome(&event);
                 }
             }
             prop_assert_eq!(state.check_invariants(), Ok(()), "after {:?}", event);
@@ -316,7 +316,33 @@ impl IntoAny for Command {
     }
 }
 
-fn any_event() -> impl Strategy<Value = Event> {
+fn any_event() -> impl Strategy<Value = AnyEvent> {
+    let state = proptest::sample::select(vec![
+        CouponState::Issued,
+        CouponState::Held,
+        CouponState::Redeemed,
+        CouponState::Revoked,
+        CouponState::Expired,
+    ]);
+    let until = prop_oneof![3 => Just(Timestamp::default()), 1 => instant()];
+    let no = || (0..=CAMPAIGNS + 1).prop_map(CampaignNo::new);
+    let kept = prop_oneof![
+        coupon().prop_map(Remembered::Issued),
+        (coupon(), state, until).prop_map(|(coupon, state, held_until)| Remembered::Changed {
+            coupon,
+            state,
+            held_until
+        }),
+        no().prop_map(Remembered::Campaign),
+        (no(), 0..2_u32, 0..4_u32).prop_map(|(no, added, total)| Remembered::AllowList { no, added, total }),
+    ];
+    prop_oneof![
+        12 => coupon_event().prop_map(AnyEvent::Coupon),
+        3 => kept.prop_map(|answer| AnyEvent::KeyKept { answer }),
+    ]
+}
+
+fn coupon_event() -> impl Strategy<Value = Event> {
     let no = || (0..=CAMPAIGNS + 1).prop_map(CampaignNo::new);
     let n = || prop_oneof![8 => 0..9_u64, 1 => Just(u64::MAX), 1 => Just(u64::from(u32::MAX))];
     let cause = prop_oneof![Just(EndCause::Window), Just(EndCause::Operator { by: by(), reason: reason() })];

@@ -12,7 +12,7 @@ pub enum Answer {
         outcome: Outcome,
         /// The log position to wait for in a view before this answer shows there.
         seq: u64,
-        /// Whether it had been carried out before, and this is that answer again.
+        /// Whether nothing was done now: it had been carried out before, or things were that way.
         replayed: bool,
     },
     /// A business no.

@@ -161,6 +161,12 @@ impl Core {
                 let seq = seq.unwrap_or(self.state.seq());
                 return Ok(Answer::Done { outcome, seq, replayed: true });
             }
+            Ok(Decision::Keep(outcome, event)) => {
+                draft.tally.replayed += 1;
+                let stamp = self.options.rules.stamp(stamp);
+                self.commit(event, stamp, draft)?;
+                return Ok(Answer::Done { outcome, seq: self.state.seq(), replayed: true });
+            }
             Ok(Decision::One(event)) => event,
             Ok(Decision::Many(mut events)) => {
                 let Some(last) = events.pop() else {

@@ -1,7 +1,10 @@
 //! A running shard on a real disk log: races, replays, restarts, snapshots.
 
 use banyan_domain::coupon::{self, Audience, Benefit, CampaignDefinition, Stacking};
-use banyan_domain::{Actor, CampaignId, Command, Currency, KeyStamp, MemberId, Money, Outcome, Refusal};
+use banyan_domain::{
+    Actor, CampaignId, CampaignNo, Command, CouponId, Currency, KeyStamp, MemberId, Millis, Money, OrderId,
+    Outcome, Refusal,
+};
 use banyan_engine::{
     Answer, CoreOptions, DirectReplies, Shard, ShardOptions, SnapshotStore, SubmitError, start,
 };
@@ -15,7 +18,8 @@ fn open(dir: &Path, options: ShardOptions) -> Arc<Shard> {
     let disk = DiskOptions { segment_bytes: 16 << 20, block_bytes_max: 2 << 20, ..DiskOptions::default() };
     let log = DiskLog::open(storage, disk).expect("the log opens");
     let core = CoreOptions { digest_events: 1_000, ..CoreOptions::default() };
-    let started = start(Box::new(log), options.snapshots.as_ref(), core, None, &mut |_, _| {}).expect("it starts");
+    let started =
+        start(Box::new(log), options.snapshots.as_ref(), core, None, &mut |_, _| {}).expect("it starts");
     Shard::spawn(started, Box::new(DirectReplies), options).expect("threads start")
 }
 
@@ -109,6 +113,33 @@ fn the_same_key_100_times_at_once_is_one_coupon_and_100_equal_answers() {
     shard.shutdown();
 }
 
+/// Bug: the key of a release that had nothing to release was forgotten; retried, it freed what the order held since.
+#[test]
+fn an_answer_that_changed_nothing_is_kept_under_its_key() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let shard = open(dir.path(), plain());
+    ask(&shard, create("noon", 5, 2), None);
+    ask(&shard, issue("noon", "m1"), None);
+    let coupon = CouponId::new(CampaignNo::new(1), 1);
+    let order = || OrderId::new("o1").expect("a valid order");
+    let release = || Command::Coupon(coupon::Command::ReleaseCoupon { coupon, owner: None, order: order() });
+    let stamp = KeyStamp::new(shard.keys(), "service", "key-1", b"release");
+    let first = ask(&shard, release(), Some(stamp));
+    let head = shard.summary().seq;
+    assert!(matches!(first, Answer::Done { seq, replayed: true, .. } if seq == head), "{first:?} at {head}");
+    let hold_for = Millis::from_seconds(600);
+    let hold = coupon::Command::HoldCoupon { coupon, owner: None, order: order(), hold_for };
+    ask(&shard, Command::Coupon(hold), None);
+    assert_eq!(ask(&shard, release(), Some(stamp)), first);
+    shard.shutdown();
+
+    let shard = open(dir.path(), plain());
+    assert_eq!(ask(&shard, release(), Some(stamp)), first);
+    let held = shard.summary().campaigns().next().map(|campaign| campaign.totals.held);
+    assert_eq!(held, Some(1), "the hold stands");
+    shard.shutdown();
+}
+
 #[test]
 fn after_a_restart_every_answer_is_the_same_again() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -124,7 +155,8 @@ fn after_a_restart_every_answer_is_the_same_again() {
     let commands = (0..5_001).map(|i| (issue("noon", &format!("m{i}")), None)).collect();
     let again = shard.submit_many(commands).expect("there is room").blocking_recv().expect("answered");
     for (first, again) in first.iter().zip(&again) {
-        let (Answer::Done { outcome: a, seq: x, .. }, Answer::Done { outcome: b, seq: y, replayed }) = (first, again)
+        let (Answer::Done { outcome: a, seq: x, .. }, Answer::Done { outcome: b, seq: y, replayed }) =
+            (first, again)
         else {
             panic!("{first:?} then {again:?}");
         };
@@ -178,7 +210,8 @@ fn a_snapshot_shortens_the_start_and_a_damaged_one_is_passed_over() {
 #[test]
 fn a_full_queue_turns_commands_away_and_says_so() {
     let dir = tempfile::tempdir().expect("a folder");
-    let shard = open(dir.path(), ShardOptions { queue_commands_max: 4, pace: Duration::from_secs(3_600), ..plain() });
+    let shard =
+        open(dir.path(), ShardOptions { queue_commands_max: 4, pace: Duration::from_secs(3_600), ..plain() });
     // The first block goes at once and the pace holds back everything after it.
     ask(&shard, create("noon", 10, 1), None);
     let waiting: Vec<_> = (0..4).map(|i| shard.submit(issue("noon", &format!("m{i}")), None)).collect();

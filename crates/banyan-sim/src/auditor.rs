@@ -7,7 +7,8 @@ use crate::judge::fits;
 use crate::model::{Model, Objection};
 use crate::workload::Request;
 use banyan_domain::coupon::{
-    CodeKey, Command, CouponAnswer, EndCause, Event as CouponEvent, Outcome as CouponOutcome, ReleaseCause,
+    CodeKey, Command, CouponAnswer, EndCause, Event as CouponEvent, Outcome as CouponOutcome, Refusal as No,
+    ReleaseCause,
 };
 use banyan_domain::{CampaignNo, CouponId, Digest, Entry, Event, Outcome, Refusal, State, Timestamp, limits};
 use banyan_engine::{Answer, Summary};
@@ -61,17 +62,13 @@ pub(crate) struct Auditor {
     /// What was told first under each key and request that did something or had nothing to do, and when.
     told: BTreeMap<(u64, u64, u64), (u64, Outcome)>,
     attempted: Option<Attempted>,
-    /// Whether a key must give its first answer again even if that answer changed nothing.
-    strict_keys: bool,
     /// Events that no command asked for.
     pub(crate) by_time: u64,
+    /// Keys kept for answers that changed nothing.
+    pub(crate) kept: u64,
 }
 
 impl Auditor {
-    pub(crate) fn new(strict_keys: bool) -> Self {
-        Self { strict_keys, ..Self::default() }
-    }
-
     /// Notes that the append of a block was begun, and that the process ended before it was confirmed.
     pub(crate) fn attempted(&mut self, attempted: Attempted) {
         self.attempted = Some(attempted);
@@ -112,7 +109,7 @@ impl Auditor {
                 Answer::StorageFull => {}
                 Answer::Refused(refusal) => self.refused(time, request, *refusal)?,
                 Answer::Done { outcome, seq, replayed: true } => {
-                    self.repeated(time, request, outcome, *seq)?;
+                    self.repeated(time, request, outcome, *seq, &mut entries)?;
                 }
                 Answer::Done { outcome, seq, replayed: false } => {
                     self.done(time, request, outcome, *seq, &mut entries)?;
@@ -319,8 +316,10 @@ impl Auditor {
 
     /// Holds a client's view of its keys: what it was told under a key, it is told again.
     fn same_as_told(&mut self, time: u64, request: &Request, outcome: &Outcome) -> Result<(), Objection> {
-        let Some(stamp) = request.stamp.filter(|_| self.strict_keys) else { return Ok(()) };
-        let fresh = (time, outcome.clone());
+        let Some(stamp) = request.stamp else { return Ok(()) };
+        // A key counts from when it was stored, which a crash can put long before the first answer that arrives.
+        let since = self.model.key(&stamp, time).map_or(time, |key| key.at);
+        let fresh = (since, outcome.clone());
         let told = self.told.entry((stamp.high, stamp.low, stamp.request)).or_insert_with(|| fresh.clone());
         if told.0 + limits::IDEMPOTENCY_HORIZON_MILLIS <= time {
             *told = fresh;
@@ -330,19 +329,41 @@ impl Auditor {
         Ok(())
     }
 
-    /// An answer was given again.
-    fn repeated(&self, time: u64, request: &Request, outcome: &Outcome, seq: u64) -> Result<(), Objection> {
+    /// Nothing was done: the answer was given before, or things were that way. The latter is stored if there is a key, as
+    /// the next event; only whoever has its only coupon is told so without.
+    fn repeated(
+        &mut self,
+        time: u64,
+        request: &Request,
+        outcome: &Outcome,
+        seq: u64,
+        entries: &mut impl Iterator<Item = Entry>,
+    ) -> Result<(), Objection> {
         let Request { command, stamp, .. } = request;
-        let model = &self.model;
-        let (first, first_seq) = match stamp
-            .as_ref()
-            .and_then(|stamp| model.key(stamp, time).map(|key| (stamp, key)))
-        {
-            Some((stamp, key)) => {
-                object_unless!(key.request == stamp.request, "{command:?} got the answer of another request");
-                (Some(key.outcome.clone()), key.seq)
+        let known = stamp.and_then(|stamp| self.model.key(&stamp, time).map(|key| (stamp, key)));
+        let (first, first_seq) = if let Some((stamp, key)) = known {
+            object_unless!(key.request == stamp.request, "{command:?} got the answer of another request");
+            (Some(key.outcome.clone()), key.seq)
+        } else {
+            let (first, mut first_seq) = self.model.natural(command).unzip();
+            if stamp.is_some() && !matches!(command, Command::IssueCoupon { .. }) {
+                let entry = entries.next();
+                let kept = entry
+                    .filter(|entry| matches!(entry.event, Event::KeyKept { .. }) && entry.stamp == *stamp);
+                let Some(entry) = kept else {
+                    return Err(format!(
+                        "{command:?} was answered again with {outcome:?} and its key not kept"
+                    ));
+                };
+                let kept = self.confirm(time, entry)?;
+                object_unless!(
+                    kept == first,
+                    "{command:?} keeps {kept:?} under its key; the log says {first:?}"
+                );
+                self.kept += 1;
+                first_seq = Some(self.model.seq);
             }
-            None => self.model.natural(command).map_or((None, 0), |(outcome, seq)| (Some(outcome), seq)),
+            (first, first_seq.unwrap_or(0))
         };
         object_unless!(
             first.as_ref() == Some(outcome) && first_seq == seq,
@@ -356,7 +377,15 @@ impl Auditor {
         let Request { command, stamp, .. } = request;
         let key = stamp.as_ref().and_then(|stamp| self.model.key(stamp, now));
         let first = key.filter(|key| stamp.as_ref().is_some_and(|stamp| stamp.request == key.request));
-        if let Some(first) = first {
+        // An answer about a coupon can outlive its campaign, if nothing was done, and cannot be given any more then.
+        let gone = refusal == Refusal::Coupon(No::CouponNotFound)
+            && first.is_some_and(|first| match first.outcome {
+                Outcome::Coupon(CouponOutcome::Coupon(CouponAnswer { coupon, .. })) => {
+                    self.model.coupon(coupon).is_none()
+                }
+                _ => false,
+            });
+        if let Some(first) = first.filter(|_| !gone) {
             return Err(format!(
                 "{command:?} was refused ({refusal}) after it was carried out at {}",
                 first.seq
@@ -365,7 +394,7 @@ impl Auditor {
         let justified = match refusal {
             Refusal::KeyReused => key.is_some(),
             Refusal::KeysFull => false,
-            Refusal::Coupon(no) => key.is_none() && self.model.justified(now, command, no),
+            Refusal::Coupon(no) => (key.is_none() || gone) && self.model.justified(now, command, no),
         };
         object_unless!(
             justified,
@@ -381,6 +410,7 @@ fn is_due_by_time(event: &Event) -> bool {
     match event {
         Event::StoreCreated { .. } => false,
         Event::StateDigested { .. } => true,
+        Event::KeyKept { .. } => false,
         Event::Coupon(event) => matches!(
             event,
             CouponEvent::CampaignEnded { cause: EndCause::Window, .. }

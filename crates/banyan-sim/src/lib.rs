@@ -38,7 +38,7 @@ impl RunOptions {
     #[must_use]
     pub const fn of(seed: u64) -> Self {
         let (plant, steps) = (None, STEPS);
-        Self { seed, steps, plant, strict_keys: false, trace: false }
+        Self { seed, steps, plant, trace: false }
     }
 }
 
@@ -74,10 +74,7 @@ pub fn check_twice(options: RunOptions) -> RunReport {
 /// The command that shows a run again.
 #[must_use]
 pub fn replay_command(options: RunOptions) -> String {
-    let RunOptions { seed, steps, plant, strict_keys, .. } = options;
+    let RunOptions { seed, steps, plant, .. } = options;
     let plant = plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name()));
-    let strict = if strict_keys { " --strict-keys" } else { "" };
-    format!(
-        "cargo run -p banyan-sim --release -- replay --seed {seed} --steps {steps}{plant}{strict} --trace"
-    )
+    format!("cargo run -p banyan-sim --release -- replay --seed {seed} --steps {steps}{plant} --trace")
 }

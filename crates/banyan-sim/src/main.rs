@@ -50,15 +50,12 @@ struct Common {
     /// Plant a bug.
     #[arg(long, value_enum)]
     plant: Option<Plant>,
-    /// Demand that an idempotency key gives its first answer again even if that answer changed nothing.
-    #[arg(long)]
-    strict_keys: bool,
 }
 
 impl Common {
     const fn options(self, seed: u64, trace: bool) -> RunOptions {
-        let Self { steps, plant, strict_keys } = self;
-        RunOptions { seed, steps, plant, strict_keys, trace }
+        let Self { steps, plant } = self;
+        RunOptions { seed, steps, plant, trace }
     }
 }
 

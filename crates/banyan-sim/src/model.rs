@@ -7,7 +7,7 @@ use banyan_domain::coupon::{
     Outcome as CouponOutcome, ReleaseCause, Totals,
 };
 use banyan_domain::{
-    CampaignNo, CouponId, Entry, Event, KeyStamp, MemberId, OrderId, Outcome, Timestamp, limits,
+    CampaignNo, CouponId, Entry, Event, KeyStamp, MemberId, OrderId, Outcome, Remembered, Timestamp, limits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,11 +50,11 @@ pub(crate) struct Coupon {
     pub(crate) held_until: Option<u64>,
 }
 
-/// A key under which something was carried out.
+/// A key under which something was carried out, or found to be so already.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     pub(crate) request: u64,
-    at: u64,
+    pub(crate) at: u64,
     pub(crate) seq: u64,
     pub(crate) outcome: Outcome,
 }
@@ -146,6 +146,12 @@ impl Model {
                 None
             }
             Event::StateDigested { .. } => None,
+            Event::KeyKept { answer } => {
+                object_unless!(entry.stamp.is_some(), "event {seq} keeps a key and has none");
+                let outcome =
+                    self.kept(answer).map_err(|why| format!("event {seq} keeps {answer:?}: {why}"))?;
+                Some(Outcome::Coupon(outcome))
+            }
             Event::Coupon(event) => {
                 let outcome = self
                     .coupon_event(now, seq, event)
@@ -159,6 +165,33 @@ impl Model {
             self.keys.insert((stamp.high, stamp.low), key);
         }
         Ok(outcome)
+    }
+
+    /// What was answered under a key that was kept: it must be so.
+    fn kept(&self, answer: &Remembered) -> Result<CouponOutcome, Objection> {
+        let campaign =
+            (answer.campaign().get() as usize).checked_sub(1).and_then(|at| self.campaigns.get(at));
+        let campaign = campaign.filter(|campaign| !campaign.retired).ok_or("the campaign is not there")?;
+        match *answer {
+            Remembered::Issued(_) => Err("an issue is no answer that changes nothing".into()),
+            Remembered::Campaign(no) => Ok(CouponOutcome::Campaign { no }),
+            Remembered::AllowList { added, total, .. } => {
+                object_unless!(added == 0, "it adds members");
+                object_unless!(
+                    campaign.listed.len() == total as usize,
+                    "{} members are listed",
+                    campaign.listed.len()
+                );
+                Ok(CouponOutcome::AllowList { added: 0, total: u64::from(total) })
+            }
+            Remembered::Changed { coupon, state, held_until } => {
+                let (_, found) = self.coupon(coupon).ok_or("the coupon is not there")?;
+                let until = found.held_until.unwrap_or(0);
+                let same = found.state == state && until == held_until.as_millis();
+                object_unless!(same, "the coupon is {found:?}");
+                Ok(CouponOutcome::Coupon(self.coupon_answer(coupon)))
+            }
+        }
     }
 
     fn hot(&mut self, no: CampaignNo) -> Result<&mut Campaign, Objection> {

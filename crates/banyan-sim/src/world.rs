@@ -32,8 +32,6 @@ pub struct RunOptions {
     pub steps: u64,
     /// A bug to plant.
     pub plant: Option<Plant>,
-    /// Whether an idempotency key must give its first answer again even if that answer changed nothing.
-    pub strict_keys: bool,
     /// Whether every step is printed.
     pub trace: bool,
 }
@@ -85,7 +83,7 @@ impl World {
             clock: Clock::new(),
             process: None,
             workload: Workload::default(),
-            auditor: Auditor::new(options.strict_keys),
+            auditor: Auditor::default(),
             view: SimView::new(options.plant == Some(Plant::CheckpointApart))?,
             snapshot: None,
             trace: Trace::new(options.trace),
@@ -105,6 +103,7 @@ impl World {
         self.count("changing calls to the disk", self.disk.calls());
         self.count("events", self.auditor.model.seq);
         self.count("events by time alone", self.auditor.by_time);
+        self.count("keys kept for answers that changed nothing", self.auditor.kept);
         self.count(
             "campaigns retired",
             self.auditor.model.campaigns.iter().filter(|c| c.retired).count() as u64,

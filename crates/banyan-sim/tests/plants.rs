@@ -18,7 +18,7 @@ fn reasons(plant: Plant) -> &'static [&'static str] {
         Plant::AnswersFirst => &["the log is durable up to"],
         Plant::SummaryFirst => &["readers see event"],
         Plant::FailedSyncIsFine => &["confirmed are left after the restart", "is damaged"],
-        Plant::KeysNotStored => &["was stored with the key"],
+        Plant::KeysNotStored => &["was stored with the key", "keeps an idempotency key and has none"],
         Plant::KeysNotRead => &["an idempotency key was used twice", "was answered again with"],
         Plant::OneTooMany => &["more coupons were issued than the quantity"],
         Plant::OneMoreEach => &["a member was issued more coupons than the limit"],

@@ -6,7 +6,8 @@ use super::state::{Coupons, Deadline};
 use super::{Audience, Campaign, CampaignDefinition, CampaignState, CouponRow, CouponState, Refusal};
 use crate::limits;
 use crate::{
-    Actor, CampaignId, CampaignNo, CouponId, MemberId, Millis, OrderId, Reason, SegmentName, Timestamp,
+    Actor, CampaignId, CampaignNo, CouponId, MemberId, Millis, OrderId, Reason, Remembered, SegmentName,
+    Timestamp,
 };
 
 /// What a command comes to, if it is not refused.
@@ -16,9 +17,11 @@ pub(crate) enum Decision {
     One(Event),
     /// Several events, all or none. Never empty.
     Many(Vec<Event>),
-    /// Nothing new: the command was carried out before, and this is its answer. With the log position of the first
-    /// answer where it is known.
-    Replay(Outcome, Option<u64>),
+    /// Nothing new: the member has its only coupon, and this is the answer to its issue, at this log position. It cannot
+    /// change, so there is nothing to remember.
+    IssuedBefore(Outcome, u64),
+    /// Nothing to do: things are as the command wants them. They may change, so the answer is to be remembered.
+    AsItIs(Outcome, Remembered),
 }
 
 impl Coupons {
@@ -88,7 +91,7 @@ impl Coupons {
         // become of the campaign since.
         if latest != 0 && campaign.definition.per_member == 1 {
             let row = campaign.row(u64::from(latest)).expect("a member's latest coupon exists");
-            return Ok(Decision::Replay(issued_answer(campaign, u64::from(latest), row), Some(row.seq)));
+            return Ok(Decision::IssuedBefore(issued_answer(campaign, u64::from(latest), row), row.seq));
         }
         match campaign.state_at(now) {
             CampaignState::Open => {}
@@ -132,7 +135,7 @@ impl Coupons {
                 let until = now.plus(Millis::new(hold_for.get().clamp(1, limits::HOLD_MILLIS_MAX)));
                 Ok(Decision::One(Event::CouponHeld { coupon, order, until }))
             }
-            Usable::HeldByOrder | Usable::RedeemedByOrder => Ok(replay(campaign, coupon.n(), row)),
+            Usable::HeldByOrder | Usable::RedeemedByOrder => Ok(coupon_as_it_is(campaign, coupon.n(), row)),
         }
     }
 
@@ -146,7 +149,7 @@ impl Coupons {
         let (campaign, row) = self.coupon(coupon, owner)?;
         match usable(campaign, coupon.n(), row, &order, now)? {
             Usable::Free | Usable::HeldByOrder => Ok(Decision::One(Event::CouponRedeemed { coupon, order })),
-            Usable::RedeemedByOrder => Ok(replay(campaign, coupon.n(), row)),
+            Usable::RedeemedByOrder => Ok(coupon_as_it_is(campaign, coupon.n(), row)),
         }
     }
 
@@ -166,7 +169,7 @@ impl Coupons {
             (CouponState::Held, _) => Err(Refusal::CouponHeld),
             (CouponState::Redeemed, _) => Err(Refusal::CouponRedeemed),
             // Not held: released before, or its hold lapsed. Either way the caller has what it asked for.
-            _ => Ok(replay(campaign, coupon.n(), row)),
+            _ => Ok(coupon_as_it_is(campaign, coupon.n(), row)),
         }
     }
 
@@ -178,18 +181,14 @@ impl Coupons {
             }
             CouponState::Redeemed => Err(Refusal::CouponRedeemed),
             CouponState::Expired => Err(Refusal::CouponExpired),
-            CouponState::Revoked => Ok(replay(campaign, coupon.n(), row)),
+            CouponState::Revoked => Ok(coupon_as_it_is(campaign, coupon.n(), row)),
         }
     }
 
     fn create(&self, definition: Box<CampaignDefinition>, by: Actor) -> Result<Decision, Refusal> {
         if let Some(&no) = self.by_id.get(&definition.id) {
             let same = self.campaign_no(no).is_some_and(|campaign| campaign.created_as == definition);
-            return if same {
-                Ok(Decision::Replay(Outcome::Campaign { no }, None))
-            } else {
-                Err(Refusal::CampaignExists)
-            };
+            return if same { Ok(campaign_as_it_is(no)) } else { Err(Refusal::CampaignExists) };
         }
         if self.campaigns_ever() == limits::CAMPAIGNS_MAX {
             return Err(Refusal::TooManyCampaigns);
@@ -236,11 +235,7 @@ impl Coupons {
         if end && !ended {
             events.push(Event::CampaignEnded { no, cause: EndCause::Operator { by, reason } });
         }
-        if events.is_empty() {
-            Ok(Decision::Replay(Outcome::Campaign { no }, None))
-        } else {
-            Ok(Decision::Many(events))
-        }
+        if events.is_empty() { Ok(campaign_as_it_is(no)) } else { Ok(Decision::Many(events)) }
     }
 
     fn extend_allow_list(
@@ -265,7 +260,9 @@ impl Coupons {
         members.dedup();
         if members.is_empty() {
             let outcome = Outcome::AllowList { added: 0, total: campaign.allowed };
-            return Ok(Decision::Replay(outcome, None));
+            // It fits: an allow-list has fewer than 2^32 members.
+            let remembered = Remembered::AllowList { no, added: 0, total: campaign.allowed as u32 };
+            return Ok(Decision::AsItIs(outcome, remembered));
         }
         Ok(Decision::One(Event::AllowListExtended { no, members }))
     }
@@ -315,8 +312,15 @@ pub(super) fn is_expired(campaign: &Campaign, row: &CouponRow, now: Timestamp) -
     campaign.expires_at(row).is_some_and(|expires_at| expires_at <= now)
 }
 
-fn replay(campaign: &Campaign, n: u64, row: &CouponRow) -> Decision {
-    Decision::Replay(Outcome::Coupon(coupon_answer(campaign, n, row)), None)
+fn coupon_as_it_is(campaign: &Campaign, n: u64, row: &CouponRow) -> Decision {
+    let answer = coupon_answer(campaign, n, row);
+    let CouponAnswer { coupon, state, held_until, .. } = answer;
+    let remembered = Remembered::Changed { coupon, state, held_until: held_until.unwrap_or_default() };
+    Decision::AsItIs(Outcome::Coupon(answer), remembered)
+}
+
+const fn campaign_as_it_is(no: CampaignNo) -> Decision {
+    Decision::AsItIs(Outcome::Campaign { no }, Remembered::Campaign(no))
 }
 
 /// The answer to an issue: as it was when issued, so that a repeated answer equals the first.
@@ -348,28 +352,53 @@ fn coupon_answer(campaign: &Campaign, n: u64, row: &CouponRow) -> CouponAnswer {
 
 impl Coupons {
     /// The answer to the issue of `coupon`, again.
-    pub(crate) fn recall_issue(&self, coupon: CouponId) -> Outcome {
-        let (campaign, row) =
-            self.coupon(coupon, None).expect("a campaign stays hot longer than keys are remembered");
-        issued_answer(campaign, coupon.n(), row)
+    ///
+    /// # Errors
+    /// Its campaign has retired. Never within the horizon of a key under which something was done: campaigns stay hot for
+    /// longer than that after their last change.
+    pub(crate) fn recall_issue(&self, coupon: CouponId) -> Result<Outcome, Refusal> {
+        let (campaign, row) = self.coupon(coupon, None)?;
+        Ok(issued_answer(campaign, coupon.n(), row))
     }
 
     /// The answer to a change of `coupon`, again: the state it got then, whatever became of it since.
+    ///
+    /// # Errors
+    /// Its campaign has retired. Never within the horizon of a key under which something was done, see
+    /// [`Self::recall_issue`].
     pub(crate) fn recall_change(
         &self,
         coupon: CouponId,
         state: CouponState,
         held_until: Timestamp,
         command: Command,
-    ) -> Outcome {
-        let (campaign, row) =
-            self.coupon(coupon, None).expect("a campaign stays hot longer than keys are remembered");
+    ) -> Result<Outcome, Refusal> {
+        let (campaign, row) = self.coupon(coupon, None)?;
         let order = match command {
             Command::HoldCoupon { order, .. } | Command::RedeemCoupon { order, .. } => Some(order),
             _ => None,
         };
         let held_until = (state == CouponState::Held).then_some(held_until);
-        Outcome::Coupon(CouponAnswer { state, order, held_until, ..coupon_answer(campaign, coupon.n(), row) })
+        let now = coupon_answer(campaign, coupon.n(), row);
+        Ok(Outcome::Coupon(CouponAnswer { state, order, held_until, ..now }))
+    }
+
+    /// Whether `answer` is what a command that finds nothing to do is told now.
+    pub(crate) fn is_so(&self, answer: &Remembered) -> bool {
+        match *answer {
+            Remembered::Issued(_) => false,
+            Remembered::Campaign(no) => self.campaign_no(no).is_some(),
+            Remembered::AllowList { no, added, total } => {
+                let listed = self.campaign_no(no).filter(|c| c.definition.audience == Audience::AllowList);
+                added == 0 && listed.is_some_and(|campaign| campaign.allowed == u64::from(total))
+            }
+            Remembered::Changed { coupon, state, held_until } => {
+                self.coupon(coupon, None).is_ok_and(|(campaign, row)| {
+                    let until = campaign.hold(coupon.n()).map_or(Timestamp::default(), |hold| hold.until);
+                    row.state == state && until == held_until
+                })
+            }
+        }
     }
 
     /// The answer to a command whose last event is `event`, which has been applied.

@@ -5,18 +5,24 @@ use crate::{CampaignNo, OrderId, Timestamp};
 use minicbor::{Decode, Encode};
 
 /// The state of one coupon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 #[repr(u8)]
 pub enum CouponState {
     /// Issued and free to use.
+    #[n(0)]
     Issued = 0,
     /// Held for an order until a deadline.
+    #[n(1)]
     Held = 1,
     /// Used by an order. Final.
+    #[n(2)]
     Redeemed = 2,
     /// Taken back by an operator. Final.
+    #[n(3)]
     Revoked = 3,
     /// Past its validity. Final.
+    #[n(4)]
     Expired = 4,
 }
 

@@ -66,6 +66,10 @@ impl Shop {
             Decision::Replay(Outcome::Coupon(outcome), seq) => {
                 return Ok(Answer { outcome, replayed: true, seq });
             }
+            Decision::Keep(Outcome::Coupon(outcome), event) => {
+                self.apply(&Entry { event, stamp });
+                return Ok(Answer { outcome, replayed: true, seq: Some(self.state.seq()) });
+            }
             Decision::One(event) => vec![event],
             Decision::Many(events) => events,
         };

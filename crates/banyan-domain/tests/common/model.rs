@@ -72,6 +72,16 @@ pub(crate) fn words(outcome: &Outcome) -> String {
     }
 }
 
+fn coupon_of(command: &Command) -> Option<banyan_domain::CouponId> {
+    match command {
+        Command::HoldCoupon { coupon, .. }
+        | Command::RedeemCoupon { coupon, .. }
+        | Command::ReleaseCoupon { coupon, .. }
+        | Command::RevokeCoupon { coupon, .. } => Some(*coupon),
+        _ => None,
+    }
+}
+
 fn plus(at: u64, span: u64) -> u64 {
     (at + span).min(limits::TIMESTAMP_MILLIS_MAX)
 }
@@ -103,11 +113,24 @@ impl Model {
             && let Some((at, first, answer)) = self.keys.get(key)
             && plus(*at, limits::IDEMPOTENCY_HORIZON_MILLIS) > self.now
         {
-            let same = first == request;
-            return if same { Said::Again(answer.clone()) } else { Said::No("idempotency-key-reused") };
+            if first != request {
+                return Said::No("idempotency-key-reused");
+            }
+            // Only a command that found nothing to do can be remembered for longer than its campaign stays.
+            let gone = coupon_of(command).is_some_and(|coupon| {
+                let index = (coupon.campaign().get() as usize).wrapping_sub(1);
+                self.campaigns.get(index).is_none_or(|campaign| campaign.retired)
+            });
+            return if gone { Said::No("coupon-not-found") } else { Said::Again(answer.clone()) };
         }
         let said = self.decide(command).unwrap_or_else(Said::No);
-        if let (Some(key), Said::New(answer)) = (key, &said) {
+        // Whoever has its only coupon is told so at any time: that needs no memory.
+        let kept = match &said {
+            Said::New(answer) => Some(answer),
+            Said::Again(answer) if !matches!(command, Command::IssueCoupon { .. }) => Some(answer),
+            Said::Again(_) | Said::No(_) => None,
+        };
+        if let (Some(key), Some(answer)) = (key, kept) {
             self.keys.insert(key.into(), (self.now, request.into(), answer.clone()));
         }
         let now = self.now;

@@ -119,7 +119,7 @@ impl<'batch> Session<'_, 'batch> {
         let event = match event {
             Event::Coupon(event) => event,
             Event::StoreCreated { secret } => return self.store_created(StoreKeys::new(&secret.keys())),
-            Event::StateDigested { .. } => return Ok(()),
+            Event::StateDigested { .. } | Event::KeyKept { .. } => return Ok(()),
         };
         if !self.parked.is_empty() {
             let key = Key::of(event);

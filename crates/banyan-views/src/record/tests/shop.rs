@@ -6,8 +6,8 @@ use banyan_domain::coupon::{
     Audience, Benefit, CampaignChange, CampaignDefinition, Command, Event, Stacking,
 };
 use banyan_domain::{
-    Actor, CampaignId, CouponId, Currency, Decision, Entry, MemberId, Millis, Money, OrderId, Reason, State,
-    StoreSecret, Timestamp, codec,
+    Actor, CampaignId, CouponId, Currency, Decision, Entry, KeyStamp, MemberId, Millis, Money, OrderId,
+    Reason, State, StoreSecret, Timestamp, codec,
 };
 use banyan_log::{Block, Seq};
 use proptest::prelude::*;
@@ -175,17 +175,21 @@ impl Shop {
     }
 
     fn command(&mut self, command: Command) {
-        let events = match self.state.decide(banyan_domain::Command::Coupon(command), None) {
+        // Each under a key of its own, so that those that change nothing are logged as well.
+        let stamp = KeyStamp::new(self.state.keys(), "shop", &self.state.seq().to_string(), b"request");
+        let events = match self.state.decide(banyan_domain::Command::Coupon(command), Some(&stamp)) {
             Ok(Decision::One(event)) => vec![event],
             Ok(Decision::Many(events)) => events,
+            Ok(Decision::Keep(_, event)) => vec![event],
             Ok(Decision::Replay(..)) | Err(_) => Vec::new(),
         };
-        self.record(events);
+        self.record(events, Some(stamp));
     }
 
-    fn record(&mut self, events: Vec<banyan_domain::Event>) {
-        for event in events {
-            let entry = Entry { event, stamp: None };
+    fn record(&mut self, events: Vec<banyan_domain::Event>, stamp: Option<KeyStamp>) {
+        let last = events.len().saturating_sub(1);
+        for (i, event) in events.into_iter().enumerate() {
+            let entry = Entry { event, stamp: stamp.filter(|_| i == last) };
             let applied = self.state.apply(&entry).expect("decided events apply");
             if let banyan_domain::Event::Coupon(Event::CouponIssued { coupon, member }) = &entry.event {
                 self.issued.push((*coupon, member.clone(), Seq(applied.seq)));
@@ -208,7 +212,7 @@ impl Shop {
             if due.is_empty() {
                 break;
             }
-            self.record(due);
+            self.record(due, None);
         }
     }
 }
