@@ -18,7 +18,7 @@ use crate::table::{self, Row};
 use crate::{Failure, failed, machine};
 
 /// Connections tried for each system before the rounds.
-const CONNECTIONS: [usize; 4] = [16, 64, 256, 1024];
+const CONNECTIONS: [usize; 6] = [16, 48, 96, 192, 384, 1024];
 /// Postgres connections tried for the one hot row: one keeps the row's lock from being fought over, more let a
 /// statement be read while another commits. Which wins depends on the disk.
 const HOT_CONNECTIONS: [usize; 4] = [1, 2, 4, 8];

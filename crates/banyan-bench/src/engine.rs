@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use banyan_domain::coupon::{self, Audience, Benefit, CampaignDefinition, Stacking};
 use banyan_domain::{Actor, CampaignId, Command, KeyStamp, MemberId};
-use banyan_engine::{Answer, CoreOptions, DirectReplies, Shard, ShardOptions, start};
+use banyan_engine::{Answer, CoreOptions, DirectReplies, Shard, ShardOptions, start, wall_clock};
 use banyan_log::{DiskLog, DiskOptions, RealStorage};
 use clap::Args;
 
@@ -127,7 +127,7 @@ pub(crate) fn open(folder: &std::path::Path) -> Result<Arc<Shard>, Failure> {
     let storage = RealStorage::create(folder).map_err(|e| failed("making the log", e))?;
     let log =
         DiskLog::open(Arc::new(storage), DiskOptions::default()).map_err(|e| failed("opening the log", e))?;
-    let started = start(Box::new(log), None, CoreOptions::default(), None, &mut |_, _| {});
+    let started = start(Box::new(log), None, CoreOptions::default(), None, wall_clock(), &mut |_, _| {});
     let started = started.map_err(|e| failed("starting", e))?;
     let options = ShardOptions { pace: Duration::ZERO, snapshot_events: 0, ..ShardOptions::default() };
     Shard::spawn(started, Box::new(DirectReplies), options).map_err(|e| failed("starting", e))

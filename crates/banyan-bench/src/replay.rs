@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, SnapshotStore, start};
+use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, SnapshotStore, start, wall_clock};
 use banyan_log::{DiskLog, DiskOptions, RealStorage};
 use clap::Args;
 
@@ -101,7 +101,7 @@ fn started(log: &Path, snapshots: Option<&SnapshotStore>) -> Result<banyan_engin
     let storage = RealStorage::create(log).map_err(|e| failed("opening the log", e))?;
     let log =
         DiskLog::open(Arc::new(storage), DiskOptions::default()).map_err(|e| failed("opening the log", e))?;
-    let started = start(Box::new(log), snapshots, CoreOptions::default(), None, &mut |_, _| {});
+    let started = start(Box::new(log), snapshots, CoreOptions::default(), None, wall_clock(), &mut |_, _| {});
     started.map_err(|e| failed("starting", e))
 }
 

@@ -229,6 +229,10 @@ impl<'a> Input<'a> {
         campaign.retires_at = header.retires_at;
         campaign.allowed = header.allowed;
         campaign.expiry_next = header.expiry_next;
+        // A member takes two bytes at least: a damaged count must not make us ask for memory that is not there.
+        campaign
+            .members
+            .reserve(usize::try_from(header.members).unwrap_or(usize::MAX).min(self.bytes.len() / 2));
         for _ in 0..header.members {
             let len = self.take(1, "a member")?[0];
             let id = core::str::from_utf8(self.take(usize::from(len), "a member")?);
@@ -239,6 +243,7 @@ impl<'a> Input<'a> {
         }
         let rows = usize::try_from(header.rows).ok().and_then(|rows| rows.checked_mul(ROW_BYTES));
         let rows = self.take(rows.ok_or(SnapshotError::Malformed("the coupons"))?, "the coupons")?;
+        campaign.rows.reserve_exact(rows.len() / ROW_BYTES);
         for row in rows.chunks_exact(ROW_BYTES) {
             let row = read_row(row)?;
             if row.member >= campaign.members.len() {

@@ -5,8 +5,9 @@
 //! under another name, synced, renamed, and the directory synced; so a file with its final name is whole.
 
 use crate::metrics::Metrics;
+use crate::replay::apply_block;
 use crate::shard::{SharedLog, lock};
-use crate::start::{StartError, apply_block};
+use crate::start::StartError;
 use banyan_domain::State;
 use banyan_log::{Block, BlockHash, LogError, LogReader, Seq};
 use std::fs::{self, File, OpenOptions};

@@ -1,10 +1,10 @@
 //! Start-up: the newest good snapshot, then the tail of the log.
 
 use crate::core::{Core, CoreOptions};
+use crate::replay::replay;
 use crate::snapshots::SnapshotStore;
-use crate::writer;
 use banyan_domain::{Entry, Event, State, StoreSecret, Timestamp, Violation, codec};
-use banyan_log::{AppendError, Block, BlockDraft, Epoch, Log, LogError, LogReader, Seq};
+use banyan_log::{AppendError, BlockDraft, Epoch, Log, LogError, Seq};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,15 @@ pub enum StartError {
         /// Why.
         source: codec::DecodeError,
     },
+    /// A block is stamped earlier than the events before it, which no writer does.
+    TimeWentBack {
+        /// Log position of its first event.
+        seq: u64,
+        /// Its time, milliseconds since 1970.
+        time_ms: u64,
+        /// The time of the block before.
+        before: Timestamp,
+    },
     /// The log does not begin with the creation of a store.
     NotAStore,
     /// The log's blocks are too small for the largest batch.
@@ -82,7 +91,7 @@ impl Started {
 }
 
 /// Acquires the log and brings the state up to its head. An empty log becomes a new store with a random secret, or with
-/// `secret` where the caller wants to choose it.
+/// `secret` where the caller wants to choose it, created at `now` (see [`crate::wall_clock`]).
 ///
 /// `progress` is called now and then with the position reached and the head.
 ///
@@ -93,6 +102,7 @@ pub fn start(
     snapshots: Option<&SnapshotStore>,
     mut options: CoreOptions,
     secret: Option<StoreSecret>,
+    now: Timestamp,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Started, StartError> {
     let began = Instant::now();
@@ -104,7 +114,7 @@ pub fn start(
     let acquired = log.acquire().map_err(StartError::Log)?;
     let mut report = StartReport { head: acquired.head.as_u64(), ..StartReport::default() };
     if acquired.head == Seq::ZERO {
-        create(&mut *log, acquired.epoch, secret)?;
+        create(&mut *log, acquired.epoch, secret, now)?;
         report.created = true;
         report.head = 1;
     }
@@ -122,54 +132,13 @@ pub fn start(
     Ok(Started { log, epoch: acquired.epoch, core: Core::new(state, options), report })
 }
 
-/// Applies every block that `reader` yields to `state`, or to a new state if the log starts with its creation.
-///
-/// # Errors
-/// [`StartError`] at the first block that cannot be read, decoded or applied.
-pub fn replay(
-    reader: &mut dyn LogReader,
-    mut state: Option<State>,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Option<State>, StartError> {
-    let mut block = Block::default();
-    while reader.next(&mut block).map_err(StartError::Log)? {
-        if block.count > 0 {
-            apply_block(&block, &mut state)?;
-            progress(block.head().as_u64());
-        }
-    }
-    Ok(state)
-}
-
-/// Applies the events of one block that the state does not have yet.
-pub(crate) fn apply_block(block: &Block, state: &mut Option<State>) -> Result<(), StartError> {
-    let first = block.first_seq.as_u64();
-    let mut begun = false;
-    for (seq, entry) in (first..).zip(codec::decode(&block.body, block.count)) {
-        let entry = entry.map_err(|source| StartError::Decode { seq: first, source })?;
-        match (state.as_mut(), entry) {
-            (None, Entry { event: Event::StoreCreated { secret }, .. }) if seq == 1 => {
-                let mut created = State::new(secret);
-                created.begin_block(Timestamp::from_millis(block.time_ms));
-                begun = true;
-                *state = Some(created);
-            }
-            (None, _) => return Err(StartError::NotAStore),
-            (Some(state), _) if seq <= state.seq() => {}
-            (Some(state), entry) => {
-                if !begun {
-                    state.begin_block(Timestamp::from_millis(block.time_ms));
-                    begun = true;
-                }
-                state.apply(&entry).map_err(|violation| StartError::Violation { seq, violation })?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Stores the first event of a new store.
-fn create(log: &mut dyn Log, epoch: Epoch, secret: Option<StoreSecret>) -> Result<(), StartError> {
+fn create(
+    log: &mut dyn Log,
+    epoch: Epoch,
+    secret: Option<StoreSecret>,
+    now: Timestamp,
+) -> Result<(), StartError> {
     let secret = match secret {
         Some(secret) => secret,
         None => {
@@ -180,7 +149,7 @@ fn create(log: &mut dyn Log, epoch: Epoch, secret: Option<StoreSecret>) -> Resul
     };
     let mut body = Vec::new();
     codec::encode(&Entry { event: Event::StoreCreated { secret }, stamp: None }, &mut body);
-    let block = BlockDraft { time_ms: writer::now().as_millis(), count: 1, body: &body };
+    let block = BlockDraft { time_ms: now.as_millis(), count: 1, body: &body };
     log.append(epoch, Seq(1), block).map_err(StartError::Append)?;
     Ok(())
 }
@@ -198,6 +167,12 @@ impl fmt::Display for StartError {
             Self::Decode { seq, source } => write!(
                 f,
                 "the block at event {seq} cannot be read: {source}. It may have been written by a newer version of banyan"
+            ),
+            Self::TimeWentBack { seq, time_ms, before } => write!(
+                f,
+                "the block at event {seq} of the log has the time {time_ms} ms, the one before it {} ms: time never goes back \
+                 in a log. Do not serve from this log; run `banyan verify` on a copy and restore a backup",
+                before.as_millis()
             ),
             Self::NotAStore => f.write_str(
                 "the log does not begin with the creation of a store: is this the right directory?",
@@ -219,7 +194,9 @@ impl std::error::Error for StartError {
             Self::Violation { violation, .. } => Some(violation),
             Self::Decode { source, .. } => Some(source),
             Self::Thread(source) => Some(source),
-            Self::NotAStore | Self::BlocksTooSmall(_) | Self::Randomness(_) => None,
+            Self::NotAStore | Self::TimeWentBack { .. } | Self::BlocksTooSmall(_) | Self::Randomness(_) => {
+                None
+            }
         }
     }
 }

@@ -101,7 +101,7 @@ impl Writer {
                 backlog.drain(..).for_each(|work| Core::turn_away(work, draft));
                 return Ok(());
             }
-            self.core.begin(now(), draft)?;
+            self.core.begin(wall_clock(), draft)?;
             *begun = true;
         }
         while !self.core.is_full(draft)
@@ -136,7 +136,7 @@ impl Writer {
     fn next_timer(&self) -> Option<Instant> {
         let retry = self.metrics.storage_is_full.load(Ordering::Relaxed).then(|| Instant::now() + ROOM_RETRY);
         let due = self.core.state().next_deadline().map(|at| {
-            let wait = at.as_millis().saturating_sub(now().as_millis());
+            let wait = at.as_millis().saturating_sub(wall_clock().as_millis());
             Instant::now() + Duration::from_millis(wait.min(60_000))
         });
         retry.or(due)
@@ -184,8 +184,9 @@ pub(crate) fn room_needed(block_bytes_max: u64) -> u64 {
     2 * (block_bytes_max + APPEND_OVERHEAD_BYTES)
 }
 
-/// The clock of the shard.
-pub(crate) fn now() -> Timestamp {
+/// The machine's wall clock: the time a shard goes by, unless it went back. 1970 if the clock is before that.
+#[must_use]
+pub fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -6,7 +6,7 @@ use banyan_domain::{
     Outcome, Refusal,
 };
 use banyan_engine::{
-    Answer, CoreOptions, DirectReplies, Shard, ShardOptions, SnapshotStore, SubmitError, start,
+    Answer, CoreOptions, DirectReplies, Shard, ShardOptions, SnapshotStore, SubmitError, start, wall_clock,
 };
 use banyan_log::{DiskLog, DiskOptions, RealStorage};
 use std::path::Path;
@@ -18,8 +18,8 @@ fn open(dir: &Path, options: ShardOptions) -> Arc<Shard> {
     let disk = DiskOptions { segment_bytes: 16 << 20, block_bytes_max: 2 << 20, ..DiskOptions::default() };
     let log = DiskLog::open(storage, disk).expect("the log opens");
     let core = CoreOptions { digest_events: 1_000, ..CoreOptions::default() };
-    let started =
-        start(Box::new(log), options.snapshots.as_ref(), core, None, &mut |_, _| {}).expect("it starts");
+    let started = start(Box::new(log), options.snapshots.as_ref(), core, None, wall_clock(), &mut |_, _| {})
+        .expect("it starts");
     Shard::spawn(started, Box::new(DirectReplies), options).expect("threads start")
 }
 

@@ -73,10 +73,10 @@ impl Process {
             verify_all: true,
         };
         let log = DiskLog::open(Arc::new(disk.clone()), options).map_err(StartError::Log)?;
-        let log = SimLog { log, created_at_ms: clock.now().as_millis() };
+        let log = Box::new(SimLog(log));
         let options = core_options(plant, digest_events);
-        let (log, epoch, core, _) =
-            start(Box::new(log), None, options, Some(secret), &mut |_, _| {})?.into_parts();
+        let started = start(log, None, options, Some(secret), clock.now(), &mut |_, _| {})?;
+        let (log, epoch, core, _) = started.into_parts();
         let head = core.state().seq();
         let tail = log.reader(Seq(head + 1)).map_err(StartError::Log)?;
         let (summary, room) = (core.summary(), log.room());
@@ -179,25 +179,20 @@ pub(crate) fn core_options(plant: Option<Plant>, digest_events: u64) -> CoreOpti
     CoreOptions { digest_events, block_bytes_soft_max: BLOCK_BYTES_SOFT_MAX, rules: rules(plant) }
 }
 
-/// The real log, with two things different: it claims larger blocks than it takes, so that the engine accepts small
-/// segments, and the first event of all gets the simulated time, because the engine stamps it with the machine's.
-struct SimLog {
-    log: DiskLog,
-    created_at_ms: u64,
-}
+/// The real log, but for one thing: it claims larger blocks than it takes, so that the engine accepts small segments.
+struct SimLog(DiskLog);
 
 impl Log for SimLog {
     fn acquire(&mut self) -> Result<Acquired, LogError> {
-        self.log.acquire()
+        self.0.acquire()
     }
 
     fn append(&mut self, epoch: Epoch, expected: Seq, block: BlockDraft<'_>) -> Result<Durable, AppendError> {
-        let time_ms = if expected == Seq(1) { self.created_at_ms } else { block.time_ms };
-        self.log.append(epoch, expected, BlockDraft { time_ms, ..block })
+        self.0.append(epoch, expected, block)
     }
 
     fn room(&self) -> u64 {
-        self.log.room()
+        self.0.room()
     }
 
     fn block_bytes_max(&self) -> u64 {
@@ -205,18 +200,18 @@ impl Log for SimLog {
     }
 
     fn reader(&self, from: Seq) -> Result<Box<dyn LogReader>, LogError> {
-        self.log.reader(from)
+        self.0.reader(from)
     }
 
     fn confirmed(&self) -> Arc<Confirmed> {
-        self.log.confirmed()
+        self.0.confirmed()
     }
 
     fn seal(&mut self) -> Result<(), LogError> {
-        self.log.seal()
+        self.0.seal()
     }
 
     fn health(&self) -> Health {
-        self.log.health()
+        self.0.health()
     }
 }

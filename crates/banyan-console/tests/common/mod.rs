@@ -12,7 +12,7 @@ use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies, s
 use banyan_console::ConsoleOptions;
 use banyan_domain::coupon::{self, Audience, Benefit, CampaignChange, CampaignDefinition, Stacking};
 use banyan_domain::{Actor, CampaignId, Command, Currency, MemberId, Millis, Money, Reason};
-use banyan_engine::{CoreOptions, Shard, ShardOptions, start};
+use banyan_engine::{CoreOptions, Shard, ShardOptions, start, wall_clock};
 use banyan_log::{DiskLog, DiskOptions, RealStorage};
 use banyan_views::record::{RecordOptions, RecordView};
 use banyan_views::{LogSource, Runner, RunnerOptions};
@@ -46,7 +46,7 @@ impl Store {
             DiskOptions { segment_bytes: 64 << 20, block_bytes_max: 8 << 20, ..DiskOptions::default() };
         let log = DiskLog::open(storage, disk).expect("the log opens");
         let started =
-            start(Box::new(log), None, CoreOptions::default(), None, &mut |_, _| {}).expect("it starts");
+            start(Box::new(log), None, CoreOptions::default(), None, wall_clock(), &mut |_, _| {}).expect("it starts");
         let (replies, from_log) = TokioReplies::new();
         let shard = Shard::spawn(started, Box::new(replies), ShardOptions::default()).expect("threads start");
         tokio::spawn(deliver_replies(from_log));

@@ -44,6 +44,17 @@ impl MemberTable {
         Self { key, parts: vec![HashTable::new(); PARTS], ids: Ids::default(), latest: Vec::new() }
     }
 
+    /// Makes room for `count` members at once, so that reading a snapshot does not grow the index step by step.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        // The parts are filled evenly, give or take a few percent.
+        let each = count / PARTS + count / PARTS / 16;
+        for part in &mut self.parts {
+            part.reserve(each, |slot| spread(slot.hash));
+        }
+        self.latest.reserve_exact(count);
+        self.ids.starts.reserve_exact(count);
+    }
+
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> u32 {

@@ -5,7 +5,7 @@ use crate::exit::Failure;
 use crate::keys;
 use banyan_api::auth::{Keyring, TokenOptions};
 use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
-use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start};
+use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start, wall_clock};
 use banyan_log::{Archiver, DiskLog, DiskOptions, RealStorage};
 use banyan_views::record::{RecordOptions, RecordView};
 use banyan_views::{LogSource, Runner, RunnerOptions};
@@ -160,7 +160,8 @@ fn start_shard(
             tracing::info!("replaying the log: event {seq} of {head}");
         }
     };
-    let started = start(Box::new(log), Some(snapshots), CoreOptions::default(), None, &mut progress);
+    let started =
+        start(Box::new(log), Some(snapshots), CoreOptions::default(), None, wall_clock(), &mut progress);
     let started = started.map_err(Failure::environment)?;
     for why in &started.report().snapshots_passed {
         tracing::warn!("snapshot passed over: {why}");
