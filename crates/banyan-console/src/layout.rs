@@ -51,7 +51,8 @@ impl<'a> Page<'a> {
             (DOCTYPE)
             html lang=(lang.code()) {
                 (head(lang, self.title, plots))
-                body data-live=(live) data-broken=(lang.t(text::STREAM_BROKEN)) data-over=(lang.t(text::STREAM_OVER)) data-unknown=(lang.t(text::NO_NEWS)) data-times=(times(lang)) {
+                body data-live=(live) data-broken=(lang.t(text::STREAM_BROKEN)) data-over=(lang.t(text::STREAM_OVER))
+                    data-unknown=(lang.t(text::NO_NEWS)) data-times=(times(lang)) {
                     a.skip href="#main" { (lang.t(text::SKIP)) }
                     (banner(viewer, self.section))
                     (top_line(viewer))

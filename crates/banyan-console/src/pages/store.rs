@@ -151,7 +151,9 @@ fn memory(viewer: &Viewer) -> Markup {
             h2 { (lang.t(text::MEMORY)) }
             dl.facts {
                 (fact(lang.t(text::IN_CAMPAIGNS), &html! { (format::bytes(all)) }))
-                (fact(lang.t(text::IDEMPOTENCY_KEYS), &html! { (lang.f(text::N_OF_M, &[&format::number(summary.idempotency_keys), &format::number(keys_max)])) }))
+                (fact(lang.t(text::IDEMPOTENCY_KEYS), &html! {
+                    (lang.f(text::N_OF_M, &[&format::number(summary.idempotency_keys), &format::number(keys_max)]))
+                }))
                 @for campaign in campaigns.iter().take(CAMPAIGNS_SHOWN) {
                     div {
                         dt { a href=(parts::campaign_href(campaign.definition.id.as_str())) { (campaign.definition.id) } }
@@ -177,7 +179,9 @@ fn traffic(viewer: &Viewer) -> Markup {
             (count(lang.t(text::GIVEN_AGAIN), metrics.replayed))
             (fact(lang.t(text::BLOCKS), &html! { (format::number(metrics.blocks)) " · " (format::bytes(metrics.bytes)) }))
             (count(lang.t(text::TURNED_AWAY), metrics.busy + metrics.storage_full))
-            (fact(lang.t(text::HTTP_ANSWERS), &html! { (lang.f(text::HTTP_CLASSES, &[&format::number(good), &format::number(asked_wrong), &format::number(failed)])) }))
+            (fact(lang.t(text::HTTP_ANSWERS), &html! {
+                (lang.f(text::HTTP_CLASSES, &[&format::number(good), &format::number(asked_wrong), &format::number(failed)]))
+            }))
             (count(lang.t(text::CONSOLE_SESSIONS), (viewer.console.options.streams_max - viewer.console.streams.available_permits()) as u64))
         },
     )

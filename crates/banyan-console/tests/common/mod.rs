@@ -45,8 +45,8 @@ impl Store {
         let disk =
             DiskOptions { segment_bytes: 64 << 20, block_bytes_max: 8 << 20, ..DiskOptions::default() };
         let log = DiskLog::open(storage, disk).expect("the log opens");
-        let started =
-            start(Box::new(log), None, CoreOptions::default(), None, wall_clock(), &mut |_, _| {}).expect("it starts");
+        let started = start(Box::new(log), None, CoreOptions::default(), None, wall_clock(), &mut |_, _| {})
+            .expect("it starts");
         let (replies, from_log) = TokioReplies::new();
         let shard = Shard::spawn(started, Box::new(replies), ShardOptions::default()).expect("threads start");
         tokio::spawn(deliver_replies(from_log));

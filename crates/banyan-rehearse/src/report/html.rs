@@ -304,7 +304,9 @@ fn tables(report: &Report) -> Markup {
                 thead { tr { th { "Action" } @for head in ["Offered", "Accepted", "Replayed", "Refused", "Unknown", "Not sent", "Answers/s"] { th.n { (head) } } } }
                 tbody { @for action in &report.actions { tr {
                     th scope="row" { (action.action) }
-                    @for figure in [action.offered, action.accepted, action.replayed, action.refused, action.unknown, action.not_sent] { td.n { (count(figure)) } }
+                    @for figure in [
+                        action.offered, action.accepted, action.replayed, action.refused, action.unknown, action.not_sent,
+                    ] { td.n { (count(figure)) } }
                     td.n { (count(action.answered_per_second.round() as u64)) }
                 } } }
             } }
