@@ -62,7 +62,7 @@ step "a fresh server"
 "${banyan[@]}" --version # builds first, so that building is not part of the wait below
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 url="http://127.0.0.1:$port"
-"${banyan[@]}" up --data "$work/data" --listen "127.0.0.1:$port" >"$work/server.log" 2>&1 &
+"${banyan[@]}" up --no-sample --data "$work/data" --listen "127.0.0.1:$port" >"$work/server.log" 2>&1 &
 server=$!
 ready
 reach=(--url "$url" --key-file "$work/data/operator.key") # `banyan up` generates the key
