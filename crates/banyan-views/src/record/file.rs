@@ -45,7 +45,7 @@ impl StoreLock {
             .map_err(failed)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             let what = format!(
-                "the record store {} is being written by another process; stop the server first, or ask the server for the rebuild",
+                "the record store {} is being written by another process; stop the server first",
                 path.display()
             );
             ViewError::caused(Cure::Operator, what, error)

@@ -177,14 +177,15 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
     );
     for campaign in answer["campaigns"].as_array().into_iter().flatten() {
         let text = |field: &str| campaign[field].as_str().unwrap_or_default();
+        let number = |field: &str| campaign[field].as_u64().unwrap_or_default();
         let left = campaign["left"].as_u64().map_or_else(|| "unlimited".to_owned(), |left| left.to_string());
         println!(
             "{:<24} {:<10} {:>12} {left:>12} {:>12} {:>10}  {}",
             text("id"),
             text("state"),
-            campaign["issued"],
-            campaign["redeemed"],
-            campaign["held"],
+            number("issued"),
+            number("redeemed"),
+            number("held"),
             text("name")
         );
     }
