@@ -78,15 +78,7 @@ impl CampaignSummary {
     /// Its state at `now`.
     #[must_use]
     pub fn state_at(&self, now: Timestamp) -> CampaignState {
-        if self.ended_at.is_some() || self.definition.ends_at.is_some_and(|end| end <= now) {
-            CampaignState::Ended
-        } else if self.paused {
-            CampaignState::Paused
-        } else if self.definition.starts_at.is_some_and(|start| now < start) {
-            CampaignState::Scheduled
-        } else {
-            CampaignState::Open
-        }
+        self.definition.state_at(self.paused, self.ended_at, now)
     }
 }
 

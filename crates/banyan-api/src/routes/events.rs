@@ -84,7 +84,7 @@ async fn lines(
         let mut body = Vec::new();
         let mut left = limit;
         while left > 0 && cursor.next_block()? {
-            cursor.write(&app, &mut body, &mut left, Form::Line);
+            cursor.write(&app, &mut body, &mut left, Form::Line)?;
         }
         Ok::<_, Problem>(body)
     });
@@ -101,16 +101,19 @@ fn follow(app: Arc<App>, from: u64, permit: OwnedSemaphorePermit) -> Result<Resp
         let mut silent = Duration::ZERO;
         let mut part = b"retry: 1000\n\n".to_vec();
         while !*app.stopping.borrow() && !parts.is_closed() {
-            let more = match cursor.next_block() {
+            let read = cursor.next_block().and_then(|more| {
+                if more {
+                    cursor.write(&app, &mut part, &mut u64::MAX.clone(), Form::Event)?;
+                }
+                Ok(more)
+            });
+            let more = match read {
                 Ok(more) => more,
                 Err(problem) => {
                     tracing::warn!("an event stream ends: {}", problem.detail);
                     return;
                 }
             };
-            if more {
-                cursor.write(&app, &mut part, &mut u64::MAX.clone(), Form::Event);
-            }
             if silent >= KEEP_ALIVE {
                 part.extend_from_slice(b": still here\n\n");
             }
@@ -167,14 +170,20 @@ impl Cursor {
         self.reader.next(&mut self.block).map_err(|error| archived(&error))
     }
 
-    /// Writes the events of the block from `next` on, as long as `left` allows.
-    fn write(&mut self, app: &App, out: &mut Vec<u8>, left: &mut u64, form: Form) {
+    /// Writes the events of the block from `next` on, as long as `left` allows. A block that cannot be decoded is an error:
+    /// passing over it would be a gap that nobody sees.
+    fn write(&mut self, app: &App, out: &mut Vec<u8>, left: &mut u64, form: Form) -> Result<(), Problem> {
         let time = Timestamp::from_millis(self.block.time_ms);
         let summary = app.shard.summary();
         let campaign = |no| campaign_id(&summary, no);
         let first = self.block.first_seq.as_u64();
         for (seq, entry) in (first..).zip(codec::decode(&self.block.body, self.block.count)) {
-            let Ok(entry) = entry else { return };
+            let entry = entry.map_err(|error| {
+                tracing::error!("reading the block at event {first}: {error}");
+                Problem::unavailable(format!(
+                    "The block at event {first} cannot be read: {error}. Run `banyan log verify`."
+                ))
+            })?;
             if seq < self.next || *left == 0 {
                 continue;
             }
@@ -188,6 +197,7 @@ impl Cursor {
             self.next = seq + 1;
             *left -= 1;
         }
+        Ok(())
     }
 }
 

@@ -183,6 +183,20 @@ impl CampaignDefinition {
         self.check_money()
     }
 
+    /// The state at `now` of a campaign defined like this that is or is not `paused` and may have ended.
+    #[must_use]
+    pub fn state_at(&self, paused: bool, ended_at: Option<Timestamp>, now: Timestamp) -> CampaignState {
+        if ended_at.is_some() || self.ends_at.is_some_and(|end| end <= now) {
+            CampaignState::Ended
+        } else if paused {
+            CampaignState::Paused
+        } else if self.starts_at.is_some_and(|start| now < start) {
+            CampaignState::Scheduled
+        } else {
+            CampaignState::Open
+        }
+    }
+
     fn check_money(&self) -> Result<(), InvalidCampaign> {
         let fault = |field, rule: &str| Err(InvalidCampaign { field, rule: rule.into() });
         let mut currency: Option<Currency> = None;
@@ -277,15 +291,7 @@ impl Campaign {
     /// Its state at `now`.
     #[must_use]
     pub fn state_at(&self, now: Timestamp) -> CampaignState {
-        if self.ended_at.is_some() || self.definition.ends_at.is_some_and(|end| end <= now) {
-            CampaignState::Ended
-        } else if self.paused {
-            CampaignState::Paused
-        } else if self.definition.starts_at.is_some_and(|start| now < start) {
-            CampaignState::Scheduled
-        } else {
-            CampaignState::Open
-        }
+        self.definition.state_at(self.paused, self.ended_at, now)
     }
 
     /// Bytes of memory that its coupons and members take, without the allocator's own overhead.
