@@ -139,7 +139,8 @@ impl Shop {
         assert_eq!(restored.next_deadline(), live.next_deadline());
     }
 
-    fn end_block(&mut self) {
+    /// Ends the block under way: it is stored if it has events.
+    pub(crate) fn end_block(&mut self) {
         let (count, body) = std::mem::take(&mut self.open);
         if count > 0 {
             self.log.push((self.state.time(), count, body));
