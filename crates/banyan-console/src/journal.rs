@@ -4,7 +4,8 @@
 
 use banyan_api::App;
 use banyan_api::event_json::{event_json, event_type};
-use banyan_domain::{CampaignNo, Event, Timestamp, codec, coupon};
+use banyan_domain::codec::{self, EventTag};
+use banyan_domain::{CampaignNo, Event, Timestamp, coupon};
 use banyan_log::{Block, LogError, Seq};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
@@ -108,12 +109,11 @@ impl Journal {
     fn take(&self, app: &App, block: &Block) {
         let time = Timestamp::from_millis(block.time_ms);
         let mut found = Vec::new();
-        for (seq, entry) in (block.first_seq.as_u64()..).zip(codec::decode(&block.body, block.count)) {
-            let Ok(entry) = entry else { break };
+        let wanted = |tag| matches!(tag, EventTag::Coupon(tag) if coupon::Event::is_about_campaign(tag));
+        for found_or_fault in codec::decode_wanted(&block.body, block.count, wanted) {
+            let Ok((index, entry)) = found_or_fault else { break };
             let Event::Coupon(event) = &entry.event else { continue };
-            if !is_kept(event) {
-                continue;
-            }
+            let seq = block.first_seq.as_u64() + u64::from(index);
             let summary = app.shard().summary();
             let json = event_json(seq, time, &entry, &|no| {
                 summary
@@ -134,25 +134,6 @@ impl Journal {
         inner.actions.drain(..surplus);
         inner.read_to = block.head().as_u64();
     }
-}
-
-/// Events of campaigns, but not of their coupons.
-const fn is_kept(event: &coupon::Event) -> bool {
-    use coupon::Event::{
-        AllowListExtended, CampaignCreated, CampaignEnded, CampaignExtended, CampaignPaused,
-        CampaignQuantityChanged, CampaignResumed, CampaignRetired,
-    };
-    matches!(
-        event,
-        CampaignCreated { .. }
-            | CampaignPaused { .. }
-            | CampaignResumed { .. }
-            | CampaignExtended { .. }
-            | CampaignQuantityChanged { .. }
-            | CampaignEnded { .. }
-            | CampaignRetired { .. }
-            | AllowListExtended { .. }
-    )
 }
 
 /// Starts the thread that reads the log.

@@ -3,7 +3,7 @@
 //! A field, once given a number, keeps its meaning for ever; new fields get new numbers and must be optional. The golden
 //! tests below pin the bytes.
 
-use crate::Entry;
+use crate::{Entry, Event};
 use core::fmt;
 
 /// Why stored bytes are not entries.
@@ -12,6 +12,15 @@ pub struct DecodeError {
     /// Which entry of the block, from 0.
     pub index: u32,
     source: minicbor::decode::Error,
+}
+
+/// What kind of event an entry holds, read from its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventTag {
+    /// Of the coupon capability, with the number of the event there; see [`crate::coupon::Event::is_about_campaign`].
+    Coupon(u32),
+    /// Anything else.
+    Other,
 }
 
 /// Appends `entry` to a block's body.
@@ -43,6 +52,51 @@ pub fn decode(body: &[u8], count: u32) -> impl Iterator<Item = Result<Entry, Dec
         failed = entry.is_err();
         Some(entry.map_err(|source| DecodeError { index, source }))
     })
+}
+
+/// Reads those of the `count` entries of a block's body that are `wanted`, with their index in the block. The others are
+/// stepped over without being built, for readers of rare events in a log full of frequent ones.
+///
+/// # Errors
+/// [`DecodeError`] from the first entry that cannot be stepped over or is not one; nothing follows it.
+pub fn decode_wanted(
+    body: &[u8],
+    count: u32,
+    wanted: impl Fn(EventTag) -> bool,
+) -> impl Iterator<Item = Result<(u32, Entry), DecodeError>> {
+    let mut decoder = minicbor::Decoder::new(body);
+    let mut indices = 0..count;
+    core::iter::from_fn(move || {
+        for index in indices.by_ref() {
+            let read = match tag(&mut decoder.probe()) {
+                Ok(tag) if wanted(tag) => decoder.decode::<Entry>().map(|entry| Some((index, entry))),
+                Ok(_) => decoder.skip().map(|()| None),
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(None) => {}
+                Ok(Some(found)) => return Some(Ok(found)),
+                Err(source) => {
+                    indices = 0..0;
+                    return Some(Err(DecodeError { index, source }));
+                }
+            }
+        }
+        None
+    })
+}
+
+/// The numbers at the beginning of an entry: `[event, stamp?]`, an event being `[number, [field, ...]]`.
+fn tag(decoder: &mut minicbor::Decoder<'_>) -> Result<EventTag, minicbor::decode::Error> {
+    decoder.array()?;
+    decoder.array()?;
+    let number = decoder.u32()?;
+    if number != Event::COUPON_TAG {
+        return Ok(EventTag::Other);
+    }
+    decoder.array()?;
+    decoder.array()?;
+    Ok(EventTag::Coupon(decoder.u32()?))
 }
 
 impl fmt::Display for DecodeError {

@@ -61,6 +61,11 @@ pub enum Outcome {
     Coupon(coupon::Outcome),
 }
 
+impl Event {
+    /// The number under which the events of the coupon capability are stored.
+    pub(crate) const COUPON_TAG: u32 = 2;
+}
+
 impl From<coupon::Event> for Event {
     fn from(event: coupon::Event) -> Self {
         Self::Coupon(event)

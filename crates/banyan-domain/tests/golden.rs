@@ -2,6 +2,7 @@
 
 mod common;
 
+use banyan_domain::codec::EventTag;
 use banyan_domain::coupon::{
     Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, ReleaseCause, Stacking,
 };
@@ -36,7 +37,30 @@ fn check(event: impl Into<AnyEvent>, wanted: Expect) {
     let body = encoded(&entry);
     wanted.assert_eq(&hex(&body));
     let back: Vec<Entry> = codec::decode(&body, 1).map(|entry| entry.expect("it was written")).collect();
-    assert_eq!(back, [entry]);
+    assert_eq!(back, std::slice::from_ref(&entry));
+    check_tag(&body, &entry);
+}
+
+/// A reader of campaigns' events gets exactly those, and steps over the others.
+#[track_caller]
+fn check_tag(body: &[u8], entry: &Entry) {
+    let about_campaign = match &entry.event {
+        AnyEvent::Coupon(event) => !matches!(
+            event,
+            Event::CouponIssued { .. }
+                | Event::CouponHeld { .. }
+                | Event::CouponRedeemed { .. }
+                | Event::CouponReleased { .. }
+                | Event::CouponRevoked { .. }
+                | Event::CouponsExpired { .. }
+        ),
+        _ => false,
+    };
+    let twice = [body, body].concat();
+    let wanted = |tag| matches!(tag, EventTag::Coupon(tag) if Event::is_about_campaign(tag));
+    let found: Result<Vec<_>, _> = codec::decode_wanted(&twice, 2, wanted).collect();
+    let expected = if about_campaign { vec![(0, entry.clone()), (1, entry.clone())] } else { Vec::new() };
+    assert_eq!(found.expect("whole entries are read or stepped over"), expected);
 }
 
 fn no() -> CampaignNo {
@@ -227,6 +251,18 @@ fn bytes_left_over_and_entries_cut_short_are_errors() {
 }
 
 /// Bug: what was read from the log was not checked, so that damaged bytes could stop the process later, at an answer.
+#[test]
+fn a_reader_of_some_events_is_told_of_an_entry_cut_short() {
+    let entry = Entry { event: Event::CampaignRetired { no: no() }.into(), stamp: None };
+    let body = encoded(&entry);
+    let cut = [&body[..], &body[..body.len() - 1]].concat();
+    for wanted in [true, false] {
+        let found: Vec<_> = codec::decode_wanted(&cut, 3, |_| wanted).collect();
+        assert_eq!(found.len(), usize::from(wanted) + 1, "nothing follows the fault");
+        assert!(found.last().is_some_and(|last| last.as_ref().is_err_and(|fault| fault.index == 1)));
+    }
+}
+
 #[test]
 fn texts_numbers_and_times_that_break_their_rules_are_not_decoded() {
     let good = hex(&encoded(&Entry {

@@ -210,6 +210,13 @@ pub enum ReleaseCause {
 }
 
 impl Event {
+    /// Whether events stored under `tag` are about a campaign as a whole and not about its coupons: the few that operators
+    /// and deadlines cause.
+    #[must_use]
+    pub const fn is_about_campaign(tag: u32) -> bool {
+        tag <= 7
+    }
+
     /// The campaign it concerns.
     #[must_use]
     pub const fn campaign(&self) -> CampaignNo {
