@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Where data is stored: a folder on a real disk
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Keeps the log in the folder and uses it again the next time, so that only starting is waited for
+    #[arg(long)]
+    keep: bool,
     /// Writes the figures here, too
     #[arg(long)]
     json: Option<PathBuf>,
@@ -34,8 +37,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     std::fs::create_dir_all(&dir).map_err(|e| failed(format!("making {}", dir.display()), e))?;
     machine::refuse_memory(&dir)?;
     let folder = tempfile::tempdir_in(&dir).map_err(|e| failed("making a folder", e))?;
-    let log = folder.path().join("log");
-    fill(&log, options.events)?;
+    let log = if options.keep {
+        kept(&dir, options.events)?
+    } else {
+        let log = folder.path().join("log");
+        fill(&log, options.events)?;
+        log
+    };
     let mut whole = Vec::new();
     for round in 1..=options.rounds.max(1) {
         let (seconds, replayed) = timed(&log, None)?;
@@ -75,6 +83,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Some(path) => table::write_json(path, &rows),
         None => Ok(()),
     }
+}
+
+/// The log of about `events` issues that stands in `dir`, made now if it is not there. It gets its name when it is complete.
+fn kept(dir: &Path, events: usize) -> Result<PathBuf, Failure> {
+    let log = dir.join(format!("log-{events}"));
+    if !log.exists() {
+        let unfinished = tempfile::tempdir_in(dir).map_err(|e| failed("making a folder", e))?;
+        fill(&unfinished.path().join("log"), events)?;
+        std::fs::rename(unfinished.path().join("log"), &log)
+            .map_err(|e| failed(format!("keeping {}", log.display()), e))?;
+    }
+    Ok(log)
 }
 
 /// Writes a log of about `events` issues.

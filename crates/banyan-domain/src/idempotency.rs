@@ -115,6 +115,11 @@ impl IdempotencyTable {
         Self { kept: VecDeque::new(), forgotten: 0, index: HashTable::new(), digest: Digest::default() }
     }
 
+    /// An empty table with room for `keys`, so that reading a snapshot does not grow it step by step.
+    pub(crate) fn with_capacity(keys: usize) -> Self {
+        Self { kept: VecDeque::with_capacity(keys), index: HashTable::with_capacity(keys), ..Self::new() }
+    }
+
     /// How many keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -7,6 +7,7 @@
 //! Start reading at [`State`]: `decide` turns a [`Command`] into events or a [`Refusal`], `apply` moves the state.
 //! Then read [`coupon`], the first capability.
 
+mod both;
 pub mod codec;
 pub mod coupon;
 mod digest;
@@ -21,6 +22,7 @@ mod snapshot;
 mod state;
 mod time;
 
+pub use both::{Both, InTurn};
 pub use digest::Digest;
 pub use event::{Command, Entry, Event, Outcome};
 pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};

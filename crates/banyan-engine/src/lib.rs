@@ -14,6 +14,7 @@ mod metrics;
 mod replay;
 mod rules;
 mod shard;
+mod side_by_side;
 mod snapshots;
 mod start;
 mod summary;

@@ -8,11 +8,11 @@ use crate::metrics::Metrics;
 use crate::replay::apply_block;
 use crate::shard::{SharedLog, lock};
 use crate::start::StartError;
-use banyan_domain::State;
+use banyan_domain::{Both, InTurn, State};
 use banyan_log::{Block, BlockHash, LogError, LogReader, Seq};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,8 +70,15 @@ impl SnapshotStore {
     }
 
     /// The state of the newest snapshot that is whole, belongs to `log` and is not beyond `head`. Those passed over are
-    /// noted with the reason: they cost start-up time, nothing else.
-    pub(crate) fn newest(&self, head: u64, open: &OpenReader<'_>, passed: &mut Vec<String>) -> Option<State> {
+    /// noted with the reason: they cost start-up time, nothing else. Whoever starts has nothing better to do with two cores
+    /// than to read; whoever reads beside a writer must leave it one.
+    pub(crate) fn newest(
+        &self,
+        head: u64,
+        open: &OpenReader<'_>,
+        passed: &mut Vec<String>,
+        work: &impl Both,
+    ) -> Option<State> {
         let seqs = match self.list() {
             Ok(seqs) => seqs,
             Err(fault) => {
@@ -84,7 +91,7 @@ impl SnapshotStore {
             let read = if seq > head {
                 Err(format!("it is at event {seq}, and the log ends at {head}"))
             } else {
-                self.read(seq).and_then(|(hash, state)| belongs(open, seq, hash).map(|()| state))
+                self.read(seq, work).and_then(|(hash, state)| belongs(open, seq, hash).map(|()| state))
             };
             match read {
                 Ok(state) => return Some(state),
@@ -94,11 +101,8 @@ impl SnapshotStore {
         None
     }
 
-    fn read(&self, seq: u64) -> Result<(BlockHash, State), String> {
-        let mut bytes = Vec::new();
-        File::open(self.path(seq))
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .map_err(|e| e.to_string())?;
+    fn read(&self, seq: u64, work: &impl Both) -> Result<(BlockHash, State), String> {
+        let bytes = read_file(&self.path(seq), work).map_err(|e| e.to_string())?;
         let (header, content) = bytes.split_at_checked(HEADER_BYTES).ok_or("it is cut short")?;
         let content_hash = blake3::hash(content);
         let hash: [u8; 32] = core::array::from_fn(|i| header[16 + i]);
@@ -108,7 +112,7 @@ impl SnapshotStore {
         if header[48..80] != *content_hash.as_bytes() {
             return Err("its checksum does not match: it is damaged".into());
         }
-        let state = State::from_snapshot(content).map_err(|e| e.to_string())?;
+        let state = State::from_snapshot_by(content, work).map_err(|e| e.to_string())?;
         if state.seq() != seq {
             return Err(format!("its content is of event {}", state.seq()));
         }
@@ -144,6 +148,19 @@ impl SnapshotStore {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+/// The bytes of a file, each half read on its own.
+fn read_file(path: &Path, work: &impl Both) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut bytes = vec![0; len];
+    let middle = len / 2;
+    let (early, late) = bytes.split_at_mut(middle);
+    let (early, late) =
+        work.both(|| file.read_exact_at(early, 0), || file.read_exact_at(late, middle as u64));
+    early.and(late)?;
+    Ok(bytes)
 }
 
 /// Whether the log's block that follows `seq` names `hash` as the one before it.
@@ -219,7 +236,7 @@ fn make(store: &SnapshotStore, log: &SharedLog, stop: &AtomicBool) -> Result<Opt
     let mut passed = Vec::new();
     // The log is locked only while a reader is opened: the writer must not wait for the reading of a snapshot.
     let open = |from| lock(log).reader(from);
-    let mut state = store.newest(head.as_u64(), &open, &mut passed);
+    let mut state = store.newest(head.as_u64(), &open, &mut passed, &InTurn);
     for why in passed {
         tracing::warn!("snapshot passed over: {why}");
     }

@@ -2,6 +2,7 @@
 
 use crate::core::{Core, CoreOptions};
 use crate::replay::replay;
+use crate::side_by_side::SideBySide;
 use crate::snapshots::SnapshotStore;
 use banyan_domain::{Entry, Event, State, StoreSecret, Timestamp, Violation, codec};
 use banyan_log::{AppendError, BlockDraft, Epoch, Log, LogError, Seq};
@@ -120,7 +121,8 @@ pub fn start(
     }
     let mut state = None;
     if let Some(store) = snapshots {
-        state = store.newest(report.head, &|from| log.reader(from), &mut report.snapshots_passed);
+        let passed = &mut report.snapshots_passed;
+        state = store.newest(report.head, &|from| log.reader(from), passed, &SideBySide);
         report.snapshot_seq = state.as_ref().map_or(0, State::seq);
     }
     let from = state.as_ref().map_or(1, |state| state.seq() + 1);

@@ -1,7 +1,7 @@
 //! A campaign: what the operator defined, what has become of it, and its coupons.
 
 use super::members::MemberTable;
-use super::rows::{CouponRow, Hold, Redemption};
+use super::rows::{CouponRow, CouponState, Hold, Redemption};
 use crate::digest::{self, Digest};
 use crate::limits;
 use crate::{CampaignId, CampaignNo, Currency, Millis, Money, SegmentName, Timestamp};
@@ -227,6 +227,13 @@ impl CampaignDefinition {
     }
 }
 
+impl Totals {
+    /// Counts a coupon that was put back in `state`. How many were issued is known from the start.
+    pub(crate) fn count_restored(&mut self, state: CouponState) {
+        self.count(CouponState::Issued, state);
+    }
+}
+
 impl Campaign {
     pub(crate) fn new(no: CampaignNo, definition: CampaignDefinition, member_key: [u8; 16]) -> Self {
         Self {
@@ -367,19 +374,25 @@ impl Campaign {
 
     /// The digest of the whole campaign, from nothing.
     pub(crate) fn digest(&self) -> Digest {
-        let mut digest = Digest::default();
-        digest.add(self.header_digest());
+        let mut digest = self.digest_beside_columns();
         for (n, row) in self.rows() {
             digest.add(row.digest(self.no, n));
         }
+        for member in 0..self.members.len() {
+            digest.add(self.members.digest(self.no, member));
+        }
+        digest
+    }
+
+    /// The digest of everything but its rows and members: the little there is beside the columns of millions.
+    pub(crate) fn digest_beside_columns(&self) -> Digest {
+        let mut digest = Digest::default();
+        digest.add(self.header_digest());
         for (n, hold) in &self.holds {
             digest.add(hold.digest(self.no, *n));
         }
         for (n, redemption) in &self.redemptions {
             digest.add(redemption.digest(self.no, *n));
-        }
-        for member in 0..self.members.len() {
-            digest.add(self.members.digest(self.no, member));
         }
         digest
     }

@@ -1,10 +1,14 @@
 //! The members that one campaign knows: those on its allow-list and those who hold its coupons.
 
+mod restore;
+
 use crate::digest;
 use crate::{CampaignNo, limits};
 use core::hash::Hasher;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
+
+pub(crate) use restore::WrittenMembers;
 
 /// Index parts. Each grows on its own, so that growing stays short work for the writer: at ten million members a part
 /// holds about 40,000.
@@ -42,17 +46,6 @@ struct Ids {
 impl MemberTable {
     pub(crate) fn new(key: [u8; 16]) -> Self {
         Self { key, parts: vec![HashTable::new(); PARTS], ids: Ids::default(), latest: Vec::new() }
-    }
-
-    /// Makes room for `count` members at once, so that reading a snapshot does not grow the index step by step.
-    pub(crate) fn reserve(&mut self, count: usize) {
-        // The parts are filled evenly, give or take a few percent.
-        let each = count / PARTS + count / PARTS / 16;
-        for part in &mut self.parts {
-            part.reserve(each, |slot| spread(slot.hash));
-        }
-        self.latest.reserve_exact(count);
-        self.ids.starts.reserve_exact(count);
     }
 
     /// How many members there are.
@@ -113,9 +106,14 @@ impl MemberTable {
         self.latest[place as usize] = n;
     }
 
+    /// Replaces the numbers of the members' latest coupons, one for each.
+    pub(crate) fn set_all_latest(&mut self, latest: Vec<u32>) {
+        assert_eq!(latest.len(), self.ids.starts.len(), "every member has a latest coupon, or 0");
+        self.latest = latest;
+    }
+
     pub(crate) fn digest(&self, campaign: CampaignNo, place: u32) -> u128 {
-        let id = hash(&self.key, self.ids.get(place));
-        digest::row(&[5, u64::from(campaign.get()), u64::from(place), id])
+        row_digest(campaign, place, hash(&self.key, self.ids.get(place)))
     }
 
     /// Bytes of memory in use.
@@ -156,6 +154,11 @@ fn hash(key: &[u8; 16], id: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_key(key);
     hasher.write(id);
     hasher.finish()
+}
+
+/// The digest of the member at `place`, from the hash of its id.
+fn row_digest(campaign: CampaignNo, place: u32, id: u64) -> u128 {
+    digest::row(&[5, u64::from(campaign.get()), u64::from(place), id])
 }
 
 fn part(hash: u64) -> usize {

@@ -1,7 +1,6 @@
 //! All campaigns of a shard, and the instants at which time alone changes something.
 
 use super::campaign::{Campaign, CampaignDefinition, Totals};
-use super::rows::CouponState;
 use crate::digest::{self, Digest};
 use crate::{CampaignId, CampaignNo, CouponId, Keys, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,22 +53,20 @@ impl Coupons {
         }
     }
 
-    /// Puts back a campaign read from a snapshot, with its totals counted and its deadlines armed.
-    pub(crate) fn restore(&mut self, mut campaign: Campaign) {
-        let no = campaign.no;
-        let mut totals = Totals { issued: campaign.rows.len() as u64, ..Totals::default() };
-        for row in &campaign.rows {
-            totals.count(CouponState::Issued, row.state);
-        }
-        campaign.totals = totals;
+    /// Puts back a campaign read from a snapshot, with its deadlines armed. `columns` is the digest of its rows and members,
+    /// computed from what was read.
+    pub(crate) fn restore(&mut self, campaign: Campaign, columns: Digest) {
+        self.digest.add(columns.get());
+        self.digest.add(campaign.digest_beside_columns().get());
         self.deadlines.extend(armed(&campaign));
-        self.by_id.insert(campaign.definition.id.clone(), no);
+        self.by_id.insert(campaign.definition.id.clone(), campaign.no);
         self.slots.push(Slot::Hot(Box::new(campaign)));
     }
 
     /// Puts back a retired campaign read from a snapshot.
     pub(crate) fn restore_retired(&mut self, retired: Retired) {
         let no = CampaignNo::new(self.campaigns_ever() + 1);
+        self.digest.add(retired.digest(no));
         self.by_id.insert(retired.definition.id.clone(), no);
         self.slots.push(Slot::Retired(retired));
     }
