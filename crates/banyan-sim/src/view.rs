@@ -164,7 +164,10 @@ fn open(folder: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn rows(db: &Connection) -> rusqlite::Result<BTreeMap<u64, Row>> {
-    let sql = "SELECT k.id, k.member, k.code, k.state, k.issued_at, k.seq, coalesce(h.order_id, r.order_id), h.until \
+    let sql = "SELECT k.id, k.member, k.code, \
+                 CASE WHEN k.state <> 0 THEN k.state WHEN h.coupon IS NOT NULL THEN 1 \
+                   WHEN r.coupon IS NOT NULL THEN 2 ELSE 0 END, \
+                 k.issued_at, k.seq, coalesce(h.order_id, r.order_id), h.until \
                FROM coupon k LEFT JOIN hold h ON h.coupon = k.id LEFT JOIN redemption r ON r.coupon = k.id";
     let mut query = db.prepare(sql)?;
     let read = query.query_map([], |row| {

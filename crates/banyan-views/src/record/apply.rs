@@ -3,6 +3,7 @@
 use super::coupons::PendingCoupons;
 use super::members::{Entry, MemberIndex};
 use super::parked::{Key, ParkedLane};
+use super::redemptions::Redemptions;
 use super::rows::{Change, TotalsChange};
 use super::view::StoreKeys;
 use crate::{Applied, Batch};
@@ -42,6 +43,7 @@ pub(super) struct Target<'a> {
     pub db: &'a Connection,
     pub keys: &'a mut Option<StoreKeys>,
     pub members: &'a mut MemberIndex,
+    pub redemptions: &'a mut Redemptions,
     pub parked: &'a mut ParkedLane,
     pub checkpoint: Seq,
 }
@@ -69,7 +71,7 @@ impl From<rusqlite::Error> for Fault {
 
 /// Applies what is new in `batch`, with the checkpoint, in one transaction.
 pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<Applied, Fault> {
-    let Target { db, keys, members, parked, checkpoint } = target;
+    let Target { db, keys, members, redemptions, parked, checkpoint } = target;
     let Some((last, time)) = batch.last_seq().zip(batch.last_time()).filter(|(last, _)| *last > checkpoint)
     else {
         return Ok(Applied { checkpoint, ..Applied::default() });
@@ -79,6 +81,7 @@ pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<App
     let mut session = Session {
         db,
         keys,
+        redemptions,
         parked,
         care,
         pending: PendingCoupons::default(),
@@ -91,6 +94,7 @@ pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<App
         }
     }
     session.flush()?;
+    session.redemptions.file(db)?;
     let mut entries = session.entries;
     members.add(db, &mut entries)?;
     let fingerprint = keys.as_ref().map(|keys| keys.fingerprint);
@@ -107,6 +111,7 @@ pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<App
 struct Session<'a, 'batch> {
     db: &'a Connection,
     keys: &'a mut Option<StoreKeys>,
+    redemptions: &'a mut Redemptions,
     parked: &'a mut ParkedLane,
     care: Care,
     pending: PendingCoupons<'batch>,
@@ -154,7 +159,8 @@ impl<'batch> Session<'_, 'batch> {
             self.flush_pending()?;
         }
         let any_parked = !self.parked.is_empty();
-        Change { db: self.db, seq, at, totals: &mut self.totals, any_parked }.apply(event)
+        let (totals, redemptions) = (&mut self.totals, &mut *self.redemptions);
+        Change { db: self.db, seq, at, totals, redemptions, any_parked }.apply(event)
     }
 
     fn change_alone(&mut self, seq: Seq, at: Timestamp, event: &'batch CouponEvent) -> Result<(), Fault> {

@@ -14,6 +14,7 @@ mod members;
 mod parked;
 mod reader;
 mod rebuild;
+mod redemptions;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -154,10 +154,14 @@ impl Gate {
 }
 
 const COUPON_SQL: &str = "
-    SELECT k.id, c.id, k.code, k.member, k.state, k.issued_at, k.issued_at + c.valid_for_ms,
-      coalesce(h.order_id, r.order_id), h.until, r.at, k.seq
+    SELECT k.id, c.id, k.code, k.member,
+      CASE WHEN k.state <> 0 THEN k.state WHEN h.coupon IS NOT NULL THEN 1
+        WHEN coalesce(f.coupon, n.coupon) IS NOT NULL THEN 2 ELSE 0 END,
+      k.issued_at, k.issued_at + c.valid_for_ms, coalesce(h.order_id, f.order_id, n.order_id), h.until,
+      coalesce(f.at, n.at), k.seq
     FROM coupon k JOIN campaign c ON c.no = k.id >> 40
-    LEFT JOIN hold h ON h.coupon = k.id LEFT JOIN redemption r ON r.coupon = k.id
+    LEFT JOIN hold h ON h.coupon = k.id
+    LEFT JOIN redemption_filed f ON f.coupon = k.id LEFT JOIN redemption_recent n ON n.coupon = k.id
     WHERE k.id = ?1";
 
 const CAMPAIGN_SQL: &str = "

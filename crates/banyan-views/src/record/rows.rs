@@ -1,10 +1,11 @@
 //! What each event but an issue does to the rows.
 
 use super::apply::Fault;
+use super::redemptions::Redemptions;
 use banyan_domain::coupon::{Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, Stacking};
 use banyan_domain::{Actor, CampaignNo, CouponId, MemberId, OrderId, Reason, Timestamp};
 use banyan_log::Seq;
-use rusqlite::{Connection, Params, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 use std::collections::BTreeMap;
 
 /// Changes of one campaign's totals, gathered and written once a transaction.
@@ -23,6 +24,7 @@ pub(super) struct Change<'a> {
     pub seq: Seq,
     pub at: Timestamp,
     pub totals: &'a mut BTreeMap<CampaignNo, TotalsChange>,
+    pub redemptions: &'a mut Redemptions,
     /// Whether coupons may be parked, whose rows an expiry must leave alone.
     pub any_parked: bool,
 }
@@ -137,7 +139,7 @@ impl Change<'_> {
     }
 
     fn held(&mut self, coupon: CouponId, order: &OrderId, until: Timestamp) -> Result<(), Fault> {
-        self.move_coupon(coupon, CouponState::Issued, CouponState::Held)?;
+        self.expect(coupon, CouponState::Issued, CouponState::Held)?;
         self.db
             .prepare_cached(
                 "INSERT INTO hold (coupon, order_id, until, held_at, seq) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -149,61 +151,88 @@ impl Change<'_> {
 
     fn redeemed(&mut self, coupon: CouponId, order: &OrderId) -> Result<(), Fault> {
         self.settle(coupon, CouponState::Redeemed)?;
-        self.db
-            .prepare_cached("INSERT INTO redemption (coupon, order_id, at, seq) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![id(coupon), order.as_str(), ms(self.at), self.seq()])?;
+        self.redemptions.add(self.db, self.seq(), id(coupon), order.as_str(), ms(self.at))?;
         self.totals(coupon).redeemed += 1;
         Ok(())
     }
 
     fn released(&mut self, coupon: CouponId, expired: bool) -> Result<(), Fault> {
         let to = if expired { CouponState::Expired } else { CouponState::Issued };
-        self.move_coupon(coupon, CouponState::Held, to)?;
-        self.one_row("DELETE FROM hold WHERE coupon = ?1", [id(coupon)], "the coupon has no hold")?;
-        let totals = self.totals(coupon);
-        totals.held -= 1;
-        totals.expired += i64::from(expired);
+        self.expect(coupon, CouponState::Held, to)?;
+        self.end_hold(coupon)?;
+        if expired {
+            self.end(coupon, CouponState::Expired)?;
+        }
+        self.totals(coupon).expired += i64::from(expired);
         Ok(())
     }
 
     fn revoked(&mut self, coupon: CouponId, by: &Actor, reason: &Reason) -> Result<(), Fault> {
         self.settle(coupon, CouponState::Revoked)?;
+        self.end(coupon, CouponState::Revoked)?;
         self.totals(coupon).revoked += 1;
         self.action(coupon.campaign(), Some(coupon), "coupon-revoked", by, reason)
     }
 
     fn expired(&mut self, no: CampaignNo, first: u64, last: u64) -> Result<(), Fault> {
-        let all = "UPDATE coupon SET state = 4 WHERE id BETWEEN ?1 AND ?2 AND state = 0";
-        let but_parked = "UPDATE coupon SET state = 4 WHERE id BETWEEN ?1 AND ?2 AND state = 0
-             AND id NOT IN (SELECT coupon FROM parked WHERE coupon IS NOT NULL)";
-        let mut update = self.db.prepare_cached(if self.any_parked { but_parked } else { all })?;
+        // What is held or redeemed is so in its own table, of which a stretch is read in order.
+        let all = "UPDATE coupon SET state = 4 WHERE id BETWEEN ?1 AND ?2 AND state = 0
+             AND id NOT IN (SELECT coupon FROM hold WHERE coupon BETWEEN ?1 AND ?2)
+             AND id NOT IN (SELECT coupon FROM redemption_filed WHERE coupon BETWEEN ?1 AND ?2)
+             AND id NOT IN (SELECT coupon FROM redemption_recent WHERE coupon BETWEEN ?1 AND ?2)";
+        let but_parked =
+            || format!("{all} AND id NOT IN (SELECT coupon FROM parked WHERE coupon IS NOT NULL)");
+        let mut update = match self.any_parked {
+            true => self.db.prepare_cached(&but_parked())?,
+            false => self.db.prepare_cached(all)?,
+        };
         let range = [id(CouponId::new(no, first)), id(CouponId::new(no, last))];
         self.totals.entry(no).or_default().expired += update.execute(range)? as i64;
         Ok(())
     }
 
-    /// Moves a coupon that is held or free to a final state, and ends its hold.
+    /// Checks that a coupon may go to a final state, which it may if it is held or free, and ends its hold.
     fn settle(&mut self, coupon: CouponId, to: CouponState) -> Result<(), Fault> {
-        let was_held =
-            self.db.prepare_cached("DELETE FROM hold WHERE coupon = ?1")?.execute([id(coupon)])? == 1;
-        let from = if was_held { CouponState::Held } else { CouponState::Issued };
-        self.move_coupon(coupon, from, to)?;
-        self.totals(coupon).held -= i64::from(was_held);
+        match self.state(coupon)? {
+            Some(CouponState::Issued) => Ok(()),
+            Some(CouponState::Held) => self.end_hold(coupon),
+            found => Err(contradiction(CouponState::Issued, to, found)),
+        }
+    }
+
+    fn end_hold(&mut self, coupon: CouponId) -> Result<(), Fault> {
+        self.one_row("DELETE FROM hold WHERE coupon = ?1", [id(coupon)], "the coupon has no hold")?;
+        self.totals(coupon).held -= 1;
         Ok(())
     }
 
-    fn move_coupon(&mut self, coupon: CouponId, from: CouponState, to: CouponState) -> Result<(), Fault> {
-        let sql = "UPDATE coupon SET state = ?3 WHERE id = ?1 AND state = ?2";
-        let moved = self.db.prepare_cached(sql)?.execute([id(coupon), from as i64, to as i64])?;
-        if moved == 1 {
-            return Ok(());
+    /// Writes a final state into the coupon's row.
+    fn end(&mut self, coupon: CouponId, to: CouponState) -> Result<(), Fault> {
+        let sql = "UPDATE coupon SET state = ?2 WHERE id = ?1";
+        self.one_row(sql, [id(coupon), to as i64], "the coupon is not there")
+    }
+
+    fn expect(&self, coupon: CouponId, from: CouponState, to: CouponState) -> Result<(), Fault> {
+        match self.state(coupon)? {
+            Some(found) if found == from => Ok(()),
+            found => Err(contradiction(from, to, found)),
         }
-        Err(Fault::poison(format!(
-            "the coupon should go from {} to {}, but is not there or not {}",
-            from.as_str(),
-            to.as_str(),
-            from.as_str()
-        )))
+    }
+
+    /// What the rows say of a coupon; none if it is not there.
+    fn state(&self, coupon: CouponId) -> Result<Option<CouponState>, Fault> {
+        let sql = "SELECT CASE WHEN state <> 0 THEN state
+               WHEN EXISTS (SELECT 1 FROM hold WHERE coupon = ?1) THEN 1
+               WHEN EXISTS (SELECT 1 FROM redemption_recent WHERE coupon = ?1) THEN 2
+               WHEN EXISTS (SELECT 1 FROM redemption_filed WHERE coupon = ?1) THEN 2
+               ELSE 0 END
+             FROM coupon WHERE id = ?1";
+        let mut read = self.db.prepare_cached(sql)?;
+        let state = read.query_row([id(coupon)], |row| row.get::<_, i64>(0)).optional()?;
+        let known = |state: i64| u8::try_from(state).ok().and_then(CouponState::from_u8);
+        state
+            .map(|state| known(state).ok_or_else(|| Fault::poison("the coupon's row has no known state")))
+            .transpose()
     }
 
     fn campaign(&mut self, no: CampaignNo, sql: &str) -> Result<(), Fault> {
@@ -262,6 +291,11 @@ impl TotalsChange {
             _ => Err(Fault::poison_campaign(no, "the coupon's campaign is not there")),
         }
     }
+}
+
+fn contradiction(from: CouponState, to: CouponState, found: Option<CouponState>) -> Fault {
+    let found = found.map_or("not there", CouponState::as_str);
+    Fault::poison(format!("the coupon should go from {} to {}, but is {found}", from.as_str(), to.as_str()))
 }
 
 /// `members` as a JSON array. They are visible ASCII, so only quotes and backslashes need care.

@@ -42,13 +42,15 @@ CREATE TABLE campaign (
   seq INTEGER NOT NULL            -- last event that changed the definition or the state
 ) STRICT;
 
--- Append-only but for `state`. The campaign is id >> 40, the number id & 1099511627775, the expiry follows from the
--- campaign; the view coupons spells them out. (Generated columns would be computed at every insert.)
+-- Append-only but for `state`, and that changes only when a coupon is revoked or expires: a coupon in `hold` is held, one
+-- in `redemption` is redeemed, and its row here stays as it was issued. So a sale's redemptions touch no page of this
+-- table. The campaign is id >> 40, the number id & 1099511627775, the expiry follows from the campaign; the view coupons
+-- spells everything out. (Generated columns would be computed at every insert.)
 CREATE TABLE coupon (
   id INTEGER PRIMARY KEY,
   member TEXT NOT NULL,
   code TEXT NOT NULL,
-  state INTEGER NOT NULL,         -- 0 issued, 1 held, 2 redeemed, 3 revoked, 4 expired
+  state INTEGER NOT NULL,         -- 0, or 3 revoked, 4 expired; see the view coupons for the others
   issued_at INTEGER NOT NULL,
   seq INTEGER NOT NULL            -- the event that issued it
 ) STRICT;
@@ -61,12 +63,25 @@ CREATE TABLE hold (
   seq INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE redemption (
+-- Redemptions as they came, until there are many; then they are filed in order of their coupon, side by side (see
+-- redemptions.rs). Each is in exactly one of the two tables. The view redemption shows both.
+CREATE TABLE redemption_recent (
+  seq INTEGER PRIMARY KEY,
+  coupon INTEGER NOT NULL UNIQUE,
+  order_id TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE redemption_filed (
   coupon INTEGER PRIMARY KEY,
   order_id TEXT NOT NULL,
   at INTEGER NOT NULL,
   seq INTEGER NOT NULL
 ) STRICT;
+
+CREATE VIEW redemption AS
+  SELECT coupon, order_id, at, seq FROM redemption_filed
+  UNION ALL SELECT coupon, order_id, at, seq FROM redemption_recent;
 
 CREATE TABLE operator_action (
   seq INTEGER PRIMARY KEY,
@@ -136,21 +151,26 @@ CREATE VIEW coupons AS SELECT
   c.id || '-' || (k.id & 1099511627775) AS coupon,
   k.code,
   k.member,
-  CASE k.state
-    WHEN 0 THEN 'issued' WHEN 1 THEN 'held' WHEN 2 THEN 'redeemed' WHEN 3 THEN 'revoked' ELSE 'expired'
+  CASE
+    WHEN k.state = 3 THEN 'revoked'
+    WHEN k.state = 4 THEN 'expired'
+    WHEN h.coupon IS NOT NULL THEN 'held'
+    WHEN coalesce(f.coupon, n.coupon) IS NOT NULL THEN 'redeemed'
+    ELSE 'issued'
   END AS state,
   strftime('%Y-%m-%dT%H:%M:%fZ', k.issued_at / 1000.0, 'unixepoch') AS issued_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', (k.issued_at + c.valid_for_ms) / 1000.0, 'unixepoch') AS expires_at,
-  coalesce(h.order_id, r.order_id) AS order_id,
+  coalesce(h.order_id, f.order_id, n.order_id) AS order_id,
   strftime('%Y-%m-%dT%H:%M:%fZ', h.until / 1000.0, 'unixepoch') AS held_until,
-  strftime('%Y-%m-%dT%H:%M:%fZ', r.at / 1000.0, 'unixepoch') AS redeemed_at,
+  strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(f.at, n.at) / 1000.0, 'unixepoch') AS redeemed_at,
   c.id AS campaign,
   k.id,
   k.seq
 FROM coupon k
 JOIN campaign c ON c.no = k.id >> 40
 LEFT JOIN hold h ON h.coupon = k.id
-LEFT JOIN redemption r ON r.coupon = k.id;
+LEFT JOIN redemption_filed f ON f.coupon = k.id
+LEFT JOIN redemption_recent n ON n.coupon = k.id;
 
 CREATE VIEW operator_actions AS SELECT
   a.seq,

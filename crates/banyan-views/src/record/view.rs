@@ -5,6 +5,7 @@ use super::file::{self, StoreLock};
 use super::members::MemberIndex;
 use super::parked::ParkedLane;
 use super::reader::{Gate, RecordReader};
+use super::redemptions::Redemptions;
 use crate::{Applied, Batch, Cure, View, ViewError};
 use banyan_domain::Keys;
 use banyan_domain::coupon::CodeKey;
@@ -30,9 +31,10 @@ pub struct RecordView {
     pub(super) db: Option<Connection>,
     keys: Option<StoreKeys>,
     members: MemberIndex,
+    redemptions: Redemptions,
     parked: ParkedLane,
     checkpoint: Seq,
-    /// Whether `members`, `parked` and `checkpoint` say what the file says.
+    /// Whether `members`, `redemptions`, `parked` and `checkpoint` say what the file says.
     fresh: bool,
     gate: Arc<Gate>,
     _lock: StoreLock,
@@ -78,6 +80,7 @@ impl RecordView {
             db: Some(db),
             keys,
             members: MemberIndex::default(),
+            redemptions: Redemptions::default(),
             parked: ParkedLane::default(),
             checkpoint: Seq::ZERO,
             fresh: false,
@@ -153,6 +156,7 @@ impl RecordView {
             .optional()
             .map_err(failed)?;
         let members = MemberIndex::load(db).map_err(failed)?;
+        let redemptions = Redemptions::load(db).map_err(failed)?;
         let parked = ParkedLane::load(db).map_err(failed)?;
         let (seq, fingerprint) = row.unwrap_or_default();
         if let (Some(stored), Some(keys)) = (fingerprint, &self.keys)
@@ -168,7 +172,8 @@ impl RecordView {
             );
             return Err(ViewError::new(Cure::Operator, what));
         }
-        (self.members, self.parked, self.checkpoint, self.fresh) = (members, parked, Seq(seq as u64), true);
+        (self.members, self.redemptions, self.parked) = (members, redemptions, parked);
+        (self.checkpoint, self.fresh) = (Seq(seq as u64), true);
         Ok(())
     }
 
@@ -180,6 +185,7 @@ impl RecordView {
             db,
             keys: &mut self.keys,
             members: &mut self.members,
+            redemptions: &mut self.redemptions,
             parked: &mut self.parked,
             checkpoint: self.checkpoint,
         };

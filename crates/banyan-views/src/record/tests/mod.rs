@@ -4,6 +4,7 @@ mod damage;
 mod model;
 mod parked;
 mod rebuilding;
+mod redemptions;
 mod running;
 mod shop;
 mod stopped;
