@@ -140,6 +140,26 @@ fn archived_segments_leave_the_live_log_and_stay_readable() {
 }
 
 #[test]
+fn a_live_segment_that_somebody_removed_is_not_called_archived() {
+    let storage = MemoryStorage::new();
+    let mut log = open(&storage, &small()).expect("open");
+    fill(&mut log, 40, 900);
+    let mut names = storage.list().expect("list");
+    names.sort_unstable();
+    let second = names.iter().filter(|name| name.starts_with("0000")).nth(1).expect("several segments");
+    storage.remove(second).expect("remove");
+    let mut reader = log.reader(Seq(1)).expect("reader");
+    let mut block = Block::default();
+    let end = loop {
+        match reader.next(&mut block) {
+            Ok(true) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(end, Err(LogError::Io { .. })), "{end:?}");
+}
+
+#[test]
 fn the_current_segment_is_never_archived() {
     let options = small();
     let storage = MemoryStorage::new();

@@ -43,7 +43,7 @@ pub(crate) struct EventsQuery {
 #[utoipa::path(
     get, path = "/v1/events", tag = "events",
     params(("from" = Option<u64>, Query, description = "First log position; default 1"), ("limit" = Option<u64>, Query, description = "JSON lines only: at most so many, up to 10000; default 1000")),
-    responses((status = 200, description = "Events", content_type = "application/jsonl"), (status = 410, description = "events-archived"), (status = 429, description = "too-many-streams")),
+    responses((status = 200, description = "Events", content_type = "application/jsonl"), (status = 410, description = "events-archived"), (status = 422, description = "beyond-the-log"), (status = 429, description = "too-many-streams"), (status = 503, description = "unavailable")),
 )]
 pub(crate) async fn read_events(
     State(app): State<Arc<App>>,
@@ -65,7 +65,7 @@ pub(crate) async fn read_events(
             .get("last-event-id")
             .and_then(|id| id.to_str().ok())
             .and_then(|id| id.parse::<u64>().ok());
-        follow(app, after.map_or(query.from.unwrap_or(1), |after| after.saturating_add(1)), permit)
+        follow(app, after.map_or(query.from.unwrap_or(1), |after| after.saturating_add(1)), permit).await
     } else {
         let limit = query.limit.unwrap_or(1_000).clamp(1, LINES_MAX);
         lines(app, query.from.unwrap_or(1), limit, permit).await
@@ -92,8 +92,11 @@ async fn lines(
     Ok(answer(Body::from(body), "application/jsonl"))
 }
 
-fn follow(app: Arc<App>, from: u64, permit: OwnedSemaphorePermit) -> Result<Response, Problem> {
-    let mut cursor = Cursor::open(&app, from)?;
+async fn follow(app: Arc<App>, from: u64, permit: OwnedSemaphorePermit) -> Result<Response, Problem> {
+    // Opening may wait for the block being synced, which a thread that serves others must not.
+    let opening = app.clone();
+    let opened = tokio::task::spawn_blocking(move || Cursor::open(&opening, from)).await;
+    let mut cursor = opened.map_err(|_| Problem::unavailable("Reading the log failed."))??;
     let (parts, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(4);
     tokio::task::spawn_blocking(move || {
         let _held = permit;
@@ -159,15 +162,14 @@ impl Cursor {
         let head = app.shard.confirmed().get().as_u64();
         let from = from.max(1);
         if from > head + 1 {
-            let detail = format!("The log ends at {head}; there is nothing at {from} yet.");
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "beyond-the-log", detail));
+            return Err(beyond(from, head));
         }
-        let reader = app.shard.reader(from).map_err(|error| archived(&error))?;
+        let reader = app.shard.reader(from).map_err(|error| unreadable(&error))?;
         Ok(Self { reader, block: Block::default(), next: from })
     }
 
     fn next_block(&mut self) -> Result<bool, Problem> {
-        self.reader.next(&mut self.block).map_err(|error| archived(&error))
+        self.reader.next(&mut self.block).map_err(|error| unreadable(&error))
     }
 
     /// Writes the events of the block from `next` on, as long as `left` allows. A block that cannot be decoded is an error:
@@ -201,9 +203,78 @@ impl Cursor {
     }
 }
 
-fn archived(error: &LogError) -> Problem {
-    let detail = format!(
-        "These events cannot be read here: {error}. Older events may have been archived; see `banyan log cat --help`."
-    );
-    Problem::new(StatusCode::GONE, "events-archived", detail)
+/// Why events cannot be read, as the caller is told. Only a position that the archive really has is gone for good; what
+/// may pass, or is for the operator to mend, says so.
+fn unreadable(error: &LogError) -> Problem {
+    match error {
+        LogError::Archived { wanted, first_live, .. } if wanted < first_live => {
+            let detail = format!(
+                "Event {wanted} was moved to the archive; the live log starts at {first_live}. Read from there on, or read both \
+                 with `banyan log cat --archive`."
+            );
+            Problem::new(StatusCode::GONE, "events-archived", detail)
+        }
+        LogError::Ahead { wanted, head } => beyond(wanted.as_u64(), head.as_u64()),
+        LogError::Sealed | LogError::Poisoned { .. } => {
+            Problem::unavailable("The server is stopping; read on when it is back.")
+        }
+        LogError::Corrupt(_) => {
+            tracing::error!("reading events: {error}");
+            Problem::unavailable(
+                "The log is damaged at these events. The operator should run `banyan log verify`; the server's log says where.",
+            )
+        }
+        LogError::Archived { .. }
+        | LogError::Io { .. }
+        | LogError::Locked { .. }
+        | LogError::Options { .. } => {
+            tracing::error!("reading events: {error}");
+            Problem::unavailable(
+                "The log cannot be read right now. Nothing is lost; read on from the same position.",
+            )
+        }
+    }
+}
+
+fn beyond(wanted: u64, head: u64) -> Problem {
+    let detail = format!("The log ends at {head}; there is nothing at {wanted} yet.");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "beyond-the-log", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_log::Damage;
+
+    #[test]
+    fn only_a_position_that_is_archived_is_gone() {
+        let archived = |wanted, first_live| LogError::Archived {
+            wanted: Seq(wanted),
+            first_live: Seq(first_live),
+            archive: None,
+        };
+        let damage = Damage {
+            file: "log/1".into(),
+            offset: 512,
+            after: None,
+            expected: "a block".into(),
+            found: "zeros".into(),
+        };
+        let io =
+            |kind: std::io::ErrorKind| LogError::Io { doing: "reading log/1".into(), source: kind.into() };
+        for (error, status, slug) in [
+            (archived(7, 100), 410, "events-archived"),
+            (archived(100, 100), 503, "unavailable"),
+            (io(std::io::ErrorKind::NotFound), 503, "unavailable"),
+            (io(std::io::ErrorKind::PermissionDenied), 503, "unavailable"),
+            (LogError::Corrupt(Box::new(damage)), 503, "unavailable"),
+            (LogError::Poisoned { why: "a sync failed".into() }, 503, "unavailable"),
+            (LogError::Sealed, 503, "unavailable"),
+            (LogError::Ahead { wanted: Seq(9), head: Seq(5) }, 422, "beyond-the-log"),
+        ] {
+            let problem = unreadable(&error);
+            assert_eq!((problem.status.as_u16(), problem.slug), (status, slug), "{error}");
+            assert_eq!(problem.retry_after.is_some(), status == 503, "{error}");
+        }
+    }
 }

@@ -158,6 +158,11 @@ impl Shared {
         }
     }
 
+    /// Whether segment `index` belongs to the live log.
+    pub(crate) fn is_live(&self, index: u64) -> bool {
+        self.table().first().is_some_and(|first| first.index <= index)
+    }
+
     /// The error for a reader that comes too late.
     pub(crate) fn archived(&self, wanted: Seq) -> LogError {
         let first_live = self.table().first().map_or(Seq(1), |live| live.chain.next);

@@ -32,7 +32,11 @@ impl DiskReader {
         let index = self.next_segment;
         let segment =
             SegmentFile::open(self.shared.storage.as_ref(), index, false).map_err(|error| match error {
-                LogError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                // Only the archiver takes a segment out of the table, and then its file. A file that is gone without that was
+                // taken by somebody else, and must not be looked for in the archive.
+                LogError::Io { source, .. }
+                    if source.kind() == io::ErrorKind::NotFound && !self.shared.is_live(index) =>
+                {
                     self.shared.archived(continues.map_or(self.from, |chain| chain.next))
                 }
                 other => other,
