@@ -52,6 +52,11 @@ impl DataDir {
         self.root.join("keys.json")
     }
 
+    /// Held by whoever changes `keys.json`.
+    pub(crate) fn keys_lock(&self) -> PathBuf {
+        self.root.join("keys.lock")
+    }
+
     pub(crate) fn operator_key(&self) -> PathBuf {
         self.root.join("operator.key")
     }

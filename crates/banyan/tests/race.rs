@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use std::path::Path;
 use std::sync::Barrier;
-use support::{Reply, Server, campaign, run_well, text};
+use support::{Reply, Server, campaign, run_well, text, until};
 
 const CLIENTS: usize = 100;
 
@@ -91,5 +91,31 @@ fn one_key_has_one_answer() {
         .expect("an answer");
     reply.expect_problem(422, "idempotency-key-reused");
     run_well(binary, &["verify", "--data", text(&server.data)]);
+    server.stop();
+}
+
+#[test]
+fn keys_made_by_many_processes_at_once_all_open_the_door() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (binary, data) = (Path::new(env!("CARGO_BIN_EXE_banyan")), folder.path().join("data"));
+    let server = Server::start(binary, &data, &[]);
+    let barrier = Barrier::new(12);
+    let keys: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..12)
+            .map(|_| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    run_well(binary, &["key", "create", "--role", "auditor", "--data", text(&data)])
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    for key in &keys {
+        let mut http = server.http(key.trim());
+        until("the server takes every key", || {
+            (http.get("/v1/campaigns").expect("an answer").status == 200).then_some(())
+        });
+    }
     server.stop();
 }

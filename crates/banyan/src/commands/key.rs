@@ -122,16 +122,7 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
         KeyRole::Service => Role::Service,
         KeyRole::Auditor => Role::Auditor,
     };
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => {
-            let taken = keys::read(&dir)?;
-            let free =
-                (1..).map(|n| format!("{role}-{n}")).find(|name| taken.iter().all(|key| key.name != *name));
-            free.unwrap_or_else(|| role.to_string())
-        }
-    };
-    let key = keys::create(&dir, &name, role)?;
+    let (name, key) = keys::create(&dir, args.name.as_deref(), role)?;
     println!("{key}");
     eprintln!(
         "Made key {name:?} ({role}). It is shown only now; a running server takes it within two seconds."
@@ -159,23 +150,24 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
 
 fn remove(args: &RemoveArgs) -> Result<(), Failure> {
     let dir = DataDir::existing(&args.store.data)?;
-    let mut records = keys::read(&dir)?;
-    let Some(at) = records.iter().position(|key| key.name == args.name) else {
-        let names: Vec<_> = records.iter().map(|key| key.name.as_str()).collect();
-        return Err(Failure::usage(format!(
-            "there is no key named {:?}; there are: {}",
-            args.name,
-            names.join(", ")
-        )));
-    };
-    let removed = records.remove(at);
-    if removed.role == Role::Operator && !records.iter().any(|key| key.role == Role::Operator) {
-        return Err(Failure::usage(format!(
-            "{:?} is the last operator key; make another first: banyan key create --role operator",
-            args.name
-        )));
-    }
-    keys::write(&dir, &records)?;
+    keys::update(&dir, |records| {
+        let Some(at) = records.iter().position(|key| key.name == args.name) else {
+            let names: Vec<_> = records.iter().map(|key| key.name.as_str()).collect();
+            return Err(Failure::usage(format!(
+                "there is no key named {:?}; there are: {}",
+                args.name,
+                names.join(", ")
+            )));
+        };
+        let removed = records.remove(at);
+        if removed.role == Role::Operator && !records.iter().any(|key| key.role == Role::Operator) {
+            return Err(Failure::usage(format!(
+                "{:?} is the last operator key; make another first: banyan key create --role operator",
+                args.name
+            )));
+        }
+        Ok(())
+    })?;
     eprintln!("Removed key {:?}.", args.name);
     Ok(())
 }
