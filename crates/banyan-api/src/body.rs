@@ -1,10 +1,10 @@
 //! Reading request bodies: limited in size and time.
 
 use crate::problem::Problem;
-use axum::BoxError;
+use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body;
+use http_body::Body as _;
 use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -17,10 +17,7 @@ pub(crate) const BATCH_BODY_BYTES_MAX: usize = 1 << 20;
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Reads a whole body of at most `bytes_max`.
-pub(crate) async fn read<B>(body: B, bytes_max: usize) -> Result<Bytes, Problem>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>>,
-{
+pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large(bytes_max));

@@ -1,16 +1,13 @@
 //! The loop that owns connections: hyper with limits on everything, and a shutdown that answers what was accepted.
 
 use crate::App;
-use crate::routes::{is_issue, issue};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,12 +79,7 @@ pub async fn serve(
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (router, app) = (router.clone(), app.clone());
             async move {
-                let response = match &app {
-                    Some(app) if is_issue(&request) => {
-                        Ok(issue(app, request).await.unwrap_or_else(IntoResponse::into_response))
-                    }
-                    _ => router.oneshot(Request::from(request.map(Body::new))).await,
-                };
+                let response = router.oneshot(Request::from(request.map(Body::new))).await;
                 if let (Some(app), Ok(response)) = (&app, &response) {
                     app.http().count(response.status());
                 }
@@ -98,23 +90,12 @@ pub async fn serve(
         tokio::spawn(async move {
             let _held = slot;
             let mut connection = std::pin::pin!(connection);
-            let seen = stop.clone();
-            let mut stopped = std::pin::pin!(stop.wait_for(|stop| *stop));
-            let (mut waits, mut draining) = (false, false);
             // Errors here are the caller's: it went away, or sent what is not HTTP, and hyper has answered that.
-            let _ended = poll_fn(|cx| {
-                // Waiting for the stop takes a lock, and a connection is polled several times for each request: once the
-                // task is registered there, a glance at a counter is enough.
-                if !draining && (!waits || seen.has_changed().unwrap_or(true)) {
-                    waits = true;
-                    if stopped.as_mut().poll(cx).is_ready() {
-                        draining = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                }
-                connection.as_mut().poll(cx)
-            })
-            .await;
+            tokio::select! {
+                _ended = connection.as_mut() => return,
+                _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+            }
+            let _ended = connection.await;
         });
     }
     drop(listener);

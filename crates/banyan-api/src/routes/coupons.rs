@@ -14,7 +14,6 @@ use banyan_domain::coupon::{self, CouponAnswer, CouponCode};
 use banyan_domain::{
     CampaignId, Command, CouponId, MemberId, Millis, OrderId, Outcome, Reason, SegmentName, limits,
 };
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use std::sync::Arc;
@@ -35,24 +34,7 @@ use std::sync::Arc;
     ),
 )]
 pub(crate) async fn issue_coupon(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    issue(&app, request).await
-}
-
-/// Whether `request` issues a coupon: what a sale consists of. The serving loop takes those straight to [`issue`], past
-/// the router and its boxes; whatever does not look exactly so goes the common way, to the same function in the end.
-pub(crate) fn is_issue<B>(request: &http::Request<B>) -> bool {
-    let id = request.uri().path().strip_prefix(CAMPAIGNS).and_then(|rest| rest.strip_suffix(COUPONS));
-    request.method() == http::Method::POST && id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
-}
-
-const CAMPAIGNS: &str = "/v1/campaigns/";
-const COUPONS: &str = "/coupons";
-
-/// Issues a coupon. The whole request is taken as it is: an extractor for each part would copy what is only looked at.
-pub(crate) async fn issue<B>(app: &App, request: http::Request<B>) -> Result<Response, Problem>
-where
-    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>>,
-{
+    // The whole request is taken as it is: an extractor for each part would copy what is only looked at.
     let (head, body) = request.into_parts();
     let principal = app.identify(&head.headers)?;
     let campaign = campaign_in(head.uri.path())?;
@@ -64,8 +46,7 @@ where
     let stamp = app.stamp(&head.headers, &principal, || format!("issue {campaign} {member} {segments:?}"))?;
     let command =
         coupon::Command::IssueCoupon { campaign: campaign.clone(), member: member.clone(), segments };
-    // Thousands wait for their block at the same time: what is not needed any more is given back now, so that the next
-    // request finds that memory still in the cache.
+    // Thousands wait for their block at the same time: what is not needed any more is given back now.
     drop((head, bytes, principal));
     let (outcome, seq, replayed) = app.ask(Command::Coupon(command), stamp).await?;
     let answer = coupon_answer(outcome)?;
@@ -77,8 +58,8 @@ where
 
 /// The campaign in a path such as `/v1/campaigns/noon/coupons`. An id needs no escaping, so an escaped one is none.
 fn campaign_in(path: &str) -> Result<CampaignId, Problem> {
-    let id = path.strip_prefix(CAMPAIGNS).and_then(|rest| rest.split('/').next());
-    campaign(id.unwrap_or_default())
+    let id = path.strip_prefix("/v1/campaigns/").and_then(|rest| rest.split('/').next());
+    campaign(id.unwrap_or_default().into())
 }
 
 /// Reads a coupon by its code, as the record store has it.
@@ -218,7 +199,7 @@ pub(super) fn coupon_answer(outcome: Outcome) -> Result<CouponAnswer, Problem> {
     }
 }
 
-pub(super) fn campaign(id: impl Into<Box<str>>) -> Result<CampaignId, Problem> {
+pub(super) fn campaign(id: String) -> Result<CampaignId, Problem> {
     CampaignId::new(id).map_err(|error| {
         Problem::new(StatusCode::NOT_FOUND, "campaign-not-found", format!("No such campaign: {error}."))
     })
