@@ -6,7 +6,7 @@ use banyan_domain::coupon::CodeKey;
 use banyan_domain::{Command, KeyStamp, Outcome};
 use banyan_engine::{Answer, Histogram, Shard};
 use banyan_views::ViewProgress;
-use banyan_views::record::RecordReader;
+use banyan_views::record::{Rebuilder, RecordReader};
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +23,8 @@ pub struct AppOptions {
     pub keyring: Arc<Keyring>,
     /// Reads the record store.
     pub record: RecordReader,
-    /// How far the record store has come.
-    pub record_progress: Arc<ViewProgress>,
+    /// Keeps the record store in step with the log, and builds it anew on request.
+    pub rebuilder: Arc<Rebuilder>,
     /// Most event streams at once.
     pub streams_max: usize,
     /// Turns true when the server is shutting down: streams end then.
@@ -38,6 +38,7 @@ pub struct App {
     pub(crate) codes: CodeKey,
     pub(crate) record: RecordReader,
     pub(crate) record_progress: Arc<ViewProgress>,
+    pub(crate) rebuilder: Arc<Rebuilder>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) http: HttpMetrics,
@@ -56,10 +57,11 @@ impl App {
     /// Puts an app together.
     #[must_use]
     pub fn new(options: AppOptions) -> Arc<Self> {
-        let AppOptions { shard, keyring, record, record_progress, streams_max, stopping } = options;
+        let AppOptions { shard, keyring, record, rebuilder, streams_max, stopping } = options;
+        let record_progress = rebuilder.progress().clone();
         let codes = CodeKey::new(shard.keys());
         let (streams, http) = (Arc::new(Semaphore::new(streams_max)), HttpMetrics::default());
-        Arc::new(Self { shard, keyring, codes, record, record_progress, streams, stopping, http })
+        Arc::new(Self { shard, keyring, codes, record, record_progress, rebuilder, streams, stopping, http })
     }
 
     /// The shard that decides.

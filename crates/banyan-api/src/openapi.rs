@@ -24,6 +24,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
         routes::revoke_coupon,
         routes::list_member_coupons,
         routes::read_events,
+        routes::show_record_view,
+        routes::rebuild_record_view,
         routes::is_alive,
         routes::is_ready,
         routes::show_metrics,

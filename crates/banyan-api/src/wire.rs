@@ -336,6 +336,46 @@ pub struct AllowListJson {
     pub seq: u64,
 }
 
+/// How far the record store is, and its latest rebuild.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RecordViewJson {
+    /// `record`.
+    pub view: &'static str,
+    /// `running`, `rebuilding` (and following the log all the same), `retrying`, `failed` or `stopped`.
+    pub state: &'static str,
+    /// Why it is retrying or failed, and what to do.
+    pub problem: Option<String>,
+    /// Log position up to which it can be read.
+    pub seq: u64,
+    /// Log position of the last durable event.
+    pub head: u64,
+    /// Events in its parked lane.
+    pub parked_events: u64,
+    /// The latest rebuild since the server started; null if there was none.
+    pub rebuild: Option<RebuildJson>,
+}
+
+/// A rebuild of the record store.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RebuildJson {
+    /// `running`, `done` or `failed`.
+    pub state: &'static str,
+    /// Why it failed; the file from before is in use then.
+    pub problem: Option<String>,
+    /// When it was asked for.
+    pub started_at: String,
+    /// Log position up to which the new file has come.
+    pub seq: u64,
+    /// Log position it has to reach, which moves on while coupons are issued.
+    pub head: u64,
+    /// Coupons in the new file, once it is done.
+    pub coupons: Option<u64>,
+    /// Events in its parked lane, once it is done.
+    pub parked_events: Option<u64>,
+    /// How long it took, once it is done.
+    pub took_seconds: Option<f64>,
+}
+
 impl MoneyJson {
     fn check(&self, field: &str) -> Result<Money, Problem> {
         let fault = |error: banyan_domain::InvalidMoney| Problem::invalid(format!("{field}: {error}."));

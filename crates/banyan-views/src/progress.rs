@@ -209,8 +209,13 @@ impl ViewProgress {
         self.moved.notify_all();
     }
 
-    pub(crate) fn set_rebuilding(&self, rebuilding: bool) {
-        self.rebuilding.store(rebuilding, Ordering::Release);
+    /// Notes that a rebuild begins; false if one is under way already.
+    pub(crate) fn begin_rebuilding(&self) -> bool {
+        !self.rebuilding.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_rebuilding(&self) {
+        self.rebuilding.store(false, Ordering::Release);
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

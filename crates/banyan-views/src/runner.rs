@@ -113,17 +113,28 @@ impl<V: View> Runner<V> {
         answered.recv().map_err(|_| stopped())
     }
 
+    /// Asks the thread to stop after the transaction at hand, without waiting for it.
+    pub fn tell_to_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether the thread was asked to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
     /// Stops after the transaction at hand and gives the view back; none if its thread panicked.
     #[must_use]
     pub fn stop(mut self) -> Option<V> {
-        self.stop.store(true, Ordering::Release);
+        self.tell_to_stop();
         self.thread.take().and_then(|thread| thread.join().ok())
     }
 }
 
 impl<V: View> Drop for Runner<V> {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        self.tell_to_stop();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was reported by its own hook; there is nobody here to give the view to.
             let _ = thread.join();
@@ -148,7 +159,7 @@ struct Work<V> {
 impl<V: View> Work<V> {
     fn run(mut self) -> V {
         let _stopped = StoppedOnExit(Arc::clone(&self.progress));
-        self.give_way();
+        give_way(self.view.name(), self.options.nice);
         let mut backoff = self.options.backoff.0;
         while !self.stopping() {
             self.do_jobs();
@@ -305,16 +316,16 @@ impl<V: View> Work<V> {
     fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
+}
 
-    /// Lowers the thread's priority, if the system lets it: a view at full priority is slower for others, not wrong.
-    fn give_way(&self) {
-        if self.options.nice == 0 {
-            return;
-        }
-        let thread = rustix::thread::gettid();
-        if let Err(error) = rustix::process::setpriority_process(Some(thread), self.options.nice) {
-            tracing::warn!(view = self.view.name(), "lowering the priority of the view's thread: {error}");
-        }
+/// Lowers the calling thread's priority, if the system lets it: a view at full priority is slower for others, not wrong.
+pub(crate) fn give_way(view: &str, nice: i32) {
+    if nice == 0 {
+        return;
+    }
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), nice) {
+        tracing::warn!(view, "lowering the priority of the view's thread: {error}");
     }
 }
 
@@ -330,12 +341,12 @@ impl Drop for StoppedOnExit {
 }
 
 /// Applies everything from the view's checkpoint to the end of `reader`, in large batches, without a thread: for
-/// rebuilds. `on_commit` hears of every transaction.
+/// rebuilds. `on_commit` hears of every transaction, and may end it.
 pub(crate) fn apply_all<V: View>(
     view: &mut V,
     reader: &mut dyn LogReader,
     batch_events_max: usize,
-    on_commit: &mut dyn FnMut(Seq),
+    on_commit: &mut dyn FnMut(Seq) -> Result<(), ViewError>,
 ) -> Result<(), ViewError> {
     let mut batch = Batch::default();
     let mut block = Block::default();
@@ -350,7 +361,7 @@ pub(crate) fn apply_all<V: View>(
             })?;
         }
         if batch.events() >= batch_events_max || (!more && batch.events() > 0) {
-            on_commit(view.apply(&batch)?.checkpoint);
+            on_commit(view.apply(&batch)?.checkpoint)?;
             batch.clear();
         }
         if !more {

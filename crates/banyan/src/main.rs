@@ -10,6 +10,7 @@ mod data_dir;
 mod exit;
 mod keys;
 mod offline;
+mod whole_log;
 
 use clap::Parser;
 use std::process::ExitCode;

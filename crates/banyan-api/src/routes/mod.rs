@@ -10,6 +10,7 @@ mod health;
 mod members;
 mod metrics;
 mod path;
+mod views;
 
 pub(crate) use allow_list::*;
 pub(crate) use batch::*;
@@ -19,6 +20,7 @@ pub(crate) use events::*;
 pub(crate) use health::*;
 pub(crate) use members::*;
 pub(crate) use metrics::*;
+pub(crate) use views::*;
 
 use crate::App;
 use crate::problem::Problem;
@@ -46,6 +48,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/coupons/{code}/release", post(release_coupon))
         .route("/v1/coupons/{code}/revoke", post(revoke_coupon))
         .route("/v1/events", get(read_events))
+        .route("/v1/views/record", get(show_record_view))
+        .route("/v1/views/record/rebuild", post(rebuild_record_view))
         .route("/healthz", get(is_alive))
         .route("/readyz", get(is_ready))
         .route("/metrics", get(show_metrics))

@@ -349,7 +349,7 @@ pub(crate) const CONSOLE_SESSIONS: Text = Text("Open console streams", "열린 �
 pub(crate) const NO_HEALTH: Text = Text("The log engine did not answer. Reload the page.", "로그 엔진이 답하지 않았습니다. 새로고침하세요.");
 pub(crate) const PARKED_LANE: Text = Text("Parked lane", "보류 이벤트");
 pub(crate) const PARKED_NONE: Text = Text("Empty, as it should be. Events that contradict the record store would wait here without holding up the others.", "비어 있습니다. 조회 저장소와 모순되는 이벤트는 다른 이벤트를 막지 않고 여기서 기다립니다.");
-pub(crate) const PARKED_WHAT: Text = Text("These events contradict the rows of the record store, and so do the later ones of the same key. The log is right; stop the server and run: banyan view rebuild record", "조회 저장소의 내용과 모순되는 이벤트입니다. 로그가 옳습니다. 서버를 멈추고 실행하세요: banyan view rebuild record");
+pub(crate) const PARKED_WHAT: Text = Text("These events contradict the rows of the record store, and so do the later ones of the same key. The log is right; report this, then run: banyan view rebuild record", "조회 저장소의 내용과 모순되는 이벤트입니다. 로그가 옳습니다. 이 문제를 알려 주시고, 다음을 실행하세요: banyan view rebuild record");
 pub(crate) const ABOUT: Text = Text("About", "대상");
 pub(crate) const CONTRADICTION: Text = Text("Contradiction", "모순");
 

@@ -14,7 +14,7 @@ use banyan_domain::coupon::{self, Audience, Benefit, CampaignChange, CampaignDef
 use banyan_domain::{Actor, CampaignId, Command, Currency, MemberId, Millis, Money, Reason};
 use banyan_engine::{CoreOptions, Shard, ShardOptions, start, wall_clock};
 use banyan_log::{DiskLog, DiskOptions, RealStorage};
-use banyan_views::record::{RecordOptions, RecordView};
+use banyan_views::record::{Rebuilder, RecordOptions, RecordView};
 use banyan_views::{LogSource, Runner, RunnerOptions};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
@@ -33,7 +33,6 @@ pub struct Store {
     pub service: String,
     pub records: Vec<KeyRecord>,
     pub stop: watch::Sender<bool>,
-    runner: Runner<RecordView>,
     _dir: TempDir,
 }
 
@@ -70,11 +69,11 @@ impl Store {
             shard,
             keyring,
             record: reader,
-            record_progress: runner.progress().clone(),
+            rebuilder: Rebuilder::new(runner),
             streams_max: 64,
             stopping,
         });
-        Self { app, operator, auditor, service, records, stop, runner, _dir: dir }
+        Self { app, operator, auditor, service, records, stop, _dir: dir }
     }
 
     /// The console alone.

@@ -32,25 +32,28 @@ pub(crate) struct StoreLock {
 impl StoreLock {
     /// Takes the lock of the store at `path`.
     pub(crate) fn take(path: &Path) -> Result<Self, ViewError> {
-        let lock = beside(path, ".lock");
-        let failed = |error: std::io::Error| {
-            ViewError::caused(Cure::Operator, format!("opening the lock file {}", lock.display()), error)
-        };
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock)
-            .map_err(failed)?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        Self::take_unless_held(path)?.ok_or_else(|| {
             let what = format!(
                 "the record store {} is being written by another process; stop the server first",
                 path.display()
             );
-            ViewError::caused(Cure::Operator, what, error)
-        })?;
-        Ok(Self { _file: file })
+            ViewError::new(Cure::Operator, what)
+        })
+    }
+
+    /// Takes the lock of the store at `path`; none if somebody else holds it.
+    pub(crate) fn take_unless_held(path: &Path) -> Result<Option<Self>, ViewError> {
+        let lock = beside(path, ".lock");
+        let failed = |doing: &str, error: std::io::Error| {
+            ViewError::caused(Cure::Operator, format!("{doing} the lock file {}", lock.display()), error)
+        };
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
+        let file = file.map_err(|error| failed("opening", error))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(failed("locking", error.into())),
+        }
     }
 }
 
@@ -185,9 +188,10 @@ pub(crate) fn close_whole(db: Connection, path: &Path) -> Result<(), ViewError> 
     File::open(path).and_then(|file| file.sync_all()).map_err(io)
 }
 
-/// Removes the store at `path` with its side files, if it is there.
+/// Removes the store at `path`, which is not the one in use, with its side files, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<(), ViewError> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
+    // A new store had a lock file of its own once, which stayed.
+    for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
         let file = beside(path, suffix);
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -14,6 +14,7 @@ mod members;
 mod parked;
 mod reader;
 mod rebuild;
+mod rebuilder;
 mod redemptions;
 mod rows;
 #[cfg(test)]
@@ -21,7 +22,8 @@ mod tests;
 mod view;
 
 pub use reader::{CampaignRecord, CouponRecord, MemberPage, ParkedEvent, RecordReader};
-pub use rebuild::{OfflineReader, RebuildReport, rebuild, rebuild_online};
+pub use rebuild::{OfflineReader, RebuildReport, RecordLock, rebuild, rebuild_online};
+pub use rebuilder::{RebuildStatus, Rebuilder, StartRefused};
 pub use view::{RecordOptions, RecordView};
 
 /// Name of the store's file in its folder.

@@ -3,7 +3,10 @@
 //! Steps, and what a crash after each leaves: (1) `record.sqlite.new` grows: the old file serves on, the next rebuild
 //! deletes what is there and starts over. (2) It is at the head, checked, and closed whole: the same. (3) The old file
 //! is closed whole and gets the second name `record.sqlite.old`: the same. (4) The new file takes the name over, in one
-//! step: done. (5) The `.old` file is removed once the new one was opened and read.
+//! step: done. (5) The `.old` file is removed once the new one was opened and read. Whatever a crash left of `.new` and
+//! `.old` is removed by the next [`RecordView::open`].
+//!
+//! All of it happens under the lock of the store itself, and in one process one at a time: so the new file needs no lock.
 
 use super::file::{self, StoreLock, beside};
 use super::view::{RecordView, StoreKeys};
@@ -12,7 +15,7 @@ use crate::runner::apply_all;
 use crate::{Cure, LogSource, Runner, View, ViewError};
 use banyan_log::{Block, LogError, LogReader, OfflineLog, Seq, Verdict};
 use rusqlite::Connection;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Events in one transaction of a rebuild.
@@ -31,8 +34,39 @@ pub struct RebuildReport {
     pub took: Duration,
 }
 
-/// Builds the store in `folder` anew from `log`, which must begin with the log's first event. For a server that is not
-/// running; `progress` hears of every transaction.
+/// The right to write a store that no server is running on.
+#[derive(Debug)]
+pub struct RecordLock {
+    path: PathBuf,
+    _lock: StoreLock,
+}
+
+impl RecordLock {
+    /// Takes the right to write the store in `folder`; none if another process has it.
+    ///
+    /// # Errors
+    /// [`ViewError`] if the lock file cannot be written.
+    pub fn take(folder: &Path) -> Result<Option<Self>, ViewError> {
+        let path = folder.join(RECORD_FILE);
+        Ok(StoreLock::take_unless_held(&path)?.map(|lock| Self { path, _lock: lock }))
+    }
+
+    /// Builds the store anew from `log`, which must begin with the log's first event. `progress` hears of every
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`ViewError`]: the log cannot be read to its end, or the file cannot be replaced. The old file is untouched then.
+    pub fn rebuild(
+        &self,
+        log: &mut dyn LogReader,
+        options: &RecordOptions,
+        progress: &mut dyn FnMut(Seq),
+    ) -> Result<RebuildReport, ViewError> {
+        rebuild_offline(log, &self.path, options, progress)
+    }
+}
+
+/// Builds the store in `folder` anew from `log`, as [`RecordLock::rebuild`] does.
 ///
 /// # Errors
 /// [`ViewError`]: the store is being written by another process, or the log cannot be read to its end. The old file is
@@ -43,29 +77,39 @@ pub fn rebuild(
     options: &RecordOptions,
     progress: &mut dyn FnMut(Seq),
 ) -> Result<RebuildReport, ViewError> {
-    let started = Instant::now();
     let path = folder.join(RECORD_FILE);
     let _lock = StoreLock::take(&path)?;
-    let mut new = begin(&path, options.keys.as_ref().map(StoreKeys::new))?;
-    apply_all(&mut new, log, BATCH_EVENTS, progress)?;
-    settle(&mut new)?;
+    rebuild_offline(log, &path, options, progress)
+}
+
+fn rebuild_offline(
+    log: &mut dyn LogReader,
+    path: &Path,
+    options: &RecordOptions,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<RebuildReport, ViewError> {
+    let started = Instant::now();
+    let mut new = begin(path, options.keys.as_ref().map(StoreKeys::new))?;
+    let mut watch = Watch { progress, given_up: &|| false };
+    apply_all(&mut new, log, BATCH_EVENTS, &mut |seq| watch.reached(seq))?;
+    settle(&mut new, &watch)?;
     let report = finish(new, started)?;
     // What waits in the old file's write-ahead log would be lost with it: not needed, but `.old` must be whole as well.
     // A damaged old file cannot be put in order; then it is kept with its side files as they are.
     if path.exists()
-        && let Err(error) = file::open_writer(&path).and_then(|db| file::close_whole(db, &path))
+        && let Err(error) = file::open_writer(path).and_then(|db| file::close_whole(db, path))
     {
         tracing::warn!("the old record store is replaced as it is: {error}");
     }
-    file::swap(&beside(&path, ".new"), &path)?;
-    let (there, here) = (stored_checkpoint(&file::open_reader(&path)?, &path)?, report.checkpoint);
+    file::swap(&beside(path, ".new"), path)?;
+    let (there, here) = (stored_checkpoint(&file::open_reader(path)?, path)?, report.checkpoint);
     if there != here {
         let what = format!(
-            "the new record store should end at seq {here}, but ends at seq {there}; the old one is kept as .old"
+            "the new record store should end at seq {here}, but ends at seq {there}; the old one is kept as .old until the next start"
         );
         return Err(ViewError::new(Cure::Operator, what));
     }
-    file::remove(&beside(&path, ".old"))?;
+    file::remove(&beside(path, ".old"))?;
     Ok(report)
 }
 
@@ -73,24 +117,69 @@ pub fn rebuild(
 /// view and its readers to the new file. The switch itself pauses readers for some milliseconds.
 ///
 /// # Errors
-/// [`ViewError`]: the log cannot be read from its first event, or the file cannot be replaced. The old file is
-/// untouched then, and the view follows the log again.
+/// [`ViewError`]: a rebuild is running already, the log cannot be read from its first event, the file cannot be replaced,
+/// or the runner was told to stop meanwhile. The old file is untouched then, nothing of the new one is left, and the view
+/// follows the log again.
 pub fn rebuild_online(
     runner: &Runner<RecordView>,
     progress: &mut dyn FnMut(Seq),
 ) -> Result<RebuildReport, ViewError> {
-    let rebuilding = Rebuilding::begin(runner);
+    let _rebuilding = Rebuilding::begin(runner)?;
+    let stopped = |error| if runner.is_stopping() { given_up() } else { error };
+    let (path, keys) = runner.with_view(|view| (view.path().to_owned(), view.keys())).map_err(stopped)?;
+    let built = build_online(runner, &path, keys, progress);
+    if built.is_err() {
+        // Whatever it was, its message is the one that matters; what stays is removed by the next start.
+        if let Err(error) = file::remove(&beside(&path, ".new")) {
+            tracing::warn!("after a rebuild that failed: {error}");
+        }
+    }
+    built
+}
+
+fn build_online(
+    runner: &Runner<RecordView>,
+    path: &Path,
+    keys: Option<StoreKeys>,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<RebuildReport, ViewError> {
     let started = Instant::now();
-    let (path, keys) = runner.with_view(|view| (view.path().to_owned(), view.keys()))?;
-    let mut new = begin(&path, keys)?;
+    let mut new = begin(path, keys)?;
     let source = runner.source().clone();
-    catch_up(&mut new, &source, progress)?;
-    settle(&mut new)?;
+    let mut watch = Watch { progress, given_up: &|| runner.is_stopping() };
+    catch_up(&mut new, &source, &mut watch)?;
+    settle(&mut new, &watch)?;
     // Again, for what came meanwhile: the rest is short, and is read while the view pauses.
-    catch_up(&mut new, &source, progress)?;
-    let report = runner.with_view(move |view| replace(view, new, &source, started))?;
-    drop(rebuilding);
-    report
+    catch_up(&mut new, &source, &mut watch)?;
+    let stopped = |error| if runner.is_stopping() { given_up() } else { error };
+    runner.with_view(move |view| replace(view, new, &source, started)).map_err(stopped)?
+}
+
+fn given_up() -> ViewError {
+    let what = "the rebuild was given up, because the server is stopping; the record store is as it was";
+    ViewError::new(Cure::Operator, what)
+}
+
+/// Who hears how far a rebuild is, and whether it is still wanted.
+struct Watch<'a> {
+    progress: &'a mut dyn FnMut(Seq),
+    given_up: &'a dyn Fn() -> bool,
+}
+
+impl Watch<'_> {
+    fn reached(&mut self, seq: Seq) -> Result<(), ViewError> {
+        (self.progress)(seq);
+        self.go_on()
+    }
+
+    fn go_on(&self) -> Result<(), ViewError> {
+        if (self.given_up)() {
+            let what =
+                "the rebuild was given up, because the server is stopping; the record store is as it was";
+            return Err(ViewError::new(Cure::Operator, what));
+        }
+        Ok(())
+    }
 }
 
 /// An end of the log read offline is only trusted if nothing is damaged there.
@@ -116,28 +205,29 @@ impl LogReader for OfflineReader {
     }
 }
 
-/// Shows the view as rebuilding while it lives.
+/// Shows the view as rebuilding while it lives. There is one at most.
 struct Rebuilding<'a>(&'a Runner<RecordView>);
 
 impl<'a> Rebuilding<'a> {
-    fn begin(runner: &'a Runner<RecordView>) -> Self {
-        runner.progress().set_rebuilding(true);
-        Self(runner)
+    fn begin(runner: &'a Runner<RecordView>) -> Result<Self, ViewError> {
+        if runner.progress().begin_rebuilding() {
+            return Ok(Self(runner));
+        }
+        Err(ViewError::new(Cure::Operator, "the record store is being rebuilt already"))
     }
 }
 
 impl Drop for Rebuilding<'_> {
     fn drop(&mut self) {
-        self.0.progress().set_rebuilding(false);
+        self.0.progress().end_rebuilding();
     }
 }
 
-/// An empty store at `path.new`.
+/// An empty store at `path.new`. The caller holds the lock of the store at `path`, or the view that does.
 fn begin(path: &Path, keys: Option<StoreKeys>) -> Result<RecordView, ViewError> {
     let new = beside(path, ".new");
-    let lock = StoreLock::take(&new)?;
     file::remove(&new)?;
-    let view = RecordView::open_locked(new.clone(), lock, keys)?;
+    let view = RecordView::open_locked(new.clone(), None, keys)?;
     // No sync while it grows: it is synced once, before it takes the old file's place.
     view.db()?
         .pragma_update(None, "synchronous", "OFF")
@@ -145,21 +235,19 @@ fn begin(path: &Path, keys: Option<StoreKeys>) -> Result<RecordView, ViewError> 
     Ok(view)
 }
 
-fn catch_up(
-    view: &mut RecordView,
-    source: &LogSource,
-    progress: &mut dyn FnMut(Seq),
-) -> Result<(), ViewError> {
+fn catch_up(view: &mut RecordView, source: &LogSource, watch: &mut Watch<'_>) -> Result<(), ViewError> {
     let from = view.checkpoint().next();
     let mut log = source.reader(from).map_err(|error| {
         ViewError::caused(Cure::Operator, format!("reading the log from seq {from} for a rebuild"), error)
     })?;
-    apply_all(view, log.as_mut(), BATCH_EVENTS, progress)
+    apply_all(view, log.as_mut(), BATCH_EVENTS, &mut |seq| watch.reached(seq))
 }
 
 /// Tidies and checks the new file, and brings it to disk: everything that takes long for a large one.
-fn settle(new: &mut RecordView) -> Result<(), ViewError> {
-    while new.tidy()? {}
+fn settle(new: &mut RecordView, watch: &Watch<'_>) -> Result<(), ViewError> {
+    while new.tidy()? {
+        watch.go_on()?;
+    }
     verify(new.db()?, new.checkpoint(), new.path())?;
     // Closing it writes everything into the file and syncs it; the second time, soon after, that is little.
     new.close_whole()?;
@@ -184,7 +272,7 @@ fn replace(
     source: &LogSource,
     started: Instant,
 ) -> Result<RebuildReport, ViewError> {
-    catch_up(&mut new, source, &mut |_| ())?;
+    catch_up(&mut new, source, &mut Watch { progress: &mut |_| (), given_up: &|| false })?;
     if new.checkpoint() < view.checkpoint() {
         let (there, here) = (new.checkpoint(), view.checkpoint());
         let what =

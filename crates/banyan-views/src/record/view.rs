@@ -37,7 +37,8 @@ pub struct RecordView {
     /// Whether `members`, `redemptions`, `parked` and `checkpoint` say what the file says.
     fresh: bool,
     gate: Arc<Gate>,
-    _lock: StoreLock,
+    /// None for a new file while it is built: the store's own lock is held then.
+    _lock: Option<StoreLock>,
 }
 
 /// What the view needs of the store's keys.
@@ -65,12 +66,18 @@ impl RecordView {
     pub fn open(folder: &Path, options: &RecordOptions) -> Result<Self, ViewError> {
         let path = folder.join(super::RECORD_FILE);
         let lock = StoreLock::take(&path)?;
-        Self::open_locked(path, lock, options.keys.as_ref().map(StoreKeys::new))
+        let view = Self::open_locked(path, Some(lock), options.keys.as_ref().map(StoreKeys::new))?;
+        // Who rebuilds holds the lock: what lies beside the store is of a rebuild that did not end, or of one that ended
+        // in a crash after the new file had taken over.
+        for leftover in [".new", ".old"] {
+            file::remove(&file::beside(&view.path, leftover))?;
+        }
+        Ok(view)
     }
 
     pub(super) fn open_locked(
         path: PathBuf,
-        lock: StoreLock,
+        lock: Option<StoreLock>,
         keys: Option<StoreKeys>,
     ) -> Result<Self, ViewError> {
         let db = file::open_writer(&path)?;

@@ -3,14 +3,15 @@
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::keys;
+use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
 use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
 use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start, wall_clock};
-use banyan_log::{Archiver, DiskLog, DiskOptions, RealStorage};
-use banyan_views::record::{RecordOptions, RecordView};
+use banyan_log::{Archiver, DiskLog, DiskOptions, LogError, RealStorage, open_for_reading};
+use banyan_views::record::{Rebuilder, RecordOptions, RecordView};
 use banyan_views::{LogSource, Runner, RunnerOptions};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,13 +97,13 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     keys::ensure_operator(&dir)?;
     let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
     let keyring = Arc::new(keyring);
-    let view = start_record(&shard, &dir)?;
+    let (record, reader) = start_record(&shard, &dir, args.archive.as_deref())?;
     let (stop, stopping) = watch::channel(false);
     let app = App::new(AppOptions {
         shard: shard.clone(),
         keyring: keyring.clone(),
-        record: view.1,
-        record_progress: view.0.progress().clone(),
+        record: reader,
+        rebuilder: record.clone(),
         streams_max: 64,
         stopping: stopping.clone(),
     });
@@ -112,7 +113,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     tokio::spawn(keys::watch(dir.clone(), keyring));
     if let Some(archiver) = archiver {
         tokio::task::spawn_blocking({
-            let (shard, progress, stopping) = (shard.clone(), view.0.progress().clone(), stopping.clone());
+            let (shard, progress, stopping) = (shard.clone(), record.progress().clone(), stopping.clone());
             move || {
                 archive_old_segments(&archiver, &snapshots, &shard, &progress, &stopping, args.retain_events);
             }
@@ -130,7 +131,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     tokio::task::spawn_blocking(move || {
         shard.shutdown();
-        drop(view.0.stop());
+        record.stop();
     })
     .await
     .map_err(Failure::environment)?;
@@ -183,14 +184,27 @@ fn start_shard(
 fn start_record(
     shard: &Arc<Shard>,
     dir: &DataDir,
-) -> Result<(Runner<RecordView>, banyan_views::record::RecordReader), Failure> {
+    archive: Option<&Path>,
+) -> Result<(Arc<Rebuilder>, banyan_views::record::RecordReader), Failure> {
     let options = RecordOptions { keys: Some(shard.keys().clone()) };
     let view = RecordView::open(dir.root(), &options).map_err(Failure::environment)?;
     let reader = view.reader();
-    let open = shard.clone();
-    let source = LogSource::new(shard.confirmed().clone(), move |from| open.reader(from.as_u64()));
+    let (open, log, archive) = (shard.clone(), dir.log(), archive.map(Path::to_owned));
+    let source = LogSource::new(shard.confirmed().clone(), move |from| {
+        let live = open.clone();
+        let both = archive.clone().map(|archive| -> Box<dyn Fn() -> _ + Send> {
+            let log = log.clone();
+            Box::new(move || {
+                let storage = RealStorage::existing(&log)
+                    .map_err(|source| LogError::Io { doing: format!("opening {}", log.display()), source })?;
+                open_for_reading(Arc::new(storage), Some(&archive))
+            })
+        });
+        let whole = WholeLog::open(from, Box::new(move |from| live.reader(from.as_u64())), both)?;
+        Ok(Box::new(whole))
+    });
     let runner = Runner::spawn(view, source, RunnerOptions::default()).map_err(Failure::environment)?;
-    Ok((runner, reader))
+    Ok((Rebuilder::new(runner), reader))
 }
 
 /// Moves old segments to the archive now and then, until told to stop.

@@ -1,21 +1,29 @@
-//! `banyan view`: the record store, beside its server.
+//! `banyan view`: the record store, beside its server or through it.
 
-use crate::client::{Client, block_on, no_body};
+use crate::client::{Client, ServerArgs, block_on, no_body};
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::offline::{self, StoreArgs, event_progress};
 use banyan_domain::Event;
 use banyan_log::{Seq, Verdict};
-use banyan_views::record::{OfflineReader, RecordOptions, rebuild};
+use banyan_views::record::{OfflineReader, RecordLock, RecordOptions};
 use clap::{Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How often a server that rebuilds is asked how far it is.
+const LOOK: Duration = Duration::from_millis(200);
+/// Where a server is looked for.
+const URL: &str = "http://127.0.0.1:8080";
 
 /// Look at views, and build them anew from the log.
 ///
 /// A view is a copy of what the log says, made for one kind of reader; throwing it away loses nothing.
 #[derive(Subcommand)]
 pub(crate) enum ViewCommand {
-    /// Build a view anew from the log; the server must not be running
+    /// Build a view anew from the log; a running server does it while it serves
     Rebuild(RebuildArgs),
     /// Show how far the views of a running server are behind
     Status(StatusArgs),
@@ -24,10 +32,14 @@ pub(crate) enum ViewCommand {
 /// Build a view anew from the log.
 ///
 /// The new file is made beside the old one and takes its place when it is complete and checked: until then, nothing changes.
+///
+/// If no server runs on the data directory, this command builds the view itself. If one does, or if --url names one, the
+/// server builds it and serves on meanwhile; this command shows how far it is. Interrupting the command does not stop the
+/// server's work.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 done; 2 what was named is wrong; 3 the log is damaged; 4 a server is running on the store, or the \
-                        system stood in the way."
+    after_help = "Exit codes: 0 done; 2 what was named is wrong, or a rebuild is running already; 3 the log is damaged; 4 the \
+                        system stood in the way, or the server could not be reached or could not do it."
 )]
 pub(crate) struct RebuildArgs {
     /// Which view
@@ -35,6 +47,12 @@ pub(crate) struct RebuildArgs {
     view: ViewName,
     #[command(flatten)]
     store: StoreArgs,
+    /// Let this server do it. Without it: a server that runs on the data directory, at BANYAN_URL or http://127.0.0.1:8080
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// File with an operator's API key for the server; without it, operator.key in the data directory
+    #[arg(long, value_name = "FILE", env = "BANYAN_KEY_FILE")]
+    key_file: Option<PathBuf>,
 }
 
 /// The views there are.
@@ -48,21 +66,76 @@ enum ViewName {
 #[derive(clap::Args)]
 pub(crate) struct StatusArgs {
     /// The server
-    #[arg(long, value_name = "URL", env = "BANYAN_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, value_name = "URL", env = "BANYAN_URL", default_value = URL)]
     url: String,
 }
 
 pub(crate) fn run(command: &ViewCommand) -> Result<ExitCode, Failure> {
     match command {
         ViewCommand::Rebuild(args) => match args.view {
-            ViewName::Record => rebuild_record(&args.store),
+            ViewName::Record => rebuild_record(args),
         },
         ViewCommand::Status(args) => status(args),
     }
 }
 
-fn rebuild_record(store: &StoreArgs) -> Result<ExitCode, Failure> {
-    let dir: DataDir = store.dir()?;
+fn rebuild_record(args: &RebuildArgs) -> Result<ExitCode, Failure> {
+    if let Some(url) = &args.url {
+        return rebuild_through(args, url.clone());
+    }
+    let dir = args.store.dir()?;
+    match RecordLock::take(dir.root()).map_err(Failure::environment)? {
+        Some(lock) => rebuild_here(&args.store, &dir, &lock),
+        None => {
+            let url = std::env::var("BANYAN_URL").unwrap_or_else(|_| URL.into());
+            eprintln!("A process has {} open: asking the server at {url}.", dir.root().display());
+            rebuild_through(args, url)
+        }
+    }
+}
+
+/// Lets the server at `url` rebuild, and shows how far it is.
+fn rebuild_through(args: &RebuildArgs, url: String) -> Result<ExitCode, Failure> {
+    let server = ServerArgs { url, key_file: args.key_file.clone(), data: args.store.data.clone() };
+    let done = block_on(async {
+        let mut client = server.connect().await?;
+        let path = "/v1/views/record/rebuild";
+        let answer = client.send(http::Method::POST, path, "application/json", no_body()).await?;
+        let mut view = answer.expect_success("starting the rebuild")?;
+        let style = ProgressStyle::with_template(
+            "building record.sqlite: {wide_bar} {human_pos} of {human_len} events, {per_sec}, {eta}",
+        );
+        let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        loop {
+            let rebuild = &view["rebuild"];
+            bar.set_length(rebuild["head"].as_u64().unwrap_or(0));
+            bar.set_position(rebuild["seq"].as_u64().unwrap_or(0));
+            if rebuild["state"] != "running" {
+                bar.finish_and_clear();
+                return Ok(view["rebuild"].take());
+            }
+            tokio::time::sleep(LOOK).await;
+            view = client.get("/v1/views/record").await?.expect_success("asking how far the rebuild is")?;
+        }
+    })?;
+    if done["state"] != "done" {
+        // After a restart in the middle there is no rebuild at all.
+        let why =
+            done["problem"].as_str().unwrap_or("the server does not know of it any more; was it restarted?");
+        return Err(Failure::environment(format!("the server's rebuild of the record store failed: {why}")));
+    }
+    let number = |name: &str| done[name].as_u64().unwrap_or_default();
+    println!(
+        "The server built record.sqlite up to event {}: {} coupons, {} parked events, in {:.1} s.",
+        number("seq"),
+        number("coupons"),
+        number("parked_events"),
+        done["took_seconds"].as_f64().unwrap_or_default()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rebuild_here(store: &StoreArgs, dir: &DataDir, lock: &RecordLock) -> Result<ExitCode, Failure> {
     let mut log = store.open()?;
     store.expect_whole(log.summary().first_seq.as_u64())?;
     let mut first = banyan_log::Block::default();
@@ -83,7 +156,7 @@ fn rebuild_record(store: &StoreArgs) -> Result<ExitCode, Failure> {
     let mut reader = OfflineReader::new(store.open()?);
     let mut report = |seq: Seq| progress.set_position(seq.as_u64());
     let options = RecordOptions { keys };
-    let built = rebuild(&mut reader, dir.root(), &options, &mut report);
+    let built = lock.rebuild(&mut reader, &options, &mut report);
     progress.finish_and_clear();
     let built = built.map_err(|error| Failure::environment(format!("building the record store: {error}")))?;
     println!(

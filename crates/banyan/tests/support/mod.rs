@@ -27,7 +27,7 @@ pub(crate) struct Server {
 
 /// A connection that is kept, with a key.
 pub(crate) struct Http {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     key: String,
     stream: Option<BufReader<TcpStream>>,
 }

@@ -2,7 +2,7 @@
 
 use super::shop::{self, Op, Shop};
 use crate::record::file::{self, beside};
-use crate::record::{RECORD_FILE, RecordOptions, rebuild};
+use crate::record::{RECORD_FILE, RecordLock, RecordOptions, rebuild};
 use crate::{Cure, View};
 use banyan_domain::StoreSecret;
 use banyan_log::{Block, LogError, LogReader, Seq};
@@ -37,9 +37,14 @@ fn options() -> RecordOptions {
 }
 
 fn files(folder: &Path) -> Vec<String> {
+    let mut names = all_files(folder);
+    names.retain(|name| !name.ends_with(".lock") && !name.ends_with("-wal") && !name.ends_with("-shm"));
+    names
+}
+
+pub(super) fn all_files(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).expect("lists").map(|entry| entry.expect("lists").file_name());
     let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-    names.retain(|name| !name.ends_with(".lock") && !name.ends_with("-wal") && !name.ends_with("-shm"));
     names.sort_unstable();
     names
 }
@@ -114,11 +119,34 @@ fn a_crash_between_the_steps_of_the_swap_leaves_a_whole_store() {
     let (old, new) = (built(&shop.blocks[..9]), built(&shop.blocks));
     // After the old file got its second name; after its side files were removed: the old store, once more.
     let path = old.path().join(RECORD_FILE);
-    std::fs::hard_link(&path, beside(&path, ".old")).expect("links");
-    std::fs::copy(new.path().join(RECORD_FILE), beside(&path, ".new")).expect("copies");
+    let crash = || {
+        std::fs::hard_link(&path, beside(&path, ".old")).expect("links");
+        std::fs::copy(new.path().join(RECORD_FILE), beside(&path, ".new")).expect("copies");
+        std::fs::write(beside(&path, ".new-wal"), b"").expect("writes");
+        // As early builds left it.
+        std::fs::write(beside(&path, ".new.lock"), b"").expect("writes");
+    };
+    crash();
     assert_eq!(shop::open(old.path()).checkpoint(), shop.blocks[8].head());
+    assert_eq!(all_files(old.path()), [RECORD_FILE, "record.sqlite.lock"], "what was left is gone");
     // And the next swap goes through all the same.
+    crash();
     file::swap(&beside(&path, ".new"), &path).expect("swaps");
-    assert_eq!(shop::open(old.path()).checkpoint(), Seq(shop.state.seq()));
     assert_eq!(files(old.path()), [RECORD_FILE, "record.sqlite.old"]);
+    assert_eq!(shop::open(old.path()).checkpoint(), Seq(shop.state.seq()));
+    assert_eq!(all_files(old.path()), [RECORD_FILE, "record.sqlite.lock"]);
+}
+
+#[test]
+fn a_rebuild_leaves_no_lock_of_the_new_store_behind() {
+    let shop = shop();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lock = RecordLock::take(folder.path()).expect("lockable").expect("nobody else has it");
+    assert!(RecordLock::take(folder.path()).expect("lockable").is_none(), "one at a time");
+    let mut log = Blocks(shop.blocks.iter(), false);
+    lock.rebuild(&mut log, &options(), &mut |_| ()).expect("rebuilds");
+    let left = all_files(folder.path());
+    assert!(left.iter().all(|name| !name.contains(".new") && !name.contains(".old")), "{left:?}");
+    drop(lock);
+    assert_eq!(shop::open(folder.path()).checkpoint(), Seq(shop.state.seq()));
 }

@@ -1,11 +1,14 @@
 //! The runner over a log in memory, with the record store.
 
+use super::rebuilding::all_files;
 use super::shop::{self, Shop};
-use crate::record::{RECORD_FILE, RecordView, rebuild_online};
+use crate::record::{RECORD_FILE, Rebuilder, RecordView, StartRefused, rebuild_online};
 use crate::{LogSource, Runner, RunnerOptions, View, ViewState};
-use banyan_log::{BlockDraft, Epoch, Log, MemoryLog, Seq};
+use banyan_log::{Block, BlockDraft, Epoch, Log, LogError, LogReader, MemoryLog, Seq};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -158,4 +161,73 @@ fn a_log_shorter_than_the_view_asks_for_a_rebuild() {
     assert!(!runner.progress().wait_for(head.next(), Duration::from_millis(200)));
     let problem = runner.progress().problem().expect("a failed view says why");
     assert!(problem.contains("the log ends at seq"), "{problem}");
+}
+
+/// A reader that waits for a word before each block, while it is told to; without a word it goes on at the end.
+struct Slow(Box<dyn LogReader>, Arc<Mutex<Receiver<()>>>);
+
+impl LogReader for Slow {
+    fn next(&mut self, into: &mut Block) -> Result<bool, LogError> {
+        // An error means that the test wants no more of it.
+        let _go_on = self.1.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        self.0.next(into)
+    }
+}
+
+#[test]
+fn rebuilds_on_request_run_one_at_a_time_and_say_how_they_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut plant = Plant::new();
+    let head = plant.issue(0..300);
+    let (slowly, (go_on, wait)) = (Arc::new(AtomicBool::new(false)), channel());
+    let (source, is_slow, wait) = (plant.source(), Arc::clone(&slowly), Arc::new(Mutex::new(wait)));
+    let source = LogSource::new(plant.log.confirmed(), move |from| {
+        let reader = source.reader(from)?;
+        let slow = is_slow.load(Ordering::SeqCst);
+        Ok(if slow { Box::new(Slow(reader, Arc::clone(&wait))) } else { reader })
+    });
+    let runner = Runner::spawn(shop::open(folder.path()), source, RunnerOptions::default()).expect("starts");
+    assert!(runner.progress().wait_for(head, LONG));
+    slowly.store(true, Ordering::SeqCst);
+    let rebuilder = Rebuilder::new(runner);
+    assert_eq!(rebuilder.latest(), None);
+    rebuilder.start().expect("starts");
+    assert!(matches!(rebuilder.start(), Err(StartRefused::Running)));
+    let running = rebuilder.latest().expect("there is one");
+    assert_eq!((running.outcome, running.head), (None, head));
+    let shown = || rebuilder.progress().state();
+    while shown() != ViewState::Rebuilding {
+        std::thread::yield_now();
+    }
+    // From here on it is as fast as it can.
+    slowly.store(false, Ordering::SeqCst);
+    for _ in 0..plant.shop.blocks.len() + 1 {
+        go_on.send(()).expect("it reads");
+    }
+    let ended = || rebuilder.latest().filter(|latest| latest.outcome.is_some());
+    let done = std::iter::repeat_with(ended).inspect(|_| std::thread::yield_now()).flatten().next();
+    let done = done.expect("endless");
+    let report = done.outcome.expect("ended").expect("well");
+    assert_eq!((report.checkpoint, report.coupons, done.seq), (head, 300, head));
+    assert_eq!(shown(), ViewState::Running);
+
+    // Another one, and the server stops in the middle: it is given up, and nothing of it stays.
+    slowly.store(true, Ordering::SeqCst);
+    rebuilder.start().expect("the one before has ended");
+    while shown() != ViewState::Rebuilding {
+        std::thread::yield_now();
+    }
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| rebuilder.stop());
+        while shown() != ViewState::Stopped {
+            std::thread::yield_now();
+        }
+        drop(go_on);
+        stopping.join().expect("ends");
+    });
+    let why = rebuilder.latest().and_then(|latest| latest.outcome).expect("ended").expect_err("given up");
+    assert!(why.contains("the server is stopping"), "{why}");
+    assert!(matches!(rebuilder.start(), Err(StartRefused::Stopping)));
+    assert_eq!(all_files(folder.path()), [RECORD_FILE, "record.sqlite.lock"]);
+    assert_eq!(shop::open(folder.path()).checkpoint(), head);
 }
