@@ -95,7 +95,12 @@ fn run(
     );
     lookups("tidy", &view, coupons, searches)?;
     println!("file                    {:.1} bytes per coupon", size(folder)? as f64 / coupons as f64);
+    let before = size(folder)?;
     redemptions(&mut view, &mut feed, coupons, campaigns)?;
+    println!(
+        "file                    {:.1} bytes per redemption",
+        (size(folder)? - before) as f64 / (coupons / 10) as f64
+    );
     assert_eq!(view.parked(), 0, "no event contradicts the rows");
     Ok(())
 }
@@ -108,7 +113,7 @@ fn redemptions(
     campaigns: u64,
 ) -> Result<(), Box<dyn Error>> {
     let wanted = coupons / 10;
-    let mut spent = Duration::ZERO;
+    let (mut spent, mut longest) = (Duration::ZERO, Duration::ZERO);
     let mut done = 0;
     while done < wanted {
         let count = 2_000.min(wanted - done);
@@ -120,14 +125,19 @@ fn redemptions(
             Ok(Entry { event: Event::CouponRedeemed { coupon, order }.into(), stamp: None })
         });
         let block = feed.block(&entries.collect::<Result<Vec<Entry>, Box<dyn Error>>>()?);
-        let cpu = thread_cpu();
+        let (cpu, wall) = (thread_cpu(), Instant::now());
         let mut batch = Batch::default();
         batch.push(&block)?;
         view.apply(&batch)?;
         spent += thread_cpu() - cpu;
+        longest = longest.max(wall.elapsed());
         done += count;
     }
-    println!("CPU per redemption      {:.3} µs", spent.as_secs_f64() * 1e6 / wanted as f64);
+    println!(
+        "CPU per redemption      {:.3} µs; longest transaction {:.1} ms",
+        spent.as_secs_f64() * 1e6 / wanted as f64,
+        longest.as_secs_f64() * 1e3
+    );
     Ok(())
 }
 

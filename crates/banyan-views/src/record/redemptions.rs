@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 /// Recent redemptions that are filed. Filing them takes about a tenth of a second; fewer would each cost more, and more
 /// would make that pause longer. Few in tests, so that every test that redeems files.
-const RECENT_MAX: u64 = if cfg!(test) { 5 } else { 50_000 };
+const RECENT_MAX: u64 = if cfg!(test) { 5 } else { 20_000 };
 
 /// What is kept in memory of them.
 #[derive(Debug, Default)]
