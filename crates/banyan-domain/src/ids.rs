@@ -100,6 +100,22 @@ text_id!(
     |s| s.len() <= limits::REASON_BYTES_MAX && !s.chars().any(char::is_control)
 );
 
+text_id!(
+    /// The name of a saga's definition, such as `checkout`.
+    SagaName, "saga name", "1 to 48 of a-z, 0-9 and -, starting with a letter or digit",
+    |s| is_slug(s, limits::SAGA_NAME_BYTES_MAX)
+);
+text_id!(
+    /// The name of a step within its saga, such as `reserve-stock`.
+    StepName, "step name", "1 to 48 of a-z, 0-9 and -, starting with a letter or digit",
+    |s| is_slug(s, limits::SAGA_NAME_BYTES_MAX)
+);
+text_id!(
+    /// What a saga is about, as its starter names it: one saga of a name for one key, such as an order's id.
+    SagaKey, "saga key", "1 to 96 visible ASCII characters without spaces",
+    |s| is_visible(s, limits::SAGA_KEY_BYTES_MAX)
+);
+
 fn is_slug(text: &str, bytes_max: usize) -> bool {
     let slug = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !text.is_empty() && text.len() <= bytes_max && text.bytes().all(slug) && !text.starts_with('-')
@@ -124,6 +140,25 @@ impl CampaignNo {
     /// The number.
     #[must_use]
     pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// A saga's number within its shard, given in order of starting from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct SagaNo(#[n(0)] u64);
+
+impl SagaNo {
+    /// The saga numbered `no`.
+    #[must_use]
+    pub const fn new(no: u64) -> Self {
+        Self(no)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
         self.0
     }
 }

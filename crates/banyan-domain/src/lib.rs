@@ -17,6 +17,7 @@ mod ids;
 pub mod limits;
 mod money;
 mod refusal;
+pub mod saga;
 mod secret;
 mod snapshot;
 mod state;
@@ -26,7 +27,10 @@ pub use both::{Both, InTurn};
 pub use digest::Digest;
 pub use event::{Command, Entry, Event, Outcome};
 pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};
-pub use ids::{Actor, CampaignId, CampaignNo, CouponId, InvalidId, MemberId, OrderId, Reason, SegmentName};
+pub use ids::{
+    Actor, CampaignId, CampaignNo, CouponId, InvalidId, MemberId, OrderId, Reason, SagaKey, SagaName, SagaNo,
+    SegmentName, StepName,
+};
 pub use money::{Currency, InvalidMoney, Money};
 pub use refusal::Refusal;
 pub use secret::{Keys, StoreSecret};

@@ -51,6 +51,27 @@ pub const IDEMPOTENCY_HORIZON_MILLIS: u64 = 26 * 3_600 * 1_000;
 /// Most idempotency keys remembered at once. Beyond it, commands with a new key are refused, never an old key forgotten.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 16_000_000;
 
+/// Longest name of a saga or of a step, in bytes.
+pub const SAGA_NAME_BYTES_MAX: usize = 48;
+/// Longest key of a saga, in bytes.
+pub const SAGA_KEY_BYTES_MAX: usize = 96;
+/// Most steps a saga may have.
+pub const SAGA_STEPS_MAX: usize = 32;
+/// Most fields of a saga's input, or of a step's output.
+pub const SAGA_FIELDS_MAX: usize = 32;
+/// Longest name of a field, in bytes.
+pub const SAGA_FIELD_NAME_BYTES_MAX: usize = 48;
+/// Longest value of a field, in bytes.
+pub const SAGA_FIELD_BYTES_MAX: usize = 1_024;
+/// Longest span that a definition may name, in milliseconds (thirty days).
+pub const SAGA_SPAN_MILLIS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
+/// Most definitions of sagas, all versions together, that one shard can ever have had.
+pub const SAGA_DEFINITIONS_MAX: u32 = 10_000;
+/// How long a saga stays in the hot state after its end, in milliseconds: answers that come late find it there.
+pub const SAGA_LATE_MILLIS: u64 = 2 * 3_600 * 1_000;
+/// How long the key of an ended saga is remembered, in milliseconds: longer than idempotency keys are.
+pub const SAGA_KEY_MILLIS: u64 = 28 * 3_600 * 1_000;
+
 /// Latest instant the rules accept, in milliseconds since 1970 (the year 9999).
 pub const TIMESTAMP_MILLIS_MAX: u64 = 253_402_300_799_999;
 
@@ -59,3 +80,4 @@ const _: () = assert!(COUPONS_PER_CAMPAIGN_MAX < 1 << COUPON_N_BITS);
 const _: () = assert!(IDEMPOTENCY_HORIZON_MILLIS >= 24 * 3_600 * 1_000);
 const _: () = assert!(RETIRE_AFTER_MILLIS > IDEMPOTENCY_HORIZON_MILLIS);
 const _: () = assert!(TIMESTAMP_MILLIS_MAX < 1 << 56);
+const _: () = assert!(SAGA_KEY_MILLIS > IDEMPOTENCY_HORIZON_MILLIS && SAGA_KEY_MILLIS > SAGA_LATE_MILLIS);

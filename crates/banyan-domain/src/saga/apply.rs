@@ -1,0 +1,139 @@
+//! What each event changes, checked before it is made, in release builds too.
+
+use super::event::Event;
+use super::instance::{Next, Saga};
+use super::state::{Sagas, definition_digest, key_digest};
+use super::{Command, Outcome};
+use crate::state::Violation;
+use crate::{Millis, SagaNo, Timestamp, limits};
+
+type Result<T = ()> = core::result::Result<T, Violation>;
+
+fn ensure(holds: bool, what: &'static str) -> Result {
+    if holds { Ok(()) } else { Err(Violation::new(what)) }
+}
+
+impl Sagas {
+    /// Applies one event that happened `at` the time of its block.
+    ///
+    /// # Errors
+    /// A [`Violation`] if the event breaks an invariant; the state is unchanged then.
+    pub(crate) fn apply(&mut self, at: Timestamp, event: &Event) -> Result {
+        match event {
+            Event::Defined { definition, .. } => {
+                let version = self.newest(&definition.name).map_or(1, |(_, newest)| newest.version + 1);
+                ensure(definition.version == version, "versions of a saga must follow each other")?;
+                ensure(super::lint(definition).is_empty(), "an invalid saga was defined")?;
+                let number = self.definitions.len() as u32 + 1;
+                ensure(
+                    number <= limits::SAGA_DEFINITIONS_MAX,
+                    "more sagas were defined than can be numbered",
+                )?;
+                self.digest.add(definition_digest(number, definition));
+                self.newest.insert(definition.name.clone(), number);
+                self.definitions.push((**definition).clone());
+            }
+            Event::Started { saga: no, definition: number, key, input } => {
+                ensure(no.get() == self.started + 1, "saga numbers must follow each other")?;
+                ensure(input.check().is_ok(), "a saga began with an input that is too large")?;
+                let definition = self.definition(*number);
+                let definition = definition.ok_or(Violation::new("a saga began that is not defined"))?;
+                let name = (definition.name.clone(), key.clone());
+                ensure(!self.by_key.contains_key(&name), "a saga began twice for one key")?;
+                let saga = Saga::new(*no, *number, definition.steps.len(), key.clone(), input.clone(), at);
+                let due = saga.due(definition);
+                self.started += 1;
+                self.by_key.insert(name, *no);
+                self.digest.add(saga.digest());
+                self.arm(None, due, *no);
+                self.ready.insert(*no);
+                self.sagas.insert(*no, saga);
+            }
+            other => self.moved(at, other)?,
+        }
+        self.forget(at);
+        Ok(())
+    }
+
+    /// One saga moves.
+    fn moved(&mut self, at: Timestamp, event: &Event) -> Result {
+        let unknown = Violation::new("an event names a saga that is not there");
+        let no = event.saga().ok_or(unknown.clone())?;
+        let saga = self.sagas.get_mut(&no).ok_or(unknown)?;
+        let definition = &self.definitions[saga.definition as usize - 1];
+        let place = match event {
+            Event::Scheduled { step, .. } | Event::Settled { step, .. } | Event::Skipped { step, .. } => {
+                Some(usize::from(*step))
+            }
+            Event::Resumed { .. } => saga.parked.as_ref().map(|park| usize::from(park.step)),
+            _ => None,
+        };
+        let place = place.filter(|place| *place < saga.steps.len());
+        let digest =
+            |saga: &Saga| saga.head_digest().wrapping_add(place.map_or(0, |place| saga.step_digest(place)));
+        let (before, due_before, was_over) = (digest(saga), saga.due(definition), saga.is_over());
+        saga.apply(definition, at, event)?;
+        let (after, due_after) = (digest(saga), saga.due(definition));
+        let (waits, is_over) = (saga.next(definition) == Next::Wait, saga.is_over());
+        self.digest.sub(before);
+        self.digest.add(after);
+        self.arm(due_before, due_after, no);
+        if waits {
+            self.ready.remove(&no);
+        } else {
+            self.ready.insert(no);
+        }
+        if is_over && !was_over {
+            self.ended.push_back((at, no));
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self, before: Option<Timestamp>, after: Option<Timestamp>, no: SagaNo) {
+        if before != after {
+            before.map(|at| self.deadlines.remove(&(at, no)));
+            after.map(|at| self.deadlines.insert((at, no)));
+        }
+    }
+
+    /// Lets go of what ended long enough ago. By the time of blocks, so a replay lets go of the same at the same event.
+    fn forget(&mut self, now: Timestamp) {
+        while let Some(&(at, no)) = self.ended.front() {
+            if at.plus(Millis::new(limits::SAGA_LATE_MILLIS)) > now {
+                break;
+            }
+            self.ended.pop_front();
+            // One that came back to life is put here again at its next end.
+            if self.sagas.get(&no).is_some_and(|saga| saga.is_over() && saga.changed_at == at) {
+                let saga = self.sagas.remove(&no).expect("looked up above");
+                self.digest.sub(saga.digest());
+                let name = self.definitions[saga.definition as usize - 1].name.clone();
+                self.digest.add(key_digest(at, &name, &saga.key));
+                self.keys.push_back((at, name, saga.key));
+            }
+        }
+        while let Some((at, name, key)) = self.keys.front() {
+            if at.plus(Millis::new(limits::SAGA_KEY_MILLIS)) > now {
+                break;
+            }
+            self.digest.sub(key_digest(*at, name, key));
+            self.by_key.remove(&(name.clone(), key.clone()));
+            self.keys.pop_front();
+        }
+    }
+
+    /// The answer to a command whose event is `event`, which has just been applied.
+    #[must_use]
+    pub fn outcome(&self, event: &Event) -> Outcome {
+        match event.saga() {
+            Some(saga) => Outcome::Saga { saga },
+            None => Outcome::Defined { definition: self.definitions.len() as u32 },
+        }
+    }
+
+    /// Whether `command` moves a saga that is under way, so that it needs no idempotency key of its own.
+    #[must_use]
+    pub const fn is_about_progress(command: &Command) -> bool {
+        matches!(command, Command::Settle { .. } | Command::Nudge { .. })
+    }
+}

@@ -1,0 +1,267 @@
+//! All sagas of a shard, and the instants at which time alone moves one.
+
+use super::definition::Definition;
+use super::event::Ask;
+use super::instance::{Mode, Next, Phase, Saga, StepState, Try};
+use crate::digest::{self, Digest};
+use crate::{SagaKey, SagaName, SagaNo, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The state of the sagas.
+#[derive(Clone, Debug, Default)]
+pub struct Sagas {
+    /// Versions by number, from 1.
+    pub(crate) definitions: Vec<Definition>,
+    /// The number of the newest version of each name.
+    pub(crate) newest: BTreeMap<SagaName, u32>,
+    /// Sagas that are under way, or ended not long ago.
+    pub(crate) sagas: BTreeMap<SagaNo, Saga>,
+    /// How many there have ever been.
+    pub(crate) started: u64,
+    /// Whose key was used not long ago.
+    pub(crate) by_key: BTreeMap<(SagaName, SagaKey), SagaNo>,
+    /// When time moves which.
+    pub(crate) deadlines: BTreeSet<(Timestamp, SagaNo)>,
+    /// Which have something to do at once.
+    pub(crate) ready: BTreeSet<SagaNo>,
+    /// Ended ones, in order of their end: first those still in `sagas`.
+    pub(crate) ended: VecDeque<(Timestamp, SagaNo)>,
+    /// Ended ones of which only the key is left.
+    pub(crate) keys: VecDeque<(Timestamp, SagaName, SagaKey)>,
+    pub(crate) digest: Digest,
+}
+
+/// Something that is asked of a service outside and has no answer yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpenAsk {
+    /// Which saga.
+    pub saga: SagaNo,
+    /// The place of the step.
+    pub step: u8,
+    /// What is asked.
+    pub ask: Ask,
+    /// The how-manieth time.
+    pub attempt: u32,
+}
+
+impl Sagas {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The definition numbered `number`, from 1.
+    #[must_use]
+    pub fn definition(&self, number: u32) -> Option<&Definition> {
+        self.definitions.get((number as usize).checked_sub(1)?)
+    }
+
+    /// The newest version of the saga `name`, with its number.
+    #[must_use]
+    pub fn newest(&self, name: &SagaName) -> Option<(u32, &Definition)> {
+        let number = *self.newest.get(name)?;
+        Some((number, self.definition(number)?))
+    }
+
+    /// Every definition, with its number.
+    pub fn definitions(&self) -> impl Iterator<Item = (u32, &Definition)> {
+        (1..).zip(&self.definitions)
+    }
+
+    /// The saga numbered `no`, if it is in the hot state.
+    #[must_use]
+    pub fn saga(&self, no: SagaNo) -> Option<&Saga> {
+        self.sagas.get(&no)
+    }
+
+    /// Every saga in the hot state, in order of starting.
+    pub fn sagas(&self) -> impl Iterator<Item = &Saga> {
+        self.sagas.values()
+    }
+
+    /// How many sagas there have ever been.
+    #[must_use]
+    pub const fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// The number of the saga `name` for `key`, if it is remembered.
+    #[must_use]
+    pub fn by_key(&self, name: &SagaName, key: &SagaKey) -> Option<SagaNo> {
+        // The map is looked up by a pair of owned texts; starting a saga is rare enough for the two copies.
+        self.by_key.get(&(name.clone(), key.clone())).copied()
+    }
+
+    /// What is asked of services outside and has no answer yet: what an executor that starts anew must look into.
+    #[must_use]
+    pub fn open_asks(&self) -> Vec<OpenAsk> {
+        self.sagas.values().filter_map(Saga::open_ask).collect()
+    }
+
+    /// The next instant at which time alone changes something.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The saga that has something to do at once, and what.
+    pub(crate) fn next(&self) -> Option<(SagaNo, Next)> {
+        let no = *self.ready.first()?;
+        let saga = &self.sagas[&no];
+        Some((no, saga.next(&self.definitions[saga.definition as usize - 1])))
+    }
+
+    /// The digest kept current by `apply`.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The digest computed from nothing, to compare with [`Self::digest`].
+    #[must_use]
+    pub fn recompute_digest(&self) -> Digest {
+        let mut digest = Digest::default();
+        for (number, definition) in self.definitions() {
+            digest.add(definition_digest(number, definition));
+        }
+        for saga in self.sagas.values() {
+            digest.add(saga.digest());
+        }
+        for (at, name, key) in &self.keys {
+            digest.add(key_digest(*at, name, key));
+        }
+        digest
+    }
+
+    /// Checks every invariant by counting from nothing.
+    ///
+    /// # Errors
+    /// The first [`crate::Violation`] found.
+    pub fn check_invariants(&self) -> Result<(), crate::Violation> {
+        let fail = |what| Err(crate::Violation::new(what));
+        let mut deadlines = BTreeSet::new();
+        for saga in self.sagas.values() {
+            let Some(definition) = self.definition(saga.definition) else {
+                return fail("a saga has a definition that is not there");
+            };
+            if saga.steps.len() != definition.steps.len() {
+                return fail("a saga has other steps than its definition");
+            }
+            if self.by_key.get(&(definition.name.clone(), saga.key.clone())) != Some(&saga.no) {
+                return fail("a saga is not found by its key");
+            }
+            deadlines.extend(saga.due(definition).map(|due| (due, saga.no)));
+            if saga.next(definition) != Next::Wait && !self.ready.contains(&saga.no) {
+                return fail("a saga has something to do and nobody knows");
+            }
+        }
+        if deadlines != self.deadlines {
+            return fail("the armed deadlines differ from those that the sagas need");
+        }
+        if self.by_key.len() != self.sagas.len() + self.keys.len() {
+            return fail("keys are remembered of sagas that are not there");
+        }
+        if self.recompute_digest() != self.digest {
+            return fail("the digest kept by apply differs from the digest of the sagas");
+        }
+        Ok(())
+    }
+}
+
+impl Saga {
+    /// What it asks of a service outside without an answer yet.
+    #[must_use]
+    pub fn open_ask(&self) -> Option<OpenAsk> {
+        if self.parked.is_some() {
+            return None;
+        }
+        self.steps.iter().zip(0..).find_map(|(state, step)| {
+            let (ask, attempt) = match state {
+                StepState::Doing(Try { mode: Mode::Sent, attempt, .. }) => (Ask::Do, *attempt),
+                StepState::Doing(Try { mode: Mode::Asking, asked, .. }) => (Ask::Query, *asked),
+                StepState::Undoing(Try { mode: Mode::Sent, attempt, .. }) => (Ask::Undo, *attempt),
+                _ => return None,
+            };
+            Some(OpenAsk { saga: self.no, step, ask, attempt })
+        })
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    pub(crate) fn digest(&self) -> u128 {
+        let mut sum = self.head_digest();
+        for place in 0..self.steps.len() {
+            sum = sum.wrapping_add(self.step_digest(place));
+        }
+        sum
+    }
+
+    /// Of everything but the steps.
+    pub(crate) fn head_digest(&self) -> u128 {
+        let mut bytes =
+            minicbor::to_vec((&self.key, &self.input, &self.cause)).expect("a vector takes every write");
+        if let Some(park) = &self.parked {
+            bytes.push(park.step);
+            bytes.extend_from_slice(&park.since.as_millis().to_le_bytes());
+            bytes.extend_from_slice(park.why.as_bytes());
+        }
+        let phase = match self.phase {
+            Phase::Running => 0,
+            Phase::Compensating => 1,
+            Phase::Ended(end) => 2 + end as u64,
+        };
+        let numbers = [
+            48,
+            self.no.get(),
+            u64::from(self.definition),
+            phase,
+            self.started_at.as_millis(),
+            self.changed_at.as_millis(),
+        ];
+        digest::row(&numbers).wrapping_add(digest::row_bytes(48, &bytes))
+    }
+
+    pub(crate) fn step_digest(&self, place: usize) -> u128 {
+        let (kind, tried, text) = match &self.steps[place] {
+            StepState::Waiting => return 0,
+            StepState::Skipped => (1, None, None),
+            StepState::Doing(tried) => (2, Some(tried), Some(&tried.output)),
+            StepState::Done(output) => (3, None, Some(output)),
+            StepState::Not(why) => {
+                let row = digest::row(&[49, self.no.get(), place as u64, 4]);
+                return row.wrapping_add(digest::row_bytes(49, why.as_bytes()));
+            }
+            StepState::Undoing(tried) => (5, Some(tried), Some(&tried.output)),
+            StepState::Undone => (6, None, None),
+        };
+        let mut words = [49, self.no.get(), place as u64, kind, 0, 0, 0, 0, 0, 0];
+        if let Some(tried) = tried {
+            let Try { attempt, asked, forgiven, maybe, mode, sent_at, asked_at, due, until, .. } = tried;
+            words[4] = u64::from(*attempt) << 32 | u64::from(*asked);
+            words[5] = u64::from(*forgiven) << 16 | u64::from(*maybe) << 8 | *mode as u64;
+            words[6] = sent_at.as_millis();
+            words[7] = due.as_millis();
+            words[8] = until.as_millis();
+            words[9] = asked_at.as_millis();
+        }
+        let mut sum = digest::row(&words);
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            let bytes = minicbor::to_vec(text).expect("a vector takes every write");
+            sum = sum.wrapping_add(digest::row_bytes(49, &bytes));
+        }
+        sum
+    }
+}
+
+pub(crate) fn definition_digest(number: u32, definition: &Definition) -> u128 {
+    let bytes = minicbor::to_vec((number, definition)).expect("a vector takes every write");
+    digest::row_bytes(50, &bytes)
+}
+
+pub(crate) fn key_digest(at: Timestamp, name: &SagaName, key: &SagaKey) -> u128 {
+    let bytes = minicbor::to_vec((at, name, key)).expect("a vector takes every write");
+    digest::row_bytes(51, &bytes)
+}
