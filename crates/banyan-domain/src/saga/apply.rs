@@ -2,7 +2,7 @@
 
 use super::event::Event;
 use super::instance::{Next, Saga};
-use super::state::{Sagas, definition_digest, key_digest};
+use super::state::{OldKey, Sagas, definition_digest};
 use super::{Command, Outcome};
 use crate::state::Violation;
 use crate::{Millis, SagaNo, Timestamp, limits};
@@ -61,17 +61,18 @@ impl Sagas {
         let no = event.saga().ok_or(unknown.clone())?;
         let saga = self.sagas.get_mut(&no).ok_or(unknown)?;
         let definition = &self.definitions[saga.definition as usize - 1];
+        // Most events change one step; turning back, or an operator, may change any.
         let place = match event {
             Event::Scheduled { step, .. } | Event::Settled { step, .. } | Event::Skipped { step, .. } => {
-                Some(usize::from(*step))
+                Some(usize::from(*step)).filter(|place| *place < saga.steps.len())
             }
-            Event::Resumed { .. } => saga.parked.as_ref().map(|park| usize::from(park.step)),
             _ => None,
         };
-        let place = place.filter(|place| *place < saga.steps.len());
-        let digest =
-            |saga: &Saga| saga.head_digest().wrapping_add(place.map_or(0, |place| saga.step_digest(place)));
-        let (before, due_before, was_over) = (digest(saga), saga.due(definition), saga.is_over());
+        let digest = |saga: &Saga| match place {
+            Some(place) => saga.head_digest().wrapping_add(saga.step_digest(place)),
+            None => saga.digest(),
+        };
+        let (before, due_before) = (digest(saga), saga.due(definition));
         saga.apply(definition, at, event)?;
         let (after, due_after) = (digest(saga), saga.due(definition));
         let (waits, is_over) = (saga.next(definition) == Next::Wait, saga.is_over());
@@ -83,7 +84,8 @@ impl Sagas {
         } else {
             self.ready.insert(no);
         }
-        if is_over && !was_over {
+        // Again at every event of one that is over: late answers may bring it back for a while.
+        if is_over {
             self.ended.push_back((at, no));
         }
         Ok(())
@@ -103,22 +105,20 @@ impl Sagas {
                 break;
             }
             self.ended.pop_front();
-            // One that came back to life is put here again at its next end.
-            if self.sagas.get(&no).is_some_and(|saga| saga.is_over() && saga.changed_at == at) {
+            let over = |saga: &Saga| saga.is_over() && saga.parked.is_none() && saga.changed_at == at;
+            if self.sagas.get(&no).is_some_and(over) {
                 let saga = self.sagas.remove(&no).expect("looked up above");
                 self.digest.sub(saga.digest());
                 let name = self.definitions[saga.definition as usize - 1].name.clone();
-                self.digest.add(key_digest(at, &name, &saga.key));
-                self.keys.push_back((at, name, saga.key));
+                let key = OldKey { ended_at: at, name, key: saga.key, saga: no };
+                self.digest.add(key.digest());
+                self.keys.push_back(key);
             }
         }
-        while let Some((at, name, key)) = self.keys.front() {
-            if at.plus(Millis::new(limits::SAGA_KEY_MILLIS)) > now {
-                break;
-            }
-            self.digest.sub(key_digest(*at, name, key));
-            self.by_key.remove(&(name.clone(), key.clone()));
-            self.keys.pop_front();
+        let over = |key: &mut OldKey| key.ended_at.plus(Millis::new(limits::SAGA_KEY_MILLIS)) <= now;
+        while let Some(key) = self.keys.pop_front_if(over) {
+            self.digest.sub(key.digest());
+            self.by_key.remove(&(key.name, key.key));
         }
     }
 

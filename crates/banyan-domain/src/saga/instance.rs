@@ -6,6 +6,7 @@ use super::event::{Ask, Cause, End, Event, Resume, Settlement};
 use super::fields::Fields;
 use crate::state::Violation;
 use crate::{SagaKey, SagaNo, Timestamp};
+use minicbor::{Decode, Encode};
 
 type Result<T = ()> = core::result::Result<T, Violation>;
 
@@ -14,108 +15,147 @@ fn ensure(holds: bool, what: &'static str) -> Result {
 }
 
 /// A saga.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Saga {
     /// Its number.
+    #[n(0)]
     pub no: SagaNo,
     /// The number of its definition, from 1.
+    #[n(1)]
     pub definition: u32,
     /// What it is about.
+    #[n(2)]
     pub key: SagaKey,
     /// Its input.
+    #[n(3)]
     pub input: Fields,
     /// Where each step stands.
+    #[n(4)]
     pub steps: Vec<StepState>,
     /// Which way it goes.
+    #[n(5)]
     pub phase: Phase,
     /// Why it turned back, if it did.
+    #[n(6)]
     pub cause: Option<Cause>,
     /// Why it cannot go on by itself, if so.
+    #[n(7)]
     pub parked: Option<Park>,
     /// When it began.
+    #[n(8)]
     pub started_at: Timestamp,
     /// When it last changed.
+    #[n(9)]
     pub changed_at: Timestamp,
 }
 
 /// Which way a saga goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum Phase {
     /// Forward.
+    #[n(0)]
     Running,
     /// Back.
+    #[n(1)]
     Compensating,
     /// It is over.
-    Ended(End),
+    #[n(2)]
+    Ended(#[n(0)] End),
 }
 
 /// Where a parked saga stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Park {
     /// The place of the step.
+    #[n(0)]
     pub step: u8,
     /// Why.
+    #[n(1)]
     pub why: Box<str>,
     /// Since when.
+    #[n(2)]
     pub since: Timestamp,
 }
 
 /// Where a step stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum StepState {
     /// Not reached.
+    #[n(0)]
     Waiting,
     /// Passed over.
+    #[n(1)]
     Skipped,
     /// Scheduled, and not known to be done.
-    Doing(Try),
+    #[n(2)]
+    Doing(#[n(0)] Try),
     /// Done.
-    Done(Fields),
+    #[n(3)]
+    Done(#[n(0)] Fields),
     /// Certainly not done: refused, never sent, or settled as not having happened.
-    Not(Box<str>),
+    #[n(4)]
+    Not(#[n(0)] Box<str>),
     /// Its undo is scheduled, and not known to be done.
-    Undoing(Try),
+    #[n(5)]
+    Undoing(#[n(0)] Try),
     /// Undone.
+    #[n(6)]
     Undone,
 }
 
 /// The tries of a step, or of its undo.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Try {
     /// How often it was sent.
+    #[n(0)]
     pub attempt: u32,
     /// How often was asked whether it happened.
+    #[n(1)]
     pub asked: u32,
     /// Tries and questions that an operator has forgiven.
+    #[n(2)]
     pub forgiven: u32,
     /// Whether any of what was sent may have had an effect.
+    #[n(3)]
     pub maybe: bool,
     /// What it waits for.
+    #[n(4)]
     pub mode: Mode,
     /// When it was last sent.
+    #[n(5)]
     pub sent_at: Timestamp,
     /// When it was last asked about.
+    #[n(6)]
     pub asked_at: Timestamp,
     /// When something happens if nothing else does.
+    #[n(7)]
     pub due: Timestamp,
     /// Until when the participant waits for somebody, if it does.
+    #[n(8)]
     pub until: Timestamp,
     /// What a participant that waits for somebody has said so far, or why an undo was refused.
+    #[n(9)]
     pub output: Fields,
 }
 
 /// What a try waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Mode {
     /// An answer.
+    #[n(0)]
     Sent,
     /// The next try.
+    #[n(1)]
     Resting,
     /// The next question: nobody knows whether it happened.
+    #[n(2)]
     Unknown,
     /// The answer to a question.
+    #[n(3)]
     Asking,
     /// Somebody whom the participant waits for.
+    #[n(4)]
     Awaiting,
 }
 
@@ -438,7 +478,7 @@ impl Saga {
                 )?;
                 self.parked = Some(Park { step: *step, why: why.clone(), since: at });
             }
-            Event::Resumed { how, .. } => self.apply_resumed(definition, at, how)?,
+            Event::Resumed { how, .. } => self.apply_resumed(at, how)?,
             Event::Ended { end, .. } => {
                 let whole = match end {
                     End::Completed => {
@@ -568,10 +608,9 @@ impl Saga {
         Ok(())
     }
 
-    fn apply_resumed(&mut self, definition: &Definition, at: Timestamp, how: &Resume) -> Result {
+    fn apply_resumed(&mut self, at: Timestamp, how: &Resume) -> Result {
         let park = self.parked.clone().ok_or(Violation::new("a saga was resumed that was not parked"))?;
         let place = usize::from(park.step);
-        let step = &definition.steps[place];
         let running = self.phase == Phase::Running;
         match how {
             Resume::Retry => match &mut self.steps[place] {
@@ -582,7 +621,8 @@ impl Saga {
                 }
                 // A step that was refused after the pivot is tried from the beginning.
                 state @ StepState::Not(_) => *state = StepState::Waiting,
-                _ => ensure(step.undo.is_some() || running, "a step without undo was tried again")?,
+                // Nothing of it is under way: the machine goes on from here, or parks the saga again.
+                _ => {}
             },
             Resume::Skip(output) => {
                 self.steps[place] = if running { StepState::Done(output.clone()) } else { StepState::Undone };

@@ -18,6 +18,7 @@ mod fields;
 mod instance;
 mod lint;
 mod refusal;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use super::event::Ask;
 use super::instance::{Mode, Next, Phase, Saga, StepState, Try};
 use crate::digest::{self, Digest};
 use crate::{SagaKey, SagaName, SagaNo, Timestamp};
+use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The state of the sagas.
@@ -27,8 +28,21 @@ pub struct Sagas {
     /// Ended ones, in order of their end: first those still in `sagas`.
     pub(crate) ended: VecDeque<(Timestamp, SagaNo)>,
     /// Ended ones of which only the key is left.
-    pub(crate) keys: VecDeque<(Timestamp, SagaName, SagaKey)>,
+    pub(crate) keys: VecDeque<OldKey>,
     pub(crate) digest: Digest,
+}
+
+/// What is left of a saga that ended: its key, so that it is not begun again.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct OldKey {
+    #[n(0)]
+    pub ended_at: Timestamp,
+    #[n(1)]
+    pub name: SagaName,
+    #[n(2)]
+    pub key: SagaKey,
+    #[n(3)]
+    pub saga: SagaNo,
 }
 
 /// Something that is asked of a service outside and has no answer yet.
@@ -126,8 +140,8 @@ impl Sagas {
         for saga in self.sagas.values() {
             digest.add(saga.digest());
         }
-        for (at, name, key) in &self.keys {
-            digest.add(key_digest(*at, name, key));
+        for key in &self.keys {
+            digest.add(key.digest());
         }
         digest
     }
@@ -261,7 +275,8 @@ pub(crate) fn definition_digest(number: u32, definition: &Definition) -> u128 {
     digest::row_bytes(50, &bytes)
 }
 
-pub(crate) fn key_digest(at: Timestamp, name: &SagaName, key: &SagaKey) -> u128 {
-    let bytes = minicbor::to_vec((at, name, key)).expect("a vector takes every write");
-    digest::row_bytes(51, &bytes)
+impl OldKey {
+    pub(crate) fn digest(&self) -> u128 {
+        digest::row_bytes(51, &minicbor::to_vec(self).expect("a vector takes every write"))
+    }
 }

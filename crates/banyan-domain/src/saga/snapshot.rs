@@ -1,0 +1,76 @@
+//! The sagas' part of a snapshot: CBOR, because there are thousands of them and not millions.
+
+use super::definition::Definition;
+use super::instance::{Next, Saga};
+use super::state::{OldKey, Sagas, definition_digest};
+use crate::{SagaNo, Timestamp};
+use minicbor::{Decode, Encode};
+use std::collections::VecDeque;
+
+#[derive(Encode, Decode)]
+struct Written {
+    #[n(0)]
+    definitions: Vec<Definition>,
+    #[n(1)]
+    started: u64,
+    #[n(2)]
+    sagas: Vec<Saga>,
+    #[n(3)]
+    ended: Vec<(Timestamp, SagaNo)>,
+    #[n(4)]
+    keys: Vec<OldKey>,
+}
+
+impl Sagas {
+    /// Appends everything, as one CBOR item.
+    pub(crate) fn write_snapshot(&self, out: &mut Vec<u8>) {
+        let written = Written {
+            definitions: self.definitions.clone(),
+            started: self.started,
+            sagas: self.sagas.values().cloned().collect(),
+            ended: self.ended.iter().copied().collect(),
+            keys: self.keys.iter().cloned().collect(),
+        };
+        minicbor::encode(&written, out).expect("a vector takes every write");
+    }
+
+    /// Reads what [`Sagas::write_snapshot`] wrote from the beginning of `bytes`, which is moved past it.
+    pub(crate) fn read_snapshot(bytes: &mut &[u8]) -> Result<Self, &'static str> {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let written: Written = decoder.decode().map_err(|_| "the sagas cannot be read")?;
+        *bytes = &bytes[decoder.position()..];
+        let mut sagas =
+            Self { started: written.started, ended: VecDeque::from(written.ended), ..Self::new() };
+        for definition in written.definitions {
+            let number = sagas.definitions.len() as u32 + 1;
+            sagas.digest.add(definition_digest(number, &definition));
+            sagas.newest.insert(definition.name.clone(), number);
+            sagas.definitions.push(definition);
+        }
+        for saga in written.sagas {
+            let definition =
+                sagas.definition(saga.definition).ok_or("a saga has a definition that is not there")?;
+            if saga.steps.len() != definition.steps.len() {
+                return Err("a saga has other steps than its definition");
+            }
+            let (due, ready) = (saga.due(definition), saga.next(definition) != Next::Wait);
+            let key = (definition.name.clone(), saga.key.clone());
+            sagas.deadlines.extend(due.map(|due| (due, saga.no)));
+            if ready {
+                sagas.ready.insert(saga.no);
+            }
+            sagas.digest.add(saga.digest());
+            if sagas.by_key.insert(key, saga.no).is_some() || sagas.sagas.insert(saga.no, saga).is_some() {
+                return Err("a saga is there twice");
+            }
+        }
+        for key in written.keys {
+            sagas.digest.add(key.digest());
+            if sagas.by_key.insert((key.name.clone(), key.key.clone()), key.saga).is_some() {
+                return Err("a saga's key is there twice");
+            }
+            sagas.keys.push_back(key);
+        }
+        Ok(sagas)
+    }
+}
