@@ -17,6 +17,8 @@ const NOW: u64 = 1_000_000;
 const WAIT: u64 = 10;
 /// A request may take effect for this long after it was sent.
 const LATE: u64 = 15;
+/// Most inputs of which every choice is tried.
+const CHOICES_MAX: usize = 6;
 
 /// A mistake planted to show that the checker would find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,10 +109,16 @@ struct Search {
 
 impl Search {
     fn run(&self) -> Checked {
-        let first = self.start();
-        let mut seen: BTreeMap<World, usize> = BTreeMap::from([(first.clone(), 0)]);
-        let mut ways: Vec<(usize, String)> = vec![(0, String::new())];
-        let mut queue = VecDeque::from([first]);
+        let mut seen: BTreeMap<World, usize> = BTreeMap::new();
+        let mut ways: Vec<(usize, String)> = Vec::new();
+        let mut queue = VecDeque::new();
+        for (label, world) in self.starts() {
+            if !seen.contains_key(&world) {
+                seen.insert(world.clone(), ways.len());
+                ways.push((usize::MAX, label));
+                queue.push_back(world);
+            }
+        }
         while let Some(world) = queue.pop_front() {
             let from = seen[&world];
             let moves = self.moves(&world);
@@ -140,19 +148,34 @@ impl Search {
         Checked { states: seen.len(), complete: true, bad: None }
     }
 
-    fn start(&self) -> World {
-        let key = SagaKey::new("k").expect("a valid key");
+    /// A beginning for every choice of the inputs on which steps depend.
+    fn starts(&self) -> Vec<(String, World)> {
         let wanted = self.definition.steps.iter().filter_map(|step| step.when.as_deref());
-        let input: Fields = wanted.map(|field| (field, "1")).collect();
+        let fields: Vec<&str> = wanted.collect::<BTreeSet<_>>().into_iter().collect();
+        // With very many fields, all of them and none of them must do.
+        let all = (1_u64 << fields.len().min(63)) - 1;
+        let choices: Vec<u64> =
+            if fields.len() <= CHOICES_MAX { (0..=all).rev().collect() } else { vec![all, 0] };
+        choices.into_iter().map(|choice| self.start(&fields, choice)).collect()
+    }
+
+    fn start(&self, fields: &[&str], choice: u64) -> (String, World) {
+        let key = SagaKey::new("k").expect("a valid key");
+        let chosen = fields.iter().enumerate().filter(|(i, _)| choice >> i & 1 == 1).map(|(_, field)| *field);
+        let input: Fields = chosen.map(|field| (field, "1")).collect();
+        let missing: Vec<&str> = fields.iter().copied().filter(|field| input.get(field).is_none()).collect();
+        let label =
+            if missing.is_empty() { String::new() } else { format!("begun without {}", missing.join(", ")) };
         let steps = self.definition.steps.len();
         let saga = Saga::new(SagaNo::new(1), 1, steps, key, input, Timestamp::from_millis(NOW));
-        World {
+        let world = World {
             saga,
             parties: vec![Party::default(); steps],
             requests: BTreeSet::new(),
             answers: BTreeSet::new(),
             cancelled: false,
-        }
+        };
+        (label, world)
     }
 
     /// What is wrong in this situation.
@@ -338,7 +361,7 @@ impl Search {
         self.definition.steps.iter().zip(&world.saga.steps).any(|(step, state)| {
             step.kind == StepKind::Pivot
                 && match state {
-                    StepState::Done(_) => true,
+                    StepState::Done(_) | StepState::Skipped => true,
                     StepState::Doing(tried) => tried.maybe || tried.mode == Mode::Sent,
                     _ => false,
                 }
@@ -484,10 +507,11 @@ fn settlement(answer: Answer) -> Settlement {
 
 fn way(ways: &[(usize, String)], mut at: usize) -> Vec<String> {
     let mut moves = Vec::new();
-    while at != 0 {
-        moves.push(ways[at].1.clone());
-        at = ways[at].0;
+    while let Some((before, label)) = ways.get(at) {
+        moves.push(label.clone());
+        at = *before;
     }
+    moves.retain(|label| !label.is_empty());
     moves.reverse();
     moves
 }

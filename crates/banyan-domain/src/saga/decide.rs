@@ -129,7 +129,7 @@ fn pivot_may_have_happened(saga: &Saga, definition: &Definition) -> bool {
     saga.steps.iter().zip(&definition.steps).any(|(state, step)| {
         step.kind == StepKind::Pivot
             && match state {
-                StepState::Done(_) => true,
+                StepState::Done(_) | StepState::Skipped => true,
                 StepState::Doing(tried) => tried.maybe || tried.mode == Mode::Sent,
                 _ => false,
             }

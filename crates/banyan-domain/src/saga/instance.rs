@@ -200,10 +200,12 @@ impl Saga {
         }
     }
 
-    /// Whether the pivot has been reached: done, or possibly done.
+    /// Whether the pivot has been reached: done, possibly done, or passed over because its condition does not hold.
     #[must_use]
     pub fn is_past_pivot(&self, definition: &Definition) -> bool {
-        let reached = |state: &StepState| matches!(state, StepState::Done(_) | StepState::Doing(_));
+        let reached = |state: &StepState| {
+            matches!(state, StepState::Done(_) | StepState::Doing(_) | StepState::Skipped)
+        };
         self.steps
             .iter()
             .zip(&definition.steps)

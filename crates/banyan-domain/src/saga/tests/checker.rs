@@ -74,6 +74,14 @@ fn a_participant_that_is_only_asked_and_never_told_twice() {
 }
 
 #[test]
+fn a_saga_whose_pivot_is_passed_over_ends_well() {
+    let mut definition = sound();
+    definition.steps[2].when = Some("amount".into());
+    definition.steps[3].when = Some("delivery".into());
+    is_sound(&definition);
+}
+
+#[test]
 fn a_missing_undo_is_found() {
     let mut definition = sound();
     definition.steps[1].undo = None;
