@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{backup, campaign, key, log, up, verify, view};
+use crate::commands::{backup, campaign, key, log, saga, up, verify, view};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.
@@ -47,6 +47,9 @@ pub(crate) enum Command {
     /// Look at views, and build them anew from the log
     #[command(subcommand)]
     View(view::ViewCommand),
+    /// Check definitions of sagas
+    #[command(subcommand)]
+    Saga(saga::SagaCommand),
     /// Print the API's OpenAPI document
     Openapi,
     /// Rehearse a sale: open-loop load from a scenario file, with a report

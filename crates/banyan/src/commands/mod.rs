@@ -5,6 +5,7 @@ pub(crate) mod campaign;
 pub(crate) mod key;
 pub(crate) mod log;
 mod openapi;
+pub(crate) mod saga;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod view;
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Backup(args)) => backup::back_up(&args),
         Some(Command::Restore(args)) => backup::restore(&args),
+        Some(Command::Saga(command)) => saga::run(&command),
         Some(Command::View(command)) => view::run(&command),
         Some(Command::Openapi) => openapi::run(),
         Some(Command::Rehearse(args)) => banyan_rehearse::main(&args).map_err(Failure::environment),

@@ -1,0 +1,124 @@
+//! `banyan saga`: checks the definitions of sagas.
+
+use crate::exit::{CHECK, Failure};
+use banyan_domain::saga::{check, lint};
+use banyan_saga::read_definition;
+use clap::Subcommand;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What to do with sagas.
+#[derive(Subcommand)]
+pub(crate) enum SagaCommand {
+    /// Check definition files: their rules, and every order of events that a saga can meet
+    ///
+    /// First the rules: one point of no return, an undo for every step before it, a way out of every unknown outcome. Then a
+    /// search of all that can happen to one saga: messages lost, late and repeated, refusals, crashes, time-outs, somebody who
+    /// cancels. If one order of events ends badly, the shortest such order is printed.
+    #[command(
+        after_help = "Exit codes: 0 sound; 2 a file cannot be read; 3 a rule is broken, or a bad end was found.\n\
+                            Example: banyan saga lint examples/sagas/checkout.toml"
+    )]
+    Lint(LintArgs),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct LintArgs {
+    /// Definition files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Most situations to look into for each file; 0 checks the rules alone
+    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    states: usize,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found in one file.
+#[derive(Serialize)]
+struct Findings {
+    file: String,
+    saga: Option<String>,
+    version: Option<u32>,
+    /// Rules that are broken, or why the file cannot be read.
+    faults: Vec<String>,
+    /// Situations looked into.
+    states: usize,
+    /// Whether those were all.
+    complete: bool,
+    /// What is wrong at the end of the shortest bad order of events.
+    bad_end: Option<&'static str>,
+    /// That order.
+    trace: Vec<String>,
+}
+
+/// Runs what was asked for.
+pub(crate) fn run(command: &SagaCommand) -> Result<ExitCode, Failure> {
+    let SagaCommand::Lint(args) = command;
+    let found: Vec<Findings> =
+        args.files.iter().map(|file| look(file, args.states)).collect::<Result<_, _>>()?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&found).map_err(Failure::environment)?);
+    } else {
+        found.iter().for_each(print);
+    }
+    let sound = found.iter().all(|one| one.faults.is_empty() && one.bad_end.is_none());
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(CHECK) })
+}
+
+fn look(file: &Path, states: usize) -> Result<Findings, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("reading {}: {error}", file.display())))?;
+    let mut findings = Findings {
+        file: file.display().to_string(),
+        saga: None,
+        version: None,
+        faults: Vec::new(),
+        states: 0,
+        complete: false,
+        bad_end: None,
+        trace: Vec::new(),
+    };
+    let definition = match read_definition(&text) {
+        Ok(definition) => definition,
+        Err(error) => {
+            findings.faults.push(error.to_string());
+            return Ok(findings);
+        }
+    };
+    findings.saga = Some(definition.name.to_string());
+    findings.version = Some(definition.version);
+    findings.faults.extend(lint(&definition).iter().map(ToString::to_string));
+    // A saga that breaks a rule is searched too: the trace shows why the rule is there.
+    if states > 0 && !definition.steps.is_empty() {
+        let checked = check::check(&definition, None, states);
+        findings.states = checked.states;
+        findings.complete = checked.complete;
+        if let Some(bad) = checked.bad {
+            findings.bad_end = Some(bad.what);
+            findings.trace = bad.moves;
+        }
+    }
+    Ok(findings)
+}
+
+fn print(found: &Findings) {
+    match (&found.saga, found.version) {
+        (Some(saga), Some(version)) => println!("{}: {saga} version {version}", found.file),
+        _ => println!("{}", found.file),
+    }
+    for fault in &found.faults {
+        println!("  {fault}");
+    }
+    if let Some(what) = found.bad_end {
+        println!("  {what}, when this happens:");
+        for (n, one) in (1..).zip(&found.trace) {
+            println!("  {n:>4}. {one}");
+        }
+    } else if found.states > 0 && found.faults.is_empty() {
+        let all = if found.complete { "all situations" } else { "and there are more: raise --states" };
+        println!("  sound; {} situations looked into, {all}", found.states);
+    }
+}
