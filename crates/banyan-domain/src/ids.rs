@@ -90,6 +90,16 @@ text_id!(
     |s| is_visible(s, limits::ORDER_ID_BYTES_MAX)
 );
 text_id!(
+    /// Something that is sold and counted: a stock keeping unit, as the shop names it.
+    SkuId, "sku", "1 to 64 visible ASCII characters without spaces",
+    |s| is_visible(s, limits::SKU_ID_BYTES_MAX)
+);
+text_id!(
+    /// A place where goods lie, such as `seoul-1`.
+    LocationId, "location", "1 to 48 of a-z, 0-9 and -, starting with a letter or digit",
+    |s| is_slug(s, limits::LOCATION_ID_BYTES_MAX)
+);
+text_id!(
     /// Who did something: the name of a key, or a part of the system.
     Actor, "actor", "1 to 64 visible ASCII characters without spaces",
     |s| is_visible(s, limits::ACTOR_BYTES_MAX)
@@ -203,5 +213,57 @@ impl CouponId {
     #[must_use]
     pub const fn n(self) -> u64 {
         self.0 & ((1 << limits::COUPON_N_BITS) - 1)
+    }
+}
+
+/// One SKU at one location: its number within its shard, given in order of creation from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct ItemNo(#[n(0)] u32);
+
+impl ItemNo {
+    /// The item numbered `no`.
+    #[must_use]
+    pub const fn new(no: u32) -> Self {
+        Self(no)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// A reservation of stock: its number within its shard, given in order from 1. Shown as `r-17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct ReservationNo(#[n(0)] u64);
+
+impl ReservationNo {
+    /// The reservation numbered `no`.
+    #[must_use]
+    pub const fn new(no: u64) -> Self {
+        Self(no)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The reservation shown as `name`, or none if it is not `r-` and a number from 1 as we write it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let digits = name.strip_prefix("r-")?;
+        let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+        digits.parse().ok().filter(|_| plain).map(Self)
+    }
+}
+
+impl fmt::Display for ReservationNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r-{}", self.0)
     }
 }

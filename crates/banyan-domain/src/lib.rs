@@ -21,16 +21,14 @@ pub mod saga;
 mod secret;
 mod snapshot;
 mod state;
+pub mod stock;
 mod time;
 
 pub use both::{Both, InTurn};
 pub use digest::Digest;
 pub use event::{Command, Entry, Event, Outcome};
 pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};
-pub use ids::{
-    Actor, CampaignId, CampaignNo, CouponId, InvalidId, MemberId, OrderId, Reason, SagaKey, SagaName, SagaNo,
-    SegmentName, StepName,
-};
+pub use ids::{Actor, CampaignId, CampaignNo, CouponId, InvalidId, ItemNo, LocationId, MemberId, OrderId, Reason, ReservationNo, SagaKey, SagaName, SagaNo, SegmentName, SkuId, StepName};
 pub use money::{Currency, InvalidMoney, Money};
 pub use refusal::Refusal;
 pub use secret::{Keys, StoreSecret};

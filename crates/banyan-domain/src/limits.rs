@@ -71,6 +71,33 @@ pub const SAGA_DEFINITIONS_MAX: u32 = 10_000;
 pub const SAGA_LATE_MILLIS: u64 = 2 * 3_600 * 1_000;
 /// How long the key of an ended saga is remembered, in milliseconds: longer than idempotency keys are.
 pub const SAGA_KEY_MILLIS: u64 = 28 * 3_600 * 1_000;
+/// Longest SKU id, in bytes.
+pub const SKU_ID_BYTES_MAX: usize = 64;
+/// Longest location id, in bytes.
+pub const LOCATION_ID_BYTES_MAX: usize = 48;
+/// Most locations one shard can ever have had.
+pub const LOCATIONS_MAX: usize = 1_000;
+/// Most items (one SKU at one location) one shard can ever have had, and so most SKUs.
+pub const ITEMS_MAX: u32 = 16_000_000;
+/// Most units on hand of one item.
+pub const ITEM_UNITS_MAX: u32 = 4_000_000_000;
+/// Most units of one item that may be promised and owed beyond the stock: bounds the work when goods arrive.
+pub const PROMISED_UNITS_MAX: u32 = 1_000_000;
+/// Most lines of one reservation or return: a refusal names them in a bit each.
+pub const RESERVATION_LINES_MAX: usize = 100;
+/// Most items one reservation may draw on, once lines without a location are split.
+pub const RESERVATION_PARTS_MAX: usize = 256;
+/// Longest life of a reservation, in milliseconds (seven days).
+pub const RESERVATION_MILLIS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
+/// How long an ended reservation stays in memory, in milliseconds (28 hours): longer than idempotency keys are
+/// remembered, so that every remembered answer can be given.
+pub const RESERVATION_KEPT_MILLIS: u64 = 28 * 3_600 * 1_000;
+/// Most reservations in memory at once, live and ended.
+pub const RESERVATIONS_MAX: usize = 16_000_000;
+/// Most rows one import of stock may carry.
+pub const IMPORT_ROWS_MAX: usize = 8_192;
+/// Imports whose refused rows are remembered by number; of older ones only how many.
+pub const IMPORTS_KEPT_MAX: usize = 1_024;
 
 /// Latest instant the rules accept, in milliseconds since 1970 (the year 9999).
 pub const TIMESTAMP_MILLIS_MAX: u64 = 253_402_300_799_999;
@@ -81,3 +108,8 @@ const _: () = assert!(IDEMPOTENCY_HORIZON_MILLIS >= 24 * 3_600 * 1_000);
 const _: () = assert!(RETIRE_AFTER_MILLIS > IDEMPOTENCY_HORIZON_MILLIS);
 const _: () = assert!(TIMESTAMP_MILLIS_MAX < 1 << 56);
 const _: () = assert!(SAGA_KEY_MILLIS > IDEMPOTENCY_HORIZON_MILLIS && SAGA_KEY_MILLIS > SAGA_LATE_MILLIS);
+const _: () = assert!(ITEM_UNITS_MAX as u64 + PROMISED_UNITS_MAX as u64 <= u32::MAX as u64);
+const _: () = assert!(RESERVATION_LINES_MAX <= u128::BITS as usize);
+const _: () = assert!(RESERVATION_LINES_MAX <= RESERVATION_PARTS_MAX);
+const _: () = assert!(RESERVATION_KEPT_MILLIS > IDEMPOTENCY_HORIZON_MILLIS);
+const _: () = assert!(LOCATIONS_MAX <= u16::MAX as usize && IMPORT_ROWS_MAX <= u16::MAX as usize);
