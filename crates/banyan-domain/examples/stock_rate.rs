@@ -37,13 +37,8 @@ struct Shop {
 }
 
 fn run(reservations: u64, lines: u64) {
-    let mut shop = Shop {
-        stock: Stock::new([7; 16]),
-        now: Timestamp::default(),
-        seq: 0,
-        body: Vec::new(),
-        bytes: 0,
-    };
+    let mut shop =
+        Shop { stock: Stock::new([7; 16]), now: Timestamp::default(), seq: 0, body: Vec::new(), bytes: 0 };
     (0..SKUS).for_each(|n| shop.ask(set(n)));
     shop.end_block();
     shop.bytes = 0;
@@ -83,7 +78,10 @@ fn run(reservations: u64, lines: u64) {
     println!("{made} reservations of {lines} lines on {SKUS} SKUs");
     println!("  lines               {:8.0} thousand/s", (made * lines) as f64 / total.as_secs_f64() / 1e3);
     println!("  a reservation       {:8.0} ns, with its end", total.as_nanos() as f64 / made as f64);
-    println!("  log                 {:8.1} bytes a reservation, with its end", shop.bytes as f64 / made as f64);
+    println!(
+        "  log                 {:8.1} bytes a reservation, with its end",
+        shop.bytes as f64 / made as f64
+    );
     println!("  slowest block       {:8.0} µs", slowest.as_nanos() as f64 / 1e3);
     println!("  memory              {:8.1} bytes a reservation in memory", memory as f64 / made as f64);
 

@@ -126,6 +126,17 @@ text_id!(
     |s| is_visible(s, limits::SAGA_KEY_BYTES_MAX)
 );
 
+text_id!(
+    /// An account of the ledger, such as `points:m-1` or `shop:sales`. Never personal data.
+    AccountId, "account", "1 to 96 visible ASCII characters without spaces",
+    |s| is_visible(s, limits::ACCOUNT_ID_BYTES_MAX)
+);
+text_id!(
+    /// What transfers were made for, such as an order.
+    Reference, "reference", "1 to 64 visible ASCII characters without spaces",
+    |s| is_visible(s, limits::REFERENCE_BYTES_MAX)
+);
+
 fn is_slug(text: &str, bytes_max: usize) -> bool {
     let slug = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !text.is_empty() && text.len() <= bytes_max && text.bytes().all(slug) && !text.starts_with('-')
@@ -151,6 +162,60 @@ impl CampaignNo {
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
+    }
+}
+
+/// An account's number within its shard, given in order of opening from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct AccountNo(#[n(0)] u32);
+
+impl AccountNo {
+    /// The account numbered `no`.
+    #[must_use]
+    pub const fn new(no: u32) -> Self {
+        Self(no)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// A transfer's number within its shard, given in order from 1. Its public name is `t-17`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct TransferNo(#[n(0)] u64);
+
+impl TransferNo {
+    /// The transfer numbered `no`.
+    #[must_use]
+    pub const fn new(no: u64) -> Self {
+        Self(no)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Reads a public name, which must be written exactly as [`Display`](fmt::Display) writes it.
+    ///
+    /// # Errors
+    /// [`InvalidId`] naming the rule, if `name` breaks it.
+    pub fn parse(name: &str) -> Result<Self, InvalidId> {
+        let digits = name.strip_prefix("t-").filter(|digits| !digits.starts_with(['0', '+']));
+        let no = digits.and_then(|digits| digits.parse().ok()).map(Self);
+        no.ok_or(InvalidId { kind: "transfer", rule: "t- and its number, such as t-17" })
+    }
+}
+
+impl fmt::Display for TransferNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t-{}", self.0)
     }
 }
 

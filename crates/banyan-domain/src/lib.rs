@@ -5,7 +5,7 @@
 //! inputs. This crate does not know that a log, a network or a database exists.
 //!
 //! Start reading at [`State`]: `decide` turns a [`Command`] into events or a [`Refusal`], `apply` moves the state.
-//! Then read [`coupon`], the first capability.
+//! Then read [`coupon`], the first capability, and [`pay`], the double-entry ledger.
 
 mod both;
 pub mod codec;
@@ -16,6 +16,7 @@ mod idempotency;
 mod ids;
 pub mod limits;
 mod money;
+pub mod pay;
 mod refusal;
 pub mod saga;
 mod secret;
@@ -28,7 +29,11 @@ pub use both::{Both, InTurn};
 pub use digest::Digest;
 pub use event::{Command, Entry, Event, Outcome};
 pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};
-pub use ids::{Actor, CampaignId, CampaignNo, CouponId, InvalidId, ItemNo, LocationId, MemberId, OrderId, Reason, ReservationNo, SagaKey, SagaName, SagaNo, SegmentName, SkuId, StepName};
+pub use ids::{
+    AccountId, AccountNo, Actor, CampaignId, CampaignNo, CouponId, InvalidId, ItemNo, LocationId, MemberId,
+    OrderId, Reason, Reference, ReservationNo, SagaKey, SagaName, SagaNo, SegmentName, SkuId, StepName,
+    TransferNo,
+};
 pub use money::{Currency, InvalidMoney, Money};
 pub use refusal::Refusal;
 pub use secret::{Keys, StoreSecret};

@@ -98,6 +98,21 @@ pub const RESERVATIONS_MAX: usize = 16_000_000;
 pub const IMPORT_ROWS_MAX: usize = 8_192;
 /// Imports whose refused rows are remembered by number; of older ones only how many.
 pub const IMPORTS_KEPT_MAX: usize = 1_024;
+/// Longest account id, in bytes.
+pub const ACCOUNT_ID_BYTES_MAX: usize = 96;
+/// Longest reference of transfers, in bytes.
+pub const REFERENCE_BYTES_MAX: usize = 64;
+/// Most accounts one shard can ever have: about 100 bytes of memory each.
+pub const ACCOUNTS_MAX: u32 = 50_000_000;
+/// Most transfers that one command may link, all or none.
+pub const TRANSFERS_PER_GROUP_MAX: usize = 64;
+/// Highest number a transfer can have: numbers fit into signed 64-bit columns, and adding a group never overflows.
+pub const TRANSFER_NO_MAX: u64 = 1 << 62;
+/// Longest hold of money for a later capture, in milliseconds (thirty days).
+pub const TRANSFER_HOLD_MILLIS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
+/// How long a transfer can be refunded or reversed, in milliseconds (190 days: half a year, with room for a late return).
+/// Never lower it: the log may hold a later refund, which a replay would refuse then.
+pub const REFUND_HORIZON_MILLIS: u64 = 190 * 24 * 3_600 * 1_000;
 
 /// Latest instant the rules accept, in milliseconds since 1970 (the year 9999).
 pub const TIMESTAMP_MILLIS_MAX: u64 = 253_402_300_799_999;
@@ -113,3 +128,7 @@ const _: () = assert!(RESERVATION_LINES_MAX <= u128::BITS as usize);
 const _: () = assert!(RESERVATION_LINES_MAX <= RESERVATION_PARTS_MAX);
 const _: () = assert!(RESERVATION_KEPT_MILLIS > IDEMPOTENCY_HORIZON_MILLIS);
 const _: () = assert!(LOCATIONS_MAX <= u16::MAX as usize && IMPORT_ROWS_MAX <= u16::MAX as usize);
+const _: () = assert!(ACCOUNT_ID_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(TRANSFERS_PER_GROUP_MAX <= u8::MAX as usize);
+const _: () = assert!((ACCOUNTS_MAX as u64) < MEMBERS_PER_CAMPAIGN_MAX);
+const _: () = assert!(REFUND_HORIZON_MILLIS > IDEMPOTENCY_HORIZON_MILLIS);

@@ -3,9 +3,7 @@
 use super::event::{Event, ReservedPart};
 use super::{Remembered, ReservationState};
 use crate::limits;
-use crate::{
-    Actor, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId, Timestamp,
-};
+use crate::{Actor, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId, Timestamp};
 use core::fmt;
 
 /// Something asked. Checked texts and lines only: what is wrong in itself never gets here.

@@ -5,9 +5,7 @@ use super::event::Event;
 use super::rows::{Level, ReservationState, Row};
 use super::{Refusal, Stock};
 use crate::limits;
-use crate::{
-    Actor, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId, Timestamp,
-};
+use crate::{Actor, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId, Timestamp};
 
 impl Stock {
     /// Decides one command at `now`. Checks run in the order of [`Refusal`].

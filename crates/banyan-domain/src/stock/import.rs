@@ -11,11 +11,7 @@ use crate::{Actor, ItemNo, LocationId, SkuId, Timestamp};
 use std::collections::BTreeSet;
 
 impl Stock {
-    pub(super) fn import(
-        &self,
-        rows: &[ImportRow],
-        by: Actor,
-    ) -> core::result::Result<Decision, Refusal> {
+    pub(super) fn import(&self, rows: &[ImportRow], by: Actor) -> core::result::Result<Decision, Refusal> {
         // The edge splits lists; this only guards the store.
         if rows.len() > limits::IMPORT_ROWS_MAX {
             return Err(Refusal::TooManySkus);
@@ -38,8 +34,7 @@ impl Stock {
                 let known_place = self.locations_by_id.contains_key(location) || locations.contains(location);
                 let room = self.items.len() + new.len() < limits::ITEMS_MAX as usize
                     && (known_place || self.locations.len() + locations.len() < limits::LOCATIONS_MAX);
-                let accepted =
-                    unknown.insert((sku, location)) && room && on_hand <= limits::ITEM_UNITS_MAX;
+                let accepted = unknown.insert((sku, location)) && room && on_hand <= limits::ITEM_UNITS_MAX;
                 if accepted {
                     if !known_place {
                         locations.insert(location);

@@ -37,7 +37,10 @@ impl Stock {
         ensure(chained == self.items.len(), "an item belongs to no SKU")?;
         for item in &self.items {
             let Level { on_hand, held, safety, .. } = item.level;
-            ensure(held <= on_hand && on_hand <= limits::ITEM_UNITS_MAX, "more units are held than there are")?;
+            ensure(
+                held <= on_hand && on_hand <= limits::ITEM_UNITS_MAX,
+                "more units are held than there are",
+            )?;
             let waits = item.level.waiting();
             ensure(waits <= limits::PROMISED_UNITS_MAX, "more units are promised than can be")?;
             ensure(waits == 0 || on_hand - held <= safety, "somebody waits for units that are free")?;
@@ -57,7 +60,10 @@ impl Stock {
                 deadlines.insert((row.at, no));
             }
             let parts = row.parts.as_slice();
-            ensure(!parts.is_empty() && parts.is_sorted_by(|a, b| a.item < b.item), "parts are out of order")?;
+            ensure(
+                !parts.is_empty() && parts.is_sorted_by(|a, b| a.item < b.item),
+                "parts are out of order",
+            )?;
             for part in parts {
                 let item = self.item(part.item).map(|_| &self.items[part.item.get() as usize - 1]);
                 let item = item.ok_or(crate::Violation::new("a reservation draws on no item"))?;

@@ -33,7 +33,8 @@ impl Stock {
         let mut plan = Plan { stock: self, now, parts: Vec::with_capacity(wanted.len()) };
         let mut short = 0_u128;
         for located in [true, false] {
-            for (index, line) in wanted.iter().enumerate().filter(|(_, line)| line.item.is_some() == located) {
+            for (index, line) in wanted.iter().enumerate().filter(|(_, line)| line.item.is_some() == located)
+            {
                 short |= u128::from(!plan.serve(line)) << index;
             }
         }

@@ -72,4 +72,3 @@ impl PurchaseLimit {
         digest::row(&[23, u64::from(sku), u64::from(place), member, u64::from(*self.members.value(place))])
     }
 }
-

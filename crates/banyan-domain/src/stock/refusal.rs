@@ -111,7 +111,9 @@ impl Refusal {
                 "The member would have more units of a SKU than one member may reserve and buy."
             }
             Self::OutOfStock { .. } => "There is not enough stock for every line, so nothing was reserved.",
-            Self::ReservationNotFound => "No reservation has this number, or it ended more than 28 hours ago.",
+            Self::ReservationNotFound => {
+                "No reservation has this number, or it ended more than 28 hours ago."
+            }
             Self::ReservationReleased => "The reservation was released.",
             Self::ReservationCommitted => "The reservation was committed.",
             Self::ReservationExpired => "The reservation has expired.",

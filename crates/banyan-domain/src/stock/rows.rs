@@ -120,7 +120,8 @@ pub(super) enum Parts {
     Many(Box<[Part]>),
 }
 
-const _: () = assert!(size_of::<Option<Row>>() <= 56, "the memory budget of 100 bytes a reservation rests on this");
+const _: () =
+    assert!(size_of::<Option<Row>>() <= 56, "the memory budget of 100 bytes a reservation rests on this");
 
 impl ReservationState {
     /// The state stored as `byte`.

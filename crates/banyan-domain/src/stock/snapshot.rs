@@ -34,7 +34,8 @@ struct Header {
 impl Stock {
     /// Appends the stock.
     pub fn write_snapshot(&self, out: &mut Vec<u8>) {
-        let limited = || (0_u32..).zip(self.skus.values()).filter_map(|(no, sku)| Some((no, sku.limit.as_ref()?)));
+        let limited =
+            || (0_u32..).zip(self.skus.values()).filter_map(|(no, sku)| Some((no, sku.limit.as_ref()?)));
         put_cbor(
             out,
             &Header {
@@ -54,9 +55,7 @@ impl Stock {
             let Level { on_hand, held, promised, owed, safety, backorder_max, preorder_max, released_at } =
                 item.level;
             let place = u32::from(item.location);
-            for int in
-                [item.sku, place, on_hand, held, promised, owed, safety, backorder_max, preorder_max]
-            {
+            for int in [item.sku, place, on_hand, held, promised, owed, safety, backorder_max, preorder_max] {
                 put_int(out, int);
             }
             put_long(out, released_at.map_or(u64::MAX, Timestamp::as_millis));

@@ -49,7 +49,8 @@ pub(super) fn run(shop: &mut Shop, question: &str) -> String {
             String::new()
         }
         ["show", name] => {
-            let items: Vec<_> = shop.stock.items_of(&sku(name)).map(|item| written(shop, item.item)).collect();
+            let items: Vec<_> =
+                shop.stock.items_of(&sku(name)).map(|item| written(shop, item.item)).collect();
             items.join(", ")
         }
         ["bought", name, member] => {
@@ -127,9 +128,7 @@ fn command(words: &[&str]) -> Command {
         "reserve" => reserve(&named, value("by"), value("for").map_or(1_000, number)),
         "commit" => Command::CommitReservation { reservation: no(number(words[1])) },
         "release" => Command::ReleaseReservation { reservation: no(number(words[1])) },
-        "return" => {
-            Command::Return { reservation: no(number(words[1])), lines: lines(&named), by, reason }
-        }
+        "return" => Command::Return { reservation: no(number(words[1])), lines: lines(&named), by, reason },
         other => panic!("{other:?} is no command"),
     }
 }
