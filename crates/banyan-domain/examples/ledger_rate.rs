@@ -31,14 +31,21 @@ struct Run {
     now: Timestamp,
     /// Stored events by block, with their time.
     log: Vec<(Timestamp, Vec<u8>)>,
+    /// The body of a block, reused.
+    body: Vec<u8>,
     events: u64,
 }
 
 impl Run {
     /// Opens the accounts, each with its first transfer.
     fn new(accounts: u64) -> Self {
-        let mut run =
-            Self { ledger: Ledger::new(KEY), now: Timestamp::default(), log: Vec::new(), events: 0 };
+        let mut run = Self {
+            ledger: Ledger::new(KEY),
+            now: Timestamp::default(),
+            log: Vec::new(),
+            body: Vec::new(),
+            events: 0,
+        };
         run.phase("posts that open an account", accounts, 1, |i| {
             let debit = Side { open_if_missing: Some((points(), Rule::Free)), ..side("shop:points".into()) };
             let how = Some((points(), Rule::DebitsWithinCredits));
@@ -74,7 +81,7 @@ impl Run {
             let first = self.block(&mut clock, holds);
             let capture = |i: u64| {
                 let pending = TransferNo::new(first.get() + i);
-                one(NewTransfer::Capture { pending, amount: 5, last: i % 2 == 0 })
+                one(NewTransfer::Capture { pending, amount: 5, last: i.is_multiple_of(2) })
             };
             self.block(&mut clock, (0..count).map(capture).collect());
         }
@@ -98,16 +105,16 @@ impl Run {
             events.push(event);
         }
         clock.rules += cpu_time() - begun;
-        let mut body = Vec::new();
+        self.body.clear();
         let encoding = cpu_time();
         for event in &events {
-            minicbor::encode(event, &mut body).expect("a vector takes every write");
+            minicbor::encode(event, &mut self.body).expect("a vector takes every write");
         }
         clock.encode += cpu_time() - encoding;
         clock.slowest = clock.slowest.max(wall.elapsed());
-        clock.bytes += body.len();
+        clock.bytes += self.body.len();
         self.events += events.len() as u64;
-        self.log.push((self.now, body));
+        self.log.push((self.now, self.body.clone()));
         first.expect("a block has a transfer")
     }
 
@@ -222,7 +229,8 @@ fn points() -> Currency {
     Currency::new("PTS").expect("a valid currency")
 }
 
-/// CPU time that this process has used, from Linux in steps of nanoseconds; the time on the clock elsewhere.
+/// CPU time that this process has used, from Linux as the scheduler last counted it, a few milliseconds ago at most; the
+/// time on the clock elsewhere.
 fn cpu_time() -> Duration {
     static STARTED: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One account in memory: 40 bytes, and its id in the table beside it.
+//! One account: its currency, its rule, and its balances.
 
 use crate::digest;
 use crate::{AccountNo, Currency};
@@ -39,7 +39,7 @@ pub struct Account {
     pub rule: Rule,
 }
 
-const _: () = assert!(size_of::<Account>() == 40, "the memory budget of 100 bytes an account rests on this");
+const _: () = assert!(size_of::<Account>() == 40, "an account and a short id share 64 bytes");
 
 impl Rule {
     /// The rule stored as `byte`.

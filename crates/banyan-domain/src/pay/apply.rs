@@ -4,7 +4,7 @@
 use super::account::{Account, id_digest};
 use super::event::{Event, Leg, OpenedAccount};
 use super::stage::{Changes, Moved, Stage};
-use super::state::{Ledger, place};
+use super::state::Ledger;
 use super::{Hold, Refundable, Refusal};
 use crate::limits;
 use crate::state::Violation;
@@ -22,8 +22,9 @@ impl Ledger {
     /// # Errors
     /// A [`Violation`] if the event breaks an invariant; the state is unchanged then.
     pub fn apply(&mut self, at: Timestamp, _seq: u64, event: &Event) -> Result {
-        let mut forget_max = 2;
-        match event {
+        let room = core::mem::take(&mut self.room);
+        let mut stage = Stage::new(self, at, room);
+        let opened: &[OpenedAccount] = match event {
             Event::Transferred { first, legs, opened, .. } => {
                 ensure(*first == self.next, "transfer numbers must follow each other")?;
                 let length = 1..=limits::TRANSFERS_PER_GROUP_MAX;
@@ -32,41 +33,38 @@ impl Ledger {
                     opened.len() <= 2 * legs.len(),
                     "more accounts were opened than transfers could name",
                 )?;
-                let mut stage = Stage::new(self, at, legs.len());
                 check_opened(&mut stage, opened)?;
                 legs.iter().try_for_each(|leg| check_leg(&mut stage, at, leg))?;
-                let changes = stage.finish();
-                self.commit(changes, opened);
-                // An event remembers at most one refundable transfer a leg: forgetting keeps pace, and is never long work.
-                forget_max = 2 * legs.len();
+                opened
             }
             Event::AccountOpened { account, .. } => {
                 let opened = core::slice::from_ref(account);
-                let mut stage = Stage::new(self, at, 0);
                 check_opened(&mut stage, opened)?;
-                let changes = stage.finish();
-                self.commit(changes, opened);
+                opened
             }
             Event::HoldExpired { pending } => {
                 let hold = *self.hold(*pending).ok_or(Violation::new("a hold expired that is not there"))?;
                 ensure(hold.until <= at, "a hold expired before its deadline")?;
-                let mut stage = Stage::new(self, at, 1);
                 stage.end(*pending, &hold).map_err(violation)?;
-                let changes = stage.finish();
-                self.commit(changes, &[]);
+                &[]
             }
-        }
+        };
+        let changes = stage.finish();
+        // At most one refundable transfer a number is remembered: forgetting keeps pace, and is never long work.
+        let forget_max = 2 * (changes.next.get() - self.next.get()).max(1);
+        self.commit(&changes, opened);
         self.forget(at, forget_max);
+        self.room = changes;
         Ok(())
     }
 
     /// Takes over rows that were checked. Nothing can fail from here on.
-    fn commit(&mut self, changes: Changes, opened: &[OpenedAccount]) {
+    fn commit(&mut self, changes: &Changes, opened: &[OpenedAccount]) {
         for account in opened {
             self.put_new_account(account);
         }
-        for (no, account) in changes.accounts {
-            let old = &mut self.accounts[no.get() as usize - 1];
+        for &(no, account) in &changes.accounts {
+            let old = self.accounts.get_mut(no).expect("it was copied from there, or just opened");
             self.digest.sub(old.digest(no));
             self.digest.add(account.digest(no));
             let totals = self.totals.entry(account.currency).or_default();
@@ -74,10 +72,10 @@ impl Ledger {
             totals.add(&account);
             *old = account;
         }
-        for (no, hold) in changes.holds {
+        for &(no, hold) in &changes.holds {
             self.put_hold(no, hold);
         }
-        for row in changes.refundables {
+        for &row in &changes.refundables {
             if row.no < self.next { self.change_refundable(row) } else { self.put_refundable(row) }
         }
         self.next = changes.next;
@@ -86,13 +84,12 @@ impl Ledger {
     /// Puts an account without any transfer in its place.
     pub(super) fn put_new_account(&mut self, opened: &OpenedAccount) {
         let OpenedAccount { no, id, currency, rule } = opened;
-        let (at, added) = self.ids.find_or_add(id.as_str());
-        debug_assert!(added && Some(at as usize) == place(*no), "checked before");
         let account = Account::new(*currency, *rule);
+        let given = self.accounts.push(id, account);
+        debug_assert_eq!(given, *no, "checked before");
         self.digest.add(id_digest(*no, id.as_str()));
         self.digest.add(account.digest(*no));
         self.totals.entry(*currency).or_default();
-        self.accounts.push(account);
     }
 
     fn put_hold(&mut self, no: TransferNo, hold: Option<Hold>) {
@@ -129,7 +126,7 @@ impl Ledger {
     }
 
     /// Forgets the oldest refundable transfers that are over at `now`, at most `count_max`.
-    fn forget(&mut self, now: Timestamp, count_max: usize) {
+    fn forget(&mut self, now: Timestamp, count_max: u64) {
         for _ in 0..count_max {
             let Some(oldest) = self.refundables.front().filter(|oldest| oldest.is_over(now)) else { return };
             self.digest.sub(oldest.digest());
@@ -142,7 +139,8 @@ impl Ledger {
 fn check_opened(stage: &mut Stage<'_>, opened: &[OpenedAccount]) -> Result {
     for (i, account) in opened.iter().enumerate() {
         let OpenedAccount { no, id, currency, rule } = account;
-        let given = stage.ledger().find(id).is_some() || opened[..i].iter().any(|earlier| earlier.id == *id);
+        let given = stage.ledger().accounts.find(id.as_str()).is_some()
+            || opened[..i].iter().any(|earlier| earlier.id == *id);
         ensure(!given, "an account id was given twice")?;
         let next = stage.open(*currency, *rule).map_err(violation)?;
         ensure(next == *no, "account numbers must follow each other")?;

@@ -5,7 +5,7 @@ use super::account::Rule;
 use super::command::{Command, NewTransfer, Outcome, Side, Transfers};
 use super::event::{Event, Leg, OpenedAccount};
 use super::remembered::Remembered;
-use super::stage::{Moved, Stage};
+use super::stage::{Changes, Moved, Stage};
 use super::state::Ledger;
 use crate::limits;
 use crate::{AccountId, AccountNo, Actor, Currency, Millis, Reference, Timestamp};
@@ -58,7 +58,7 @@ impl Ledger {
                 Err(Refusal::AccountExists)
             };
         }
-        let no = Stage::new(self, now, 0).next_account()?;
+        let no = Stage::new(self, now, Changes::default()).next_account()?;
         let account = OpenedAccount { no, id, currency, rule };
         Ok(Decision::One(Event::AccountOpened { account, by }))
     }
@@ -72,7 +72,8 @@ impl Ledger {
     ) -> Result<Decision<Event, Outcome>, Refusal> {
         let transfers = transfers.into_vec();
         let mut legs = Vec::with_capacity(transfers.len());
-        let mut group = Group { stage: Stage::new(self, now, transfers.len()), opened: Vec::new() };
+        let room = Changes { accounts: Vec::with_capacity(2 * transfers.len()), ..Changes::default() };
+        let mut group = Group { stage: Stage::new(self, now, room), opened: Vec::new() };
         for transfer in transfers {
             legs.push(group.leg(now, transfer)?);
         }
@@ -90,12 +91,12 @@ impl Group<'_> {
     fn leg(&mut self, now: Timestamp, transfer: NewTransfer) -> Result<Leg, Refusal> {
         Ok(match transfer {
             NewTransfer::Post { debit, credit, amount, refundable } => {
-                let (debit, credit) = (self.resolve(debit)?, self.resolve(credit)?);
+                let (debit, credit) = self.resolve_both(debit, credit)?;
                 self.stage.post(Moved { debit, credit, amount }, refundable)?;
                 Leg::Posted { debit, credit, amount, refundable }
             }
             NewTransfer::Hold { debit, credit, amount, hold_for } => {
-                let (debit, credit) = (self.resolve(debit)?, self.resolve(credit)?);
+                let (debit, credit) = self.resolve_both(debit, credit)?;
                 let span = hold_for.get().clamp(1, limits::TRANSFER_HOLD_MILLIS_MAX);
                 let until = now.plus(Millis::new(span));
                 self.stage.hold(Moved { debit, credit, amount }, until)?;
@@ -120,11 +121,19 @@ impl Group<'_> {
         })
     }
 
-    /// The account's number; opens it if it is missing and may be.
-    fn resolve(&mut self, side: Side) -> Result<AccountNo, Refusal> {
+    fn resolve_both(&mut self, debit: Side, credit: Side) -> Result<(AccountNo, AccountNo), Refusal> {
+        let accounts = &self.stage.ledger().accounts;
+        let hashes = (accounts.hash(debit.account.as_str()), accounts.hash(credit.account.as_str()));
+        let from = accounts.find_hashed(hashes.0, debit.account.as_str());
+        let to = accounts.find_hashed(hashes.1, credit.account.as_str());
+        Ok((self.resolve(debit, from)?, self.resolve(credit, to)?))
+    }
+
+    /// The account's number, which is `known` if the ledger has it; opens it if it is missing and may be.
+    fn resolve(&mut self, side: Side, known: Option<AccountNo>) -> Result<AccountNo, Refusal> {
         let Side { account: id, open_if_missing } = side;
         let opened = || self.opened.iter().find(|opened| opened.id == id).map(|opened| opened.no);
-        match (self.stage.ledger().find(&id).or_else(opened), open_if_missing) {
+        match (known.or_else(opened), open_if_missing) {
             (Some(no), None) => Ok(no),
             (Some(no), Some((currency, rule))) if self.stage.account(no)?.is_defined(currency, rule) => {
                 Ok(no)

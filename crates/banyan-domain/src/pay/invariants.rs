@@ -2,7 +2,7 @@
 
 use super::account::Account;
 use super::rows::{Hold, Refundable};
-use super::state::{Ledger, place};
+use super::state::{Ledger, Totals};
 use crate::state::Violation;
 use crate::{AccountNo, TransferNo};
 
@@ -24,7 +24,7 @@ impl Ledger {
     /// The first [`Violation`] found.
     pub fn check_invariants(&self) -> Result {
         self.check_accounts()?;
-        let mut counted = vec![Counted::default(); self.accounts.len()];
+        let mut counted = vec![Counted::default(); self.accounts.count() as usize];
         for (no, hold) in &self.holds {
             self.count_hold(*no, hold, &mut counted)?;
         }
@@ -32,7 +32,7 @@ impl Ledger {
         for row in &self.refundables {
             self.count_refundable(row, &mut counted)?;
         }
-        for (account, counted) in self.accounts.iter().zip(&counted) {
+        for ((_, _, account), counted) in self.accounts.iter().zip(&counted) {
             let pending = (i128::from(account.debits_pending), i128::from(account.credits_pending));
             ensure(
                 pending == (counted.debits_pending, counted.credits_pending),
@@ -46,7 +46,7 @@ impl Ledger {
         }
         let sums = self.recount();
         ensure(sums == self.totals, "the totals differ from the sums of the accounts")?;
-        ensure(sums.values().all(|sum| sum.is_balanced()), "debits and credits differ")?;
+        ensure(sums.values().all(Totals::is_balanced), "debits and credits differ")?;
         let armed = self.holds.iter().map(|(no, hold)| (hold.until, *no)).collect();
         ensure(self.deadlines == armed, "the armed deadlines differ from those of the holds")?;
         ensure(
@@ -56,9 +56,8 @@ impl Ledger {
     }
 
     fn check_accounts(&self) -> Result {
-        ensure(self.ids.len() as usize == self.accounts.len(), "accounts and their ids differ")?;
-        for (no, id, account) in self.named_accounts() {
-            ensure(self.ids.find(id) == Some(no.get() - 1), "an account is not found by its id")?;
+        for (no, id, account) in self.accounts.iter() {
+            ensure(self.accounts.find(id) == Some(no), "an account is not found by its id")?;
             let Account { debits_posted, credits_posted, debits_pending, credits_pending, .. } = *account;
             let sides = [(debits_posted, debits_pending), (credits_posted, credits_pending)];
             let sound = |(posted, pending): (i64, i64)| {
@@ -109,13 +108,12 @@ impl Ledger {
 
     /// The places of two accounts that a transfer may name together.
     fn check_pair(&self, debit: AccountNo, credit: AccountNo) -> Result<(usize, usize)> {
-        let there = |no| place(no).filter(|place| *place < self.accounts.len());
-        let (Some(from), Some(to)) = (there(debit), there(credit)) else {
+        let (Some(from), Some(to)) = (self.accounts.get(debit), self.accounts.get(credit)) else {
             return Err(Violation::new("a transfer names an account that is not there"));
         };
-        let fit = from != to && self.accounts[from].currency == self.accounts[to].currency;
+        let fit = debit != credit && from.currency == to.currency;
         ensure(fit, "a transfer is within one account or between two currencies")?;
-        Ok((from, to))
+        Ok((debit.get() as usize - 1, credit.get() as usize - 1))
     }
 }
 

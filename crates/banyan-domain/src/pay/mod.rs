@@ -12,6 +12,7 @@
 //! It deliberately knows no orders, no members and no payment companies: those are names of accounts and references.
 
 mod account;
+mod accounts;
 mod apply;
 mod command;
 mod decide;

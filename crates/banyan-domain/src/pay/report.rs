@@ -49,7 +49,7 @@ impl Ledger {
 
     /// What every account has, in order of opening.
     pub fn statements(&self) -> impl Iterator<Item = Statement<'_>> {
-        self.named_accounts().map(|(no, id, account)| Statement::new(no, id, account))
+        self.accounts.iter().map(|(no, id, account)| Statement::new(no, id, account))
     }
 
     /// Every account, and the sums of each currency. Takes a moment with millions of accounts: for a reader beside the
@@ -65,7 +65,7 @@ impl Ledger {
     /// The sums of each currency, added up from the accounts.
     pub(super) fn recount(&self) -> BTreeMap<Currency, Totals> {
         let mut sums = BTreeMap::<Currency, Totals>::new();
-        for account in &self.accounts {
+        for (_, _, account) in self.accounts.iter() {
             sums.entry(account.currency).or_default().add(account);
         }
         sums

@@ -19,11 +19,11 @@ const ACCOUNT_BYTES_MIN: usize = ACCOUNT_BYTES + 2;
 impl Ledger {
     /// Appends the state to a snapshot.
     pub fn write_snapshot(&self, out: &mut Vec<u8>) {
-        let counts = [self.accounts.len(), self.holds.len(), self.refundables.len()];
+        let counts = [self.accounts.count() as usize, self.holds.len(), self.refundables.len()];
         put(out, VERSION);
         put(out, self.next.get());
         counts.into_iter().for_each(|count| put(out, count as u64));
-        for (_, id, account) in self.named_accounts() {
+        for (_, id, account) in self.accounts.iter() {
             // Fits: a longer id is none.
             out.push(id.len() as u8);
             out.extend_from_slice(id.as_bytes());
@@ -65,8 +65,7 @@ impl Ledger {
         let [accounts, holds, refundables] = [input.word(COUNTS)?, input.word(COUNTS)?, input.word(COUNTS)?];
         // A damaged count must not make us ask for memory that is not there.
         let room = usize::try_from(accounts).unwrap_or(usize::MAX).min(input.bytes.len() / ACCOUNT_BYTES_MIN);
-        ledger.ids.reserve(room);
-        ledger.accounts.reserve_exact(room);
+        ledger.accounts.reserve(room);
         for _ in 0..accounts {
             input.account(&mut ledger)?;
         }
@@ -133,12 +132,12 @@ impl<'b> Input<'_, 'b> {
         let code = core::str::from_utf8(self.take(3, WHAT)?).map_err(|_| MALFORMED)?;
         let currency = Currency::new(code).map_err(|_| MALFORMED)?;
         let rule = Rule::from_u8(self.take(1, WHAT)?[0]).ok_or(MALFORMED)?;
-        if ledger.find(&id).is_some() || ledger.accounts_count() >= ledger.accounts_max {
+        if ledger.accounts.find(id.as_str()).is_some() || ledger.accounts_count() >= ledger.accounts_max {
             return Err(SnapshotError::Malformed("an account stands twice, or there are too many"));
         }
         let no = AccountNo::new(ledger.accounts_count() + 1);
         ledger.put_new_account(&OpenedAccount { no, id, currency, rule });
-        let account = ledger.accounts.last_mut().expect("it was put there");
+        let account = ledger.accounts.get_mut(no).expect("it was put there");
         *account = Account { debits_posted, credits_posted, debits_pending, credits_pending, currency, rule };
         Ok(())
     }

@@ -18,6 +18,7 @@ pub(super) struct Stage<'a> {
 }
 
 /// The rows that differ from the ledger's. Few: they are searched one by one.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Changes {
     /// The number of the next transfer.
     pub next: TransferNo,
@@ -47,15 +48,13 @@ enum Phase {
 }
 
 impl<'a> Stage<'a> {
-    /// Nothing changed yet, with room for `transfers`.
-    pub(super) fn new(ledger: &'a Ledger, at: Timestamp, transfers: usize) -> Self {
-        let changes = Changes {
-            next: ledger.next,
-            accounts: Vec::with_capacity(2 * transfers),
-            opened: 0,
-            holds: Vec::new(),
-            refundables: Vec::new(),
-        };
+    /// Nothing changed yet. `room` is of use for the memory that it has, whatever it holds.
+    pub(super) fn new(ledger: &'a Ledger, at: Timestamp, room: Changes) -> Self {
+        let Changes { mut accounts, mut holds, mut refundables, .. } = room;
+        accounts.clear();
+        holds.clear();
+        refundables.clear();
+        let changes = Changes { next: ledger.next, accounts, opened: 0, holds, refundables };
         Self { ledger, at, changes }
     }
 

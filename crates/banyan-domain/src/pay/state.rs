@@ -1,8 +1,9 @@
 //! The ledger's state: accounts, holds, and what may be refunded.
 
 use super::account::{Account, id_digest};
+use super::accounts::Accounts;
 use super::rows::{Hold, Refundable};
-use crate::coupon::MemberTable;
+use super::stage::Changes;
 use crate::digest::{self, Digest};
 use crate::limits;
 use crate::{AccountId, AccountNo, Currency, Timestamp, TransferNo};
@@ -11,10 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// The state of the pay capability. About 100 bytes an account with its id, 150 a hold, 40 a refundable transfer.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    /// The accounts' ids in order of opening, found by text.
-    pub(super) ids: MemberTable,
-    /// The account numbered `n` is at `n - 1`.
-    pub(super) accounts: Vec<Account>,
+    pub(super) accounts: Accounts,
     pub(super) holds: BTreeMap<TransferNo, Hold>,
     /// In order of their numbers, which is that of time.
     pub(super) refundables: VecDeque<Refundable>,
@@ -24,6 +22,8 @@ pub struct Ledger {
     pub(super) deadlines: BTreeSet<(Timestamp, TransferNo)>,
     /// Of accounts, holds and refundable transfers.
     pub(super) digest: Digest,
+    /// Memory that `apply` works in, kept so that it need not be asked for at every event. No part of the state.
+    pub(super) room: Changes,
     /// Lowered by tests alone.
     pub(super) accounts_max: u32,
 }
@@ -46,14 +46,14 @@ impl Ledger {
     #[must_use]
     pub fn new(key: [u8; 16]) -> Self {
         Self {
-            ids: MemberTable::new(key),
-            accounts: Vec::new(),
+            accounts: Accounts::new(key),
             holds: BTreeMap::new(),
             refundables: VecDeque::new(),
             next: TransferNo::new(1),
             totals: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             digest: Digest::default(),
+            room: Changes::default(),
             accounts_max: limits::ACCOUNTS_MAX,
         }
     }
@@ -61,27 +61,26 @@ impl Ledger {
     /// The account `id`, with its number.
     #[must_use]
     pub fn account(&self, id: &AccountId) -> Option<(AccountNo, &Account)> {
-        let no = self.find(id)?;
+        let no = self.accounts.find(id.as_str())?;
         Some((no, self.account_no(no)?))
     }
 
     /// The account numbered `no`.
     #[must_use]
     pub fn account_no(&self, no: AccountNo) -> Option<&Account> {
-        self.accounts.get(place(no)?)
+        self.accounts.get(no)
     }
 
     /// The id of the account numbered `no`.
     #[must_use]
     pub fn account_id(&self, no: AccountNo) -> Option<&str> {
-        self.account_no(no)?;
-        Some(self.ids.id(no.get() - 1))
+        self.accounts.id(no)
     }
 
     /// How many accounts there are.
     #[must_use]
     pub fn accounts_count(&self) -> u32 {
-        self.accounts.len() as u32
+        self.accounts.count()
     }
 
     /// The hold numbered `no`, if something is left of it.
@@ -129,26 +128,13 @@ impl Ledger {
 
     pub(super) fn recompute_rows(&self) -> Digest {
         let mut digest = Digest::default();
-        for (no, id, account) in self.named_accounts() {
+        for (no, id, account) in self.accounts.iter() {
             digest.add(id_digest(no, id));
             digest.add(account.digest(no));
         }
         self.holds.iter().for_each(|(no, hold)| digest.add(hold.digest(*no)));
         self.refundables.iter().for_each(|row| digest.add(row.digest()));
         digest
-    }
-
-    /// Every account in order of opening, with its number and id.
-    pub(super) fn named_accounts(&self) -> impl Iterator<Item = (AccountNo, &str, &Account)> {
-        (0..).zip(&self.accounts).map(|(place, account)| {
-            let id = self.ids.id(place);
-            (AccountNo::new(place + 1), id, account)
-        })
-    }
-
-    /// The number of the account `id`.
-    pub(super) fn find(&self, id: &AccountId) -> Option<AccountNo> {
-        Some(AccountNo::new(self.ids.find(id.as_str())? + 1))
     }
 
     fn with_next(&self, mut digest: Digest) -> Digest {
@@ -179,9 +165,4 @@ impl Totals {
         self.debits_pending -= i128::from(account.debits_pending);
         self.credits_pending -= i128::from(account.credits_pending);
     }
-}
-
-/// Where the account numbered `no` stands.
-pub(super) fn place(no: AccountNo) -> Option<usize> {
-    (no.get() as usize).checked_sub(1)
 }

@@ -46,19 +46,19 @@ impl Book {
     }
 
     /// Asks one command. The answer, and whether it needed no event.
-    fn ask(&mut self, command: Command) -> Result<(Outcome, bool), Refusal> {
+    fn ask(&mut self, command: &Command) -> Result<(Outcome, bool), Refusal> {
         let event = match self.ledger.decide(self.now, command.clone())? {
             Decision::One(event) => event,
             Decision::AsItIs(outcome, remembered) => {
                 assert!(self.ledger.is_so(&remembered), "it was just answered so");
-                assert_eq!(self.ledger.recall(remembered, &command), Ok(outcome));
+                assert_eq!(self.ledger.recall(remembered, command), Ok(outcome));
                 return Ok((outcome, true));
             }
             other => panic!("{other:?} is nothing that the ledger decides"),
         };
         self.apply(&event);
         let (outcome, remembered) = (self.ledger.outcome(&event), self.ledger.remember(&event));
-        assert_eq!(self.ledger.recall(remembered, &command), Ok(outcome), "the first answer again");
+        assert_eq!(self.ledger.recall(remembered, command), Ok(outcome), "the first answer again");
         assert_eq!(Remembered::from_words(remembered.to_words()), Some(remembered));
         Ok((outcome, false))
     }

@@ -143,7 +143,7 @@ fn wait(book: &mut Book, model: &mut Model, to: u64) {
 
 fn ask(book: &mut Book, model: &mut Model, command: &Command) {
     let before = state_of(&book.ledger);
-    let answer = book.ask(command.clone());
+    let answer = book.ask(command);
     let said = match answer {
         Err(refusal) => Err(refusal.slug()),
         Ok((Outcome::Account { no }, again)) => Ok((again, u64::from(no.get()))),

@@ -44,13 +44,13 @@ pub(super) fn run(book: &mut Book, question: &str) -> String {
         ["sums"] => sums(book),
         ["open", id, currency, rule] => {
             let (id, currency, rule) = (account(id), self::currency(currency), self::rule(rule));
-            answer(book, Command::OpenAccount { id, currency, rule, by: by() })
+            answer(book, &Command::OpenAccount { id, currency, rule, by: by() })
         }
-        _ => answer(book, transfer(question.split(" + ").map(new_transfer).collect())),
+        _ => answer(book, &transfer(question.split(" + ").map(new_transfer).collect())),
     }
 }
 
-fn answer(book: &mut Book, command: Command) -> String {
+fn answer(book: &mut Book, command: &Command) -> String {
     match book.ask(command) {
         Err(refusal) => format!("no: {}", refusal.slug()),
         Ok((outcome, again)) => format!("{} {}", if again { "again" } else { "new" }, written(outcome)),
