@@ -2,7 +2,7 @@
 
 use crate::digest;
 use crate::limits;
-use crate::{AccountNo, Millis, Timestamp, TransferNo};
+use crate::{AccountNo, Timestamp, TransferNo};
 
 /// An amount set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +51,10 @@ impl Refundable {
         self.amount - self.refunded
     }
 
-    /// Whether it is too late for a refund at `now`.
-    pub(super) fn is_over(&self, now: Timestamp) -> bool {
-        self.at.plus(Millis::new(limits::REFUND_HORIZON_MILLIS)) <= now
+    /// Whether it is too late for a refund at `now`. Never in the millisecond of the transfer itself, not even at the very end
+    /// of time: a later transfer of the same group may refund it.
+    pub(super) const fn is_over(&self, now: Timestamp) -> bool {
+        now.as_millis().saturating_sub(self.at.as_millis()) >= limits::REFUND_HORIZON_MILLIS
     }
 
     pub(super) fn digest(&self) -> u128 {

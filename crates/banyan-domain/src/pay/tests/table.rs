@@ -337,6 +337,20 @@ fn what_is_too_long_ago_cannot_be_refunded_and_is_forgotten() {
 }
 
 #[test]
+fn at_the_end_of_time_transfers_are_refundable_and_holds_over_at_once() {
+    let mut book = Book::new();
+    book.at(crate::Timestamp::from_millis(limits::TIMESTAMP_MILLIS_MAX));
+    let mut say = |question: &str| run(&mut book, question);
+    assert_eq!(say("post a?KRW/free b?KRW/free 5 refundable + refund t-1 2"), "new t-1..2");
+    assert_eq!(say("refund t-1 3"), "new t-3");
+    let held = say("hold a b 5 1h");
+    assert!(held.starts_with("new t-4 until"), "{held}");
+    assert_eq!(say("capture t-4 5"), "no: transfer-not-pending");
+    assert_eq!(say(&format!("at {}", limits::TIMESTAMP_MILLIS_MAX)), "t-4 expired");
+    book.check_replay();
+}
+
+#[test]
 fn balances_stop_short_of_overflow() {
     check(
         "open a KRW free                           | new account 1
