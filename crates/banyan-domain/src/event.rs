@@ -1,6 +1,6 @@
 //! Commands, events and answers over all capabilities.
 
-use crate::{KeyStamp, Remembered, StoreSecret, coupon};
+use crate::{KeyStamp, Remembered, StoreSecret, coupon, pay, saga, stock};
 use minicbor::{Decode, Encode};
 
 /// Something asked of the shard.
@@ -8,6 +8,12 @@ use minicbor::{Decode, Encode};
 pub enum Command {
     /// Of the coupon capability.
     Coupon(coupon::Command),
+    /// Of the stock capability.
+    Stock(stock::Command),
+    /// Of the ledger.
+    Pay(pay::Command),
+    /// Of the sagas.
+    Saga(saga::Command),
 }
 
 /// Something that happened. Stored for ever.
@@ -41,6 +47,15 @@ pub enum Event {
         #[n(0)]
         answer: Remembered,
     },
+    /// In the stock capability.
+    #[n(4)]
+    Stock(#[n(0)] stock::Event),
+    /// In the ledger.
+    #[n(5)]
+    Pay(#[n(0)] pay::Event),
+    /// Of a saga.
+    #[n(6)]
+    Saga(#[n(0)] saga::Event),
 }
 
 /// One event as it stands in the log, with the idempotency key of the command that caused it, if it had one.
@@ -59,6 +74,12 @@ pub struct Entry {
 pub enum Outcome {
     /// By the coupon capability.
     Coupon(coupon::Outcome),
+    /// By the stock capability.
+    Stock(stock::Outcome),
+    /// By the ledger.
+    Pay(pay::Outcome),
+    /// By the sagas.
+    Saga(saga::Outcome),
 }
 
 impl Event {
@@ -66,8 +87,24 @@ impl Event {
     pub(crate) const COUPON_TAG: u32 = 2;
 }
 
-impl From<coupon::Event> for Event {
-    fn from(event: coupon::Event) -> Self {
-        Self::Coupon(event)
-    }
+/// Lets the commands and events of a capability stand for those over all.
+macro_rules! capability {
+    ($name:ident, $module:ident) => {
+        impl From<$module::Event> for Event {
+            fn from(event: $module::Event) -> Self {
+                Self::$name(event)
+            }
+        }
+
+        impl From<$module::Command> for Command {
+            fn from(command: $module::Command) -> Self {
+                Self::$name(command)
+            }
+        }
+    };
 }
+
+capability!(Coupon, coupon);
+capability!(Stock, stock);
+capability!(Pay, pay);
+capability!(Saga, saga);

@@ -3,7 +3,7 @@
 use crate::coupon::CouponState;
 use crate::digest::{self, Digest};
 use crate::limits;
-use crate::{CampaignNo, CouponId, Keys, Millis, Timestamp};
+use crate::{CampaignNo, CouponId, Keys, Millis, Timestamp, pay, saga, stock};
 use core::hash::Hasher;
 use hashbrown::HashTable;
 use minicbor::{Decode, Encode};
@@ -60,6 +60,15 @@ pub enum Remembered {
         #[n(2)]
         total: u32,
     },
+    /// By the stock capability.
+    #[n(4)]
+    Stock(#[n(0)] stock::Remembered),
+    /// By the ledger.
+    #[n(5)]
+    Pay(#[n(0)] pay::Remembered),
+    /// By the sagas.
+    #[n(6)]
+    Saga(#[n(0)] saga::Outcome),
 }
 
 /// Keys of the last [`limits::IDEMPOTENCY_HORIZON_MILLIS`], in the order in which they came. About 70 bytes each; at most
@@ -203,19 +212,31 @@ impl Kept {
     }
 
     fn digest(&self) -> u128 {
-        let (kind, id, count) = self.remembered.to_words();
+        let [capability, kind, id, count] = self.remembered.to_words();
         let KeyStamp { high, low, request } = self.stamp;
-        digest::row(&[7, high, low, request, self.at.as_millis(), self.seq, kind, id, count])
+        // The capability goes into the kind of the row, whose upper half is free.
+        digest::row(&[
+            capability << 32 | 7,
+            high,
+            low,
+            request,
+            self.at.as_millis(),
+            self.seq,
+            kind,
+            id,
+            count,
+        ])
     }
 }
 
 impl Remembered {
-    /// The campaign it concerns.
+    /// The campaign it concerns, if it concerns one.
     #[must_use]
-    pub const fn campaign(self) -> CampaignNo {
+    pub const fn campaign(self) -> Option<CampaignNo> {
         match self {
-            Self::Issued(coupon) | Self::Changed { coupon, .. } => coupon.campaign(),
-            Self::Campaign(no) | Self::AllowList { no, .. } => no,
+            Self::Issued(coupon) | Self::Changed { coupon, .. } => Some(coupon.campaign()),
+            Self::Campaign(no) | Self::AllowList { no, .. } => Some(no),
+            Self::Stock(_) | Self::Pay(_) | Self::Saga(_) => None,
         }
     }
 
@@ -224,22 +245,34 @@ impl Remembered {
     pub const fn coupon(self) -> Option<CouponId> {
         match self {
             Self::Issued(coupon) | Self::Changed { coupon, .. } => Some(coupon),
-            Self::Campaign(_) | Self::AllowList { .. } => None,
+            _ => None,
         }
     }
 
-    pub(crate) const fn to_words(self) -> (u64, u64, u64) {
-        match self {
+    /// As four words, for columns: the capability and its own three.
+    pub(crate) const fn to_words(self) -> [u64; 4] {
+        let (kind, id, count) = match self {
             Self::Issued(coupon) => (0, coupon.get(), 0),
             Self::Changed { coupon, state, held_until } => {
                 (1, coupon.get(), (state as u64) << 56 | held_until.as_millis())
             }
             Self::Campaign(no) => (2, no.get() as u64, 0),
             Self::AllowList { no, added, total } => (3, no.get() as u64, (total as u64) << 32 | added as u64),
-        }
+            Self::Stock(remembered) => return of_capability(1, remembered.to_words()),
+            Self::Pay(remembered) => return of_capability(2, remembered.to_words()),
+            Self::Saga(remembered) => return of_capability(3, remembered.to_words()),
+        };
+        [0, kind, id, count]
     }
 
-    pub(crate) fn from_words(kind: u64, id: u64, count: u64) -> Option<Self> {
+    pub(crate) fn from_words([capability, kind, id, count]: [u64; 4]) -> Option<Self> {
+        match capability {
+            0 => {}
+            1 => return stock::Remembered::from_words([kind, id, count]).map(Self::Stock),
+            2 => return pay::Remembered::from_words([kind, id, count]).map(Self::Pay),
+            3 => return saga::Outcome::from_words([kind, id, count]).map(Self::Saga),
+            _ => return None,
+        }
         Some(match kind {
             0 => Self::Issued(CouponId::from_u64(id)?),
             1 => Self::Changed {
@@ -256,4 +289,8 @@ impl Remembered {
             _ => return None,
         })
     }
+}
+
+const fn of_capability(capability: u64, [first, second, third]: [u64; 3]) -> [u64; 4] {
+    [capability, first, second, third]
 }

@@ -327,6 +327,18 @@ impl ReservationNo {
     }
 }
 
+impl ReservationNo {
+    /// Reads a public name, which must be written exactly as [`Display`](fmt::Display) writes it.
+    ///
+    /// # Errors
+    /// [`InvalidId`] naming the rule, if `name` breaks it.
+    pub fn parse(name: &str) -> Result<Self, InvalidId> {
+        let digits = name.strip_prefix("r-").filter(|digits| !digits.starts_with(['0', '+']));
+        let no = digits.and_then(|digits| digits.parse().ok()).map(Self);
+        no.ok_or(InvalidId { kind: "reservation", rule: "r- and its number, such as r-17" })
+    }
+}
+
 impl fmt::Display for ReservationNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "r-{}", self.0)

@@ -10,11 +10,13 @@
 mod both;
 pub mod codec;
 pub mod coupon;
+mod decision;
 mod digest;
 mod event;
 mod idempotency;
 mod ids;
 pub mod limits;
+mod local;
 mod money;
 pub mod pay;
 mod refusal;
@@ -26,6 +28,7 @@ pub mod stock;
 mod time;
 
 pub use both::{Both, InTurn};
+pub use decision::Decided;
 pub use digest::Digest;
 pub use event::{Command, Entry, Event, Outcome};
 pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};
@@ -34,6 +37,7 @@ pub use ids::{
     OrderId, Reason, Reference, ReservationNo, SagaKey, SagaName, SagaNo, SegmentName, SkuId, StepName,
     TransferNo,
 };
+pub use local::{Advance, LOCAL_ACTIONS};
 pub use money::{Currency, InvalidMoney, Money};
 pub use refusal::Refusal;
 pub use secret::{Keys, StoreSecret};

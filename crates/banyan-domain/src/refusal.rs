@@ -1,6 +1,6 @@
 //! Every business no, over all capabilities.
 
-use crate::coupon;
+use crate::{coupon, pay, saga, stock};
 use core::fmt;
 
 /// Why a command was refused.
@@ -12,6 +12,12 @@ pub enum Refusal {
     KeysFull,
     /// The coupon rules refused.
     Coupon(coupon::Refusal),
+    /// The stock rules refused.
+    Stock(stock::Refusal),
+    /// The ledger refused.
+    Pay(pay::Refusal),
+    /// The sagas refused.
+    Saga(saga::Refusal),
 }
 
 impl Refusal {
@@ -22,6 +28,9 @@ impl Refusal {
             Self::KeyReused => "idempotency-key-reused",
             Self::KeysFull => "idempotency-keys-full",
             Self::Coupon(refusal) => refusal.slug(),
+            Self::Stock(refusal) => refusal.slug(),
+            Self::Pay(refusal) => refusal.slug(),
+            Self::Saga(refusal) => refusal.slug(),
         }
     }
 
@@ -36,12 +45,19 @@ impl Refusal {
                 "No more idempotency keys can be remembered for now. Retry later, or without a key."
             }
             Self::Coupon(refusal) => refusal.sentence(),
+            Self::Stock(refusal) => refusal.sentence(),
+            Self::Pay(refusal) => refusal.sentence(),
+            Self::Saga(refusal) => refusal.sentence(),
         }
     }
 
     /// Every refusal there is, for tables of counters and documents.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::KeyReused, Self::KeysFull].into_iter().chain(coupon::Refusal::ALL.map(Self::Coupon))
+        let own = [Self::KeyReused, Self::KeysFull].into_iter();
+        own.chain(coupon::Refusal::ALL.map(Self::Coupon))
+            .chain(stock::Refusal::ALL.map(Self::Stock))
+            .chain(pay::Refusal::ALL.map(Self::Pay))
+            .chain(saga::Refusal::ALL.map(Self::Saga))
     }
 
     /// A small number, different for each refusal, below [`Self::COUNT`].
@@ -51,16 +67,41 @@ impl Refusal {
             Self::KeyReused => 0,
             Self::KeysFull => 1,
             Self::Coupon(refusal) => 2 + refusal as usize,
+            Self::Stock(refusal) => Self::STOCK + refusal.index(),
+            Self::Pay(refusal) => Self::PAY + refusal as usize,
+            Self::Saga(refusal) => Self::SAGA + refusal as usize,
         }
     }
 
+    const STOCK: usize = 2 + coupon::Refusal::ALL.len();
+    const PAY: usize = Self::STOCK + stock::Refusal::ALL.len();
+    const SAGA: usize = Self::PAY + pay::Refusal::ALL.len();
+
     /// How many refusals there are.
-    pub const COUNT: usize = 2 + coupon::Refusal::ALL.len();
+    pub const COUNT: usize = Self::SAGA + saga::Refusal::ALL.len();
 }
 
 impl From<coupon::Refusal> for Refusal {
     fn from(refusal: coupon::Refusal) -> Self {
         Self::Coupon(refusal)
+    }
+}
+
+impl From<stock::Refusal> for Refusal {
+    fn from(refusal: stock::Refusal) -> Self {
+        Self::Stock(refusal)
+    }
+}
+
+impl From<pay::Refusal> for Refusal {
+    fn from(refusal: pay::Refusal) -> Self {
+        Self::Pay(refusal)
+    }
+}
+
+impl From<saga::Refusal> for Refusal {
+    fn from(refusal: saga::Refusal) -> Self {
+        Self::Saga(refusal)
     }
 }
 

@@ -18,6 +18,12 @@ pub struct Keys {
     pub members: [u8; 16],
     /// Key of the hash of an idempotency key and its request.
     pub idempotency: [u8; 16],
+    /// Key of the hashes that find SKUs and members in the stock's tables.
+    pub stock: [u8; 16],
+    /// Key of the hash that finds an account.
+    pub accounts: [u8; 16],
+    /// Key of the hash that makes the idempotency keys under which sagas ask services outside.
+    pub sagas: [u8; 16],
 }
 
 impl StoreSecret {
@@ -49,6 +55,9 @@ impl StoreSecret {
             code_rounds: rounds,
             members: key("banyan 2026-11 member table"),
             idempotency: key("banyan 2026-11 idempotency keys"),
+            stock: key("banyan 2026-11 stock tables"),
+            accounts: key("banyan 2026-11 account table"),
+            sagas: key("banyan 2026-11 saga keys"),
         }
     }
 }

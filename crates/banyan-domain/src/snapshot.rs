@@ -1,6 +1,6 @@
 //! A snapshot of the state as bytes: columns for what there are millions of, CBOR for the rest.
 //!
-//! Layout: a CBOR header (version, secret, time, seq, digest), then each campaign, then the idempotency keys, each length
+//! Layout: a CBOR header (version, secret, time, seq, digest), then each campaign, the stock, the ledger, the sagas, and the idempotency keys, each length
 //! given before its bytes. Here it is written; `restore` reads it.
 
 mod restore;
@@ -10,14 +10,14 @@ use crate::{CampaignNo, KeyStamp, State, StoreSecret, Timestamp};
 use core::fmt;
 use minicbor::{Decode, Encode};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const ROW_BYTES: usize = 27;
-const KEPT_BYTES: usize = 64;
+const KEPT_BYTES: usize = 72;
 
 /// Why bytes are not a snapshot.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SnapshotError {
-    /// Made by a newer version.
+    /// Made by another version.
     Version(u32),
     /// Cut short, or not a snapshot.
     Malformed(&'static str),
@@ -101,10 +101,13 @@ impl State {
         for no in 1..=self.coupons.campaigns_ever() {
             self.put_slot(CampaignNo::new(no), &mut out);
         }
+        self.stock.write_snapshot(&mut out);
+        self.ledger.write_snapshot(&mut out);
+        self.sagas.write_snapshot(&mut out);
         for kept in self.idempotency.iter() {
-            let (kind, id, count) = kept.remembered.to_words();
             let KeyStamp { high, low, request } = kept.stamp;
-            for word in [high, low, request, kept.at.as_millis(), kept.seq, kind, id, count] {
+            let words = [high, low, request, kept.at.as_millis(), kept.seq];
+            for word in words.into_iter().chain(kept.remembered.to_words()) {
                 out.extend_from_slice(&word.to_le_bytes());
             }
         }

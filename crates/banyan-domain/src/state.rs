@@ -3,8 +3,8 @@
 use crate::coupon::CouponState;
 use crate::idempotency::Kept;
 use crate::{
-    Command, Digest, Entry, Event, IdempotencyTable, KeyStamp, Keys, Outcome, Refusal, Remembered,
-    StoreSecret, Timestamp, coupon, digest, limits,
+    Command, Decided, Digest, Entry, Event, IdempotencyTable, KeyStamp, Keys, Outcome, Refusal, Remembered,
+    StoreSecret, Timestamp, coupon, digest, limits, pay, saga, stock,
 };
 use core::fmt;
 
@@ -14,6 +14,9 @@ pub struct State {
     pub(crate) secret: StoreSecret,
     pub(crate) keys: Keys,
     pub(crate) coupons: coupon::Coupons,
+    pub(crate) stock: stock::Stock,
+    pub(crate) ledger: pay::Ledger,
+    pub(crate) sagas: saga::Sagas,
     pub(crate) idempotency: IdempotencyTable,
     pub(crate) time: Timestamp,
     pub(crate) seq: u64,
@@ -54,6 +57,9 @@ impl State {
         let keys = secret.keys();
         Self {
             coupons: coupon::Coupons::new(keys.clone()),
+            stock: stock::Stock::new(keys.stock),
+            ledger: pay::Ledger::new(keys.accounts),
+            sagas: saga::Sagas::new(),
             idempotency: IdempotencyTable::new(),
             time: Timestamp::default(),
             seq: 1,
@@ -72,6 +78,24 @@ impl State {
     #[must_use]
     pub const fn coupons(&self) -> &coupon::Coupons {
         &self.coupons
+    }
+
+    /// The stock capability.
+    #[must_use]
+    pub const fn stock(&self) -> &stock::Stock {
+        &self.stock
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub const fn ledger(&self) -> &pay::Ledger {
+        &self.ledger
+    }
+
+    /// The sagas.
+    #[must_use]
+    pub const fn sagas(&self) -> &saga::Sagas {
+        &self.sagas
     }
 
     /// The idempotency keys.
@@ -96,6 +120,9 @@ impl State {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut digest = self.coupons.digest();
+        for capability in [self.stock.digest(), self.ledger.digest(), self.sagas.digest()] {
+            digest.add(capability.get());
+        }
         digest.add(digest::row_bytes(9, self.secret.as_bytes()));
         digest.add(self.idempotency.digest.get());
         digest.add(digest::row(&[8, self.time.as_millis(), self.seq]));
@@ -105,7 +132,13 @@ impl State {
     /// The next instant at which time alone changes something.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.coupons.next_deadline()
+        let all = [
+            self.coupons.next_deadline(),
+            self.stock.next_deadline(),
+            self.ledger.next_deadline(),
+            self.sagas.next_deadline(),
+        ];
+        all.into_iter().flatten().min()
     }
 
     /// Begins a block stamped `now`.
@@ -120,8 +153,12 @@ impl State {
     /// [`limits::TIMER_EVENTS_PER_BLOCK_MAX`], the rest at the next call.
     #[must_use]
     pub fn due(&self) -> Vec<Event> {
-        let due = self.coupons.due(self.time, limits::TIMER_EVENTS_PER_BLOCK_MAX);
-        due.into_iter().map(Event::Coupon).collect()
+        let most = limits::TIMER_EVENTS_PER_BLOCK_MAX;
+        let mut due: Vec<Event> = self.coupons.due(self.time, most).into_iter().map(Event::Coupon).collect();
+        due.extend(self.stock.due(self.time, most - due.len()).into_iter().map(Event::Stock));
+        due.extend(self.ledger.due(self.time, most - due.len()).into_iter().map(Event::Pay));
+        due.extend(self.sagas.due(self.time, most - due.len()).into_iter().map(Event::Saga));
+        due
     }
 
     /// Decides one command at the time of the block, asked under `stamp` if the caller sent an idempotency key.
@@ -139,17 +176,35 @@ impl State {
                 None => {}
             }
         }
-        let Command::Coupon(command) = command;
-        Ok(match self.coupons.decide(self.time, command)? {
-            coupon::Decision::One(event) => Decision::One(Event::Coupon(event)),
-            coupon::Decision::Many(events) => Decision::Many(events.into_iter().map(Event::Coupon).collect()),
-            coupon::Decision::IssuedBefore(outcome, seq) => {
-                Decision::Replay(Outcome::Coupon(outcome), Some(seq))
+        Ok(match self.decide_unkeyed(command)? {
+            Decided::One(event) => Decision::One(event),
+            Decided::Many(events) => Decision::Many(events),
+            Decided::Before(outcome, seq) => Decision::Replay(outcome, Some(seq)),
+            Decided::AsItIs(outcome, answer) if stamp.is_some() => {
+                Decision::Keep(outcome, Event::KeyKept { answer })
             }
-            coupon::Decision::AsItIs(outcome, answer) if stamp.is_some() => {
-                Decision::Keep(Outcome::Coupon(outcome), Event::KeyKept { answer })
+            Decided::AsItIs(outcome, _) => Decision::Replay(outcome, None),
+        })
+    }
+
+    /// Decides a command as its capability does.
+    pub(crate) fn decide_unkeyed(
+        &self,
+        command: Command,
+    ) -> Result<Decided<Event, Outcome, Remembered>, Refusal> {
+        Ok(match command {
+            Command::Coupon(command) => {
+                self.coupons.decide(self.time, command)?.lift(Event::Coupon, Outcome::Coupon, |kept| kept)
             }
-            coupon::Decision::AsItIs(outcome, _) => Decision::Replay(Outcome::Coupon(outcome), None),
+            Command::Stock(command) => {
+                self.stock.decide(self.time, command)?.lift(Event::Stock, Outcome::Stock, Remembered::Stock)
+            }
+            Command::Pay(command) => {
+                self.ledger.decide(self.time, command)?.lift(Event::Pay, Outcome::Pay, Remembered::Pay)
+            }
+            Command::Saga(command) => {
+                self.sagas.decide(command)?.lift(Event::Saga, Outcome::Saga, Remembered::Saga)
+            }
         })
     }
 
@@ -164,12 +219,21 @@ impl State {
         }
         match &entry.event {
             Event::Coupon(event) => self.coupons.apply(self.time, seq, event)?,
+            Event::Stock(event) => self.stock.apply(self.time, seq, event)?,
+            Event::Pay(event) => self.ledger.apply(self.time, seq, event)?,
+            Event::Saga(event) => self.sagas.apply(self.time, event)?,
             Event::StoreCreated { .. } => return Err(Violation::new("the store was created twice")),
             Event::KeyKept { answer } => {
                 if entry.stamp.is_none() {
                     return Err(Violation::new("an event keeps an idempotency key and has none"));
                 }
-                if !self.coupons.is_so(answer) {
+                let so = match answer {
+                    Remembered::Stock(answer) => self.stock.is_so(answer),
+                    Remembered::Pay(answer) => self.ledger.is_so(answer),
+                    Remembered::Saga(answer) => self.sagas.is_so(answer),
+                    _ => self.coupons.is_so(answer),
+                };
+                if !so {
                     return Err(Violation::new("an idempotency key was kept for an answer that is not so"));
                 }
             }
@@ -186,6 +250,9 @@ impl State {
         if let Some(stamp) = entry.stamp {
             let remembered = match &entry.event {
                 Event::Coupon(event) => Some(self.remember(event)),
+                Event::Stock(event) => Some(Remembered::Stock(self.stock.remember(event))),
+                Event::Pay(event) => Some(Remembered::Pay(self.ledger.remember(event))),
+                Event::Saga(event) => Some(Remembered::Saga(self.sagas.outcome(event))),
                 Event::KeyKept { answer } => Some(*answer),
                 Event::StoreCreated { .. } | Event::StateDigested { .. } => None,
             };
@@ -209,6 +276,9 @@ impl State {
     pub fn outcome(&self, event: &Event) -> Option<Outcome> {
         match event {
             Event::Coupon(event) => Some(Outcome::Coupon(self.coupons.outcome(event))),
+            Event::Stock(event) => Some(Outcome::Stock(self.stock.outcome(event))),
+            Event::Pay(event) => Some(Outcome::Pay(self.ledger.outcome(event))),
+            Event::Saga(event) => Some(Outcome::Saga(self.sagas.outcome(event))),
             Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => None,
         }
     }
@@ -219,6 +289,9 @@ impl State {
     /// The first [`Violation`] found.
     pub fn check_invariants(&self) -> Result<(), Violation> {
         self.coupons.check_invariants()?;
+        self.stock.check_invariants()?;
+        self.ledger.check_invariants()?;
+        self.sagas.check_invariants()?;
         if self.idempotency.recompute_digest(self.time) != Some(self.idempotency.digest) {
             return Err(Violation::new("the idempotency keys differ from their digest or their index"));
         }
@@ -227,17 +300,28 @@ impl State {
 
     /// The first answer again, put together from what is remembered and the repeated command.
     fn recall(&self, kept: &Kept, command: Command) -> Result<Outcome, Refusal> {
-        let Command::Coupon(command) = command;
-        Ok(Outcome::Coupon(match kept.remembered {
-            Remembered::Issued(coupon) => self.coupons.recall_issue(coupon)?,
-            Remembered::Changed { coupon, state, held_until } => {
-                self.coupons.recall_change(coupon, state, held_until, command)?
+        Ok(match (kept.remembered, command) {
+            (Remembered::Issued(coupon), _) => Outcome::Coupon(self.coupons.recall_issue(coupon)?),
+            (Remembered::Changed { coupon, state, held_until }, Command::Coupon(command)) => {
+                Outcome::Coupon(self.coupons.recall_change(coupon, state, held_until, command)?)
             }
-            Remembered::Campaign(no) => coupon::Outcome::Campaign { no },
-            Remembered::AllowList { added, total, .. } => {
-                coupon::Outcome::AllowList { added: u64::from(added), total: u64::from(total) }
+            (Remembered::Campaign(no), _) => Outcome::Coupon(coupon::Outcome::Campaign { no }),
+            (Remembered::AllowList { added, total, .. }, _) => Outcome::Coupon(coupon::Outcome::AllowList {
+                added: u64::from(added),
+                total: u64::from(total),
+            }),
+            (Remembered::Stock(remembered), Command::Stock(command)) => {
+                Outcome::Stock(self.stock.recall(remembered, &command)?)
             }
-        }))
+            (Remembered::Pay(remembered), Command::Pay(command)) => {
+                Outcome::Pay(self.ledger.recall(remembered, &command)?)
+            }
+            (Remembered::Saga(outcome), _) => Outcome::Saga(outcome),
+            // The same key and the same request were found, so it is the same command, unless two requests have one hash.
+            (Remembered::Changed { .. } | Remembered::Stock(_) | Remembered::Pay(_), _) => {
+                return Err(Refusal::KeyReused);
+            }
+        })
     }
 
     /// What is remembered of the answer to a command whose last event is `event`, which has just been applied.

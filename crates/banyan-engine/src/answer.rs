@@ -1,6 +1,8 @@
 //! What goes into the writer, and what comes out of it once it is durable.
 
-use banyan_domain::{Command, KeyStamp, Outcome, Refusal};
+use banyan_domain::saga::OpenAsk;
+use banyan_domain::{Command, KeyStamp, Outcome, Refusal, State};
+use std::fmt;
 use tokio::sync::oneshot;
 
 /// The answer to one command. Nobody gets one before every event it rests on is durable.
@@ -40,7 +42,18 @@ pub enum Work {
         /// Where the answers go.
         reply: oneshot::Sender<Vec<Answer>>,
     },
+    /// A look at the state between two commands.
+    Read {
+        /// What to look at.
+        read: Read,
+    },
 }
+
+/// A look at the state. What it gives is called once everything that it may have seen is durable.
+pub struct Read(Box<dyn FnOnce(&State) -> Seen + Send>);
+
+/// What a [`Read`] has seen, on its way to whoever looks.
+pub struct Seen(Box<dyn FnOnce() + Send>);
 
 /// The answers of one block.
 #[derive(Debug, Default)]
@@ -49,6 +62,10 @@ pub struct Replies {
     pub ones: Vec<(oneshot::Sender<Answer>, Answer)>,
     /// To batches.
     pub many: Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>,
+    /// To those who look.
+    pub reads: Vec<Seen>,
+    /// What sagas ask of services outside from now on: the intents of the block.
+    pub asks: Vec<OpenAsk>,
 }
 
 /// Takes the answers of a block once it is durable. Called by the log thread, which must not wait: an asynchronous server
@@ -69,6 +86,7 @@ impl Work {
         match self {
             Self::One { .. } => 1,
             Self::Many { commands, .. } => commands.len(),
+            Self::Read { .. } => 1,
         }
     }
 }
@@ -82,12 +100,46 @@ impl Replies {
         for (reply, answers) in self.many {
             let _gone = reply.send(answers);
         }
+        for seen in self.reads {
+            (seen.0)();
+        }
     }
 
     /// Whether nobody waits for anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ones.is_empty() && self.many.is_empty()
+        self.ones.is_empty() && self.many.is_empty() && self.reads.is_empty() && self.asks.is_empty()
+    }
+}
+
+impl Read {
+    /// Looks with `look`, and sends what it gives to `reply`.
+    pub fn new<T: Send + 'static>(
+        look: impl FnOnce(&State) -> T + Send + 'static,
+        reply: oneshot::Sender<T>,
+    ) -> Self {
+        Self(Box::new(move |state| {
+            let seen = look(state);
+            Seen(Box::new(move || {
+                let _gone = reply.send(seen);
+            }))
+        }))
+    }
+
+    pub(crate) fn look(self, state: &State) -> Seen {
+        (self.0)(state)
+    }
+}
+
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Read")
+    }
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seen")
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::answer::{Answer, Replies, Work};
 use crate::rules::{DomainRules, Rules};
 use crate::summary::{Board, Summary};
+use banyan_domain::saga::{self, OpenAsk};
 use banyan_domain::{
     Command, Decision, Entry, Event, KeyStamp, Outcome, Refusal, State, Timestamp, Violation, codec, coupon,
 };
@@ -46,7 +47,7 @@ pub struct Draft {
 }
 
 /// What was decided in a block.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tally {
     /// Commands decided.
     pub commands: u64,
@@ -58,6 +59,12 @@ pub struct Tally {
     pub refusals: [u32; Refusal::COUNT],
     /// Commands turned away because storage is full.
     pub storage_full: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { commands: 0, issued: 0, replayed: 0, refusals: [0; Refusal::COUNT], storage_full: 0 }
+    }
 }
 
 impl Core {
@@ -98,7 +105,7 @@ impl Core {
         for event in self.state.due() {
             self.commit(event, None, draft)?;
         }
-        Ok(())
+        self.advance_sagas(draft)
     }
 
     /// Whether the block has taken as much as it should.
@@ -122,18 +129,23 @@ impl Core {
                 let answers = answers.collect::<Result<Vec<_>, _>>()?;
                 draft.replies.many.push((reply, answers));
             }
+            Work::Read { read } => draft.replies.reads.push(read.look(&self.state)),
         }
         Ok(())
     }
 
-    /// Turns `work` away because nothing can be stored.
-    pub fn turn_away(work: Work, draft: &mut Draft) {
-        draft.tally.storage_full += work.commands() as u64;
+    /// Turns `work` away because nothing can be stored. Looking is always possible.
+    pub fn turn_away(&self, work: Work, draft: &mut Draft) {
         match work {
-            Work::One { reply, .. } => draft.replies.ones.push((reply, Answer::StorageFull)),
+            Work::One { reply, .. } => {
+                draft.tally.storage_full += 1;
+                draft.replies.ones.push((reply, Answer::StorageFull));
+            }
             Work::Many { commands, reply } => {
+                draft.tally.storage_full += commands.len() as u64;
                 draft.replies.many.push((reply, vec![Answer::StorageFull; commands.len()]));
             }
+            Work::Read { read } => draft.replies.reads.push(read.look(&self.state)),
         }
     }
 
@@ -181,7 +193,22 @@ impl Core {
         let stamp = self.options.rules.stamp(stamp);
         let outcome = self.commit(last, stamp, draft)?;
         let Some(outcome) = outcome else { unreachable!("a command's last event has an outcome") };
+        self.advance_sagas(draft)?;
         Ok(Answer::Done { outcome, seq: self.state.seq(), replayed: false })
+    }
+
+    /// Lets every saga go as far as it can by itself: what this shard can do happens in the block in which it is reached.
+    fn advance_sagas(&mut self, draft: &mut Draft) -> Result<(), Violation> {
+        while let Some(mut advance) = self.state.advance() {
+            let mut outcome = None;
+            for event in std::mem::take(&mut advance.events) {
+                outcome = self.commit(event, None, draft)?;
+            }
+            if let Some(settled) = advance.settled(outcome) {
+                self.commit(settled, None, draft)?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds one event to the block and applies it.
@@ -195,9 +222,16 @@ impl Core {
         codec::encode(&entry, &mut draft.body);
         self.state.apply(&entry)?;
         draft.count += 1;
-        if let Event::Coupon(event) = &entry.event {
-            draft.tally.issued += u64::from(matches!(event, coupon::Event::CouponIssued { .. }));
-            self.board.touch(event);
+        match &entry.event {
+            Event::Coupon(event) => {
+                draft.tally.issued += u64::from(matches!(event, coupon::Event::CouponIssued { .. }));
+                self.board.touch(event);
+            }
+            Event::Saga(saga::Event::Scheduled { saga, step, ask, attempt }) => {
+                let ask = OpenAsk { saga: *saga, step: *step, ask: *ask, attempt: *attempt };
+                draft.replies.asks.push(ask);
+            }
+            _ => {}
         }
         Ok(self.state.outcome(&entry.event))
     }

@@ -13,7 +13,7 @@ pub struct Metrics {
     replayed: AtomicU64,
     storage_full: AtomicU64,
     busy: AtomicU64,
-    refusals: [AtomicU64; Refusal::COUNT],
+    refusals: Refusals,
     blocks: AtomicU64,
     events: AtomicU64,
     bytes: AtomicU64,
@@ -23,6 +23,16 @@ pub struct Metrics {
     pub(crate) snapshot_seq: AtomicU64,
     block_events: Histogram,
     sync_micros: Histogram,
+}
+
+/// One counter for each refusal.
+#[derive(Debug)]
+struct Refusals([AtomicU64; Refusal::COUNT]);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; Refusal::COUNT])
+    }
 }
 
 /// The counts at one moment.
@@ -66,7 +76,7 @@ impl Metrics {
         self.issued.fetch_add(tally.issued, Ordering::Relaxed);
         self.replayed.fetch_add(tally.replayed, Ordering::Relaxed);
         self.storage_full.fetch_add(tally.storage_full, Ordering::Relaxed);
-        for (total, n) in self.refusals.iter().zip(&tally.refusals).filter(|(_, n)| **n > 0) {
+        for (total, n) in self.refusals.0.iter().zip(&tally.refusals).filter(|(_, n)| **n > 0) {
             total.fetch_add(u64::from(*n), Ordering::Relaxed);
         }
         if events > 0 {
@@ -92,7 +102,7 @@ impl Metrics {
             replayed: get(&self.replayed),
             storage_full: get(&self.storage_full),
             busy: get(&self.busy),
-            refusals: std::array::from_fn(|i| get(&self.refusals[i])),
+            refusals: std::array::from_fn(|i| get(&self.refusals.0[i])),
             blocks: get(&self.blocks),
             events: get(&self.events),
             bytes: get(&self.bytes),

@@ -1,6 +1,6 @@
 //! The handle of a running shard.
 
-use crate::answer::{Answer, ReplySink, Work};
+use crate::answer::{Answer, Read, ReplySink, Work};
 use crate::inbox::{Inbox, SubmitError};
 use crate::metrics::{Metrics, MetricsView};
 use crate::snapshots::{self, SnapshotStore, Snapshotter};
@@ -8,7 +8,7 @@ use crate::start::{StartError, StartReport, Started};
 use crate::summary::Summary;
 use crate::writer::{LogThread, Writer, room_needed};
 use arc_swap::ArcSwap;
-use banyan_domain::{Command, KeyStamp, Keys};
+use banyan_domain::{Command, KeyStamp, Keys, State};
 use banyan_log::{Confirmed, Health, Log, LogError, LogReader, Seq};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -148,6 +148,20 @@ impl Shard {
         let (reply, answers) = oneshot::channel();
         self.inbox.push(Work::Many { commands, reply })?;
         Ok(answers)
+    }
+
+    /// Looks at the state between two commands. What `look` gives comes once everything that it may have seen is durable.
+    /// The writer waits for `look`: it must be short work.
+    ///
+    /// # Errors
+    /// [`SubmitError`] if it was not taken.
+    pub fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<T>, SubmitError> {
+        let (reply, seen) = oneshot::channel();
+        self.inbox.push(Work::Read { read: Read::new(look, reply) })?;
+        Ok(seen)
     }
 
     /// The hot numbers as of the last durable block.

@@ -98,7 +98,7 @@ impl Writer {
         }
         if !*begun {
             if !self.has_room() {
-                backlog.drain(..).for_each(|work| Core::turn_away(work, draft));
+                backlog.drain(..).for_each(|work| self.core.turn_away(work, draft));
                 return Ok(());
             }
             self.core.begin(wall_clock(), draft)?;

@@ -6,23 +6,11 @@ use super::state::{Coupons, Deadline};
 use super::{Audience, Campaign, CampaignDefinition, CampaignState, CouponRow, CouponState, Refusal};
 use crate::limits;
 use crate::{
-    Actor, CampaignId, CampaignNo, CouponId, MemberId, Millis, OrderId, Reason, Remembered, SegmentName,
-    Timestamp,
+    Actor, CampaignId, CampaignNo, CouponId, Decided, MemberId, Millis, OrderId, Reason, Remembered,
+    SegmentName, Timestamp,
 };
 
-/// What a command comes to, if it is not refused.
-#[derive(Debug)]
-pub(crate) enum Decision {
-    /// One event, the usual case.
-    One(Event),
-    /// Several events, all or none. Never empty.
-    Many(Vec<Event>),
-    /// Nothing new: the member has its only coupon, and this is the answer to its issue, at this log position. It cannot
-    /// change, so there is nothing to remember.
-    IssuedBefore(Outcome, u64),
-    /// Nothing to do: things are as the command wants them. They may change, so the answer is to be remembered.
-    AsItIs(Outcome, Remembered),
-}
+pub(crate) type Decision = Decided<Event, Outcome, Remembered>;
 
 impl Coupons {
     /// Decides one command at `now`. Checks run in the order of [`Refusal`].
@@ -91,7 +79,7 @@ impl Coupons {
         // become of the campaign since.
         if latest != 0 && campaign.definition.per_member == 1 {
             let row = campaign.row(u64::from(latest)).expect("a member's latest coupon exists");
-            return Ok(Decision::IssuedBefore(issued_answer(campaign, u64::from(latest), row), row.seq));
+            return Ok(Decision::Before(issued_answer(campaign, u64::from(latest), row), row.seq));
         }
         match campaign.state_at(now) {
             CampaignState::Open => {}
@@ -386,7 +374,7 @@ impl Coupons {
     /// Whether `answer` is what a command that finds nothing to do is told now.
     pub(crate) fn is_so(&self, answer: &Remembered) -> bool {
         match *answer {
-            Remembered::Issued(_) => false,
+            Remembered::Issued(_) | Remembered::Stock(_) | Remembered::Pay(_) | Remembered::Saga(_) => false,
             Remembered::Campaign(no) => self.campaign_no(no).is_some(),
             Remembered::AllowList { no, added, total } => {
                 let listed = self.campaign_no(no).filter(|c| c.definition.audience == Audience::AllowList);

@@ -26,5 +26,4 @@ pub use refusal::Refusal;
 pub use rows::{CouponRow, CouponState, Hold, Redemption};
 pub use state::{Coupons, Retired};
 
-pub(crate) use decide::Decision;
 pub(crate) use members::WrittenMembers;

@@ -8,28 +8,17 @@ use super::remembered::Remembered;
 use super::stage::{Changes, Moved, Stage};
 use super::state::Ledger;
 use crate::limits;
-use crate::{AccountId, AccountNo, Actor, Currency, Millis, Reference, Timestamp};
+use crate::{AccountId, AccountNo, Actor, Currency, Decided, Millis, Reference, Timestamp};
 
 /// What a command comes to, if it is not refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision<E, O> {
-    /// One event, the usual case.
-    One(E),
-    /// Several events, all or none. Never empty; the last one has the answer.
-    Many(Vec<E>),
-    /// Nothing new: the command was carried out before, at this log position, and this is its answer. It cannot change, so
-    /// there is nothing to remember.
-    Before(O, u64),
-    /// Nothing to do: things are as the command wants them. They may change, so the answer is to be remembered.
-    AsItIs(O, Remembered),
-}
+pub type Decision = Decided<Event, Outcome, Remembered>;
 
 impl Ledger {
     /// Decides one command at `now`. Checks run in the order of [`Refusal`], transfer by transfer.
     ///
     /// # Errors
     /// A [`Refusal`]: a business no.
-    pub fn decide(&self, now: Timestamp, command: Command) -> Result<Decision<Event, Outcome>, Refusal> {
+    pub fn decide(&self, now: Timestamp, command: Command) -> Result<Decision, Refusal> {
         match command {
             Command::Transfer { transfers, reference, by } => self.transfer(now, transfers, reference, by),
             Command::OpenAccount { id, currency, rule, by } => self.open(now, id, currency, rule, by),
@@ -50,7 +39,7 @@ impl Ledger {
         currency: Currency,
         rule: Rule,
         by: Actor,
-    ) -> Result<Decision<Event, Outcome>, Refusal> {
+    ) -> Result<Decision, Refusal> {
         if let Some((no, account)) = self.account(&id) {
             return if account.is_defined(currency, rule) {
                 Ok(Decision::AsItIs(Outcome::Account { no }, Remembered::Account(no)))
@@ -69,7 +58,7 @@ impl Ledger {
         transfers: Transfers,
         reference: Reference,
         by: Actor,
-    ) -> Result<Decision<Event, Outcome>, Refusal> {
+    ) -> Result<Decision, Refusal> {
         let transfers = transfers.into_vec();
         let mut legs = Vec::with_capacity(transfers.len());
         let room = Changes { accounts: Vec::with_capacity(2 * transfers.len()), ..Changes::default() };

@@ -1,9 +1,9 @@
 //! What each event changes, checked before it is made, in release builds too.
 
+use super::Outcome;
 use super::event::Event;
 use super::instance::{Next, Saga};
 use super::state::{OldKey, Sagas, definition_digest};
-use super::{Command, Outcome};
 use crate::state::Violation;
 use crate::{Millis, SagaNo, Timestamp, limits};
 
@@ -131,9 +131,12 @@ impl Sagas {
         }
     }
 
-    /// Whether `command` moves a saga that is under way, so that it needs no idempotency key of its own.
+    /// Whether a command could have been answered so without any event.
     #[must_use]
-    pub const fn is_about_progress(command: &Command) -> bool {
-        matches!(command, Command::Settle { .. } | Command::Nudge { .. })
+    pub fn is_so(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Defined { definition } => self.definition(*definition).is_some(),
+            Outcome::Saga { saga } => (1..=self.started).contains(&saga.get()),
+        }
     }
 }

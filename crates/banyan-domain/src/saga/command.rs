@@ -4,6 +4,7 @@ use super::definition::Definition;
 use super::event::{Ask, Resume, Settlement};
 use super::fields::Fields;
 use crate::{Actor, Reason, SagaKey, SagaName, SagaNo};
+use minicbor::{Decode, Encode};
 
 /// Something asked. Checked texts only: what is wrong in itself never gets here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,17 +67,43 @@ pub enum Command {
     },
 }
 
-/// The answer to a command that was carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The answer to a command that was carried out, and what is remembered of it: stored for ever where an idempotency key
+/// was kept for an answer that needed no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
     /// A version of a saga was defined.
+    #[n(0)]
     Defined {
         /// Its number, from 1.
+        #[n(0)]
         definition: u32,
     },
     /// A saga was begun or moved.
+    #[n(1)]
     Saga {
         /// Which.
+        #[n(0)]
         saga: SagaNo,
     },
+}
+
+impl Outcome {
+    /// As three words, for columns.
+    #[must_use]
+    pub const fn to_words(self) -> [u64; 3] {
+        match self {
+            Self::Defined { definition } => [0, definition as u64, 0],
+            Self::Saga { saga } => [1, saga.get(), 0],
+        }
+    }
+
+    /// Back from [`Self::to_words`], or none if they are not such words.
+    #[must_use]
+    pub fn from_words(words: [u64; 3]) -> Option<Self> {
+        Some(match words {
+            [0, number, 0] => Self::Defined { definition: u32::try_from(number).ok()? },
+            [1, number, 0] => Self::Saga { saga: SagaNo::new(number) },
+            _ => return None,
+        })
+    }
 }

@@ -6,15 +6,13 @@ use super::event::{Ask, Cause, Event, Resume};
 use super::instance::{Mode, Phase, Saga, StepState};
 use super::state::Sagas;
 use super::{Refusal, lint};
-use crate::{Actor, SagaNo, Timestamp, limits};
+use crate::{Actor, Decided, SagaNo, Timestamp, limits};
 
-/// What a command comes to, if it is not refused.
-#[derive(Debug)]
-pub(crate) enum Decision {
-    /// One event.
-    One(Event),
-    /// Nothing to do: things are as the command wants them.
-    AsItIs(Outcome),
+/// What a command comes to, if it is not refused. What is remembered of an answer is the answer itself.
+pub(crate) type Decision = Decided<Event, Outcome, Outcome>;
+
+fn as_it_is(outcome: Outcome) -> Decision {
+    Decision::AsItIs(outcome, outcome)
 }
 
 impl Sagas {
@@ -28,7 +26,7 @@ impl Sagas {
                     return Err(Refusal::SagaInputTooLarge);
                 }
                 if let Some(saga) = self.by_key(&name, &key) {
-                    return Ok(Decision::AsItIs(Outcome::Saga { saga }));
+                    return Ok(as_it_is(Outcome::Saga { saga }));
                 }
                 Ok(Decision::One(Event::Started {
                     saga: SagaNo::new(self.started + 1),
@@ -42,7 +40,7 @@ impl Sagas {
                 if saga.takes(usize::from(step), ask, attempt, &result) {
                     Ok(Decision::One(Event::Settled { saga: no, step, ask, attempt, result }))
                 } else {
-                    Ok(Decision::AsItIs(Outcome::Saga { saga: no }))
+                    Ok(as_it_is(Outcome::Saga { saga: no }))
                 }
             }
             Command::Nudge { saga: no, step } => {
@@ -57,13 +55,13 @@ impl Sagas {
                         let attempt = tried.asked + 1;
                         Ok(Decision::One(Event::Scheduled { saga: no, step, ask: Ask::Query, attempt }))
                     }
-                    _ => Ok(Decision::AsItIs(Outcome::Saga { saga: no })),
+                    _ => Ok(as_it_is(Outcome::Saga { saga: no })),
                 }
             }
             Command::Cancel { saga: no, by, reason } => {
                 let (saga, definition) = self.find(no)?;
                 if let Some(Cause::Cancelled(..)) = saga.cause {
-                    return Ok(Decision::AsItIs(Outcome::Saga { saga: no }));
+                    return Ok(as_it_is(Outcome::Saga { saga: no }));
                 }
                 if saga.phase != Phase::Running || pivot_may_have_happened(saga, definition) {
                     return Err(Refusal::SagaTooLate);
@@ -93,7 +91,7 @@ impl Sagas {
             .filter(|(_, newest)| **newest == *definition)
             .or_else(|| self.definitions().find(|(_, known)| **known == *definition))
         {
-            return Ok(Decision::AsItIs(Outcome::Defined { definition: number }));
+            return Ok(as_it_is(Outcome::Defined { definition: number }));
         }
         if definition.version != newest.map_or(1, |(_, newest)| newest.version + 1) {
             return Err(Refusal::SagaVersion);

@@ -33,5 +33,3 @@ pub use instance::{Mode, Next, Park, Phase, Saga, StepState, Try};
 pub use lint::{Fault, lint};
 pub use refusal::Refusal;
 pub use state::{OpenAsk, Sagas};
-
-pub(crate) use decide::Decision;

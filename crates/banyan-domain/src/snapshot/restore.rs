@@ -4,6 +4,9 @@
 use super::{CampaignHeader, Header, KEPT_BYTES, ROW_BYTES, SlotHeader, SnapshotError, VERSION};
 use crate::coupon::{Campaign, CouponRow, CouponState, Retired, Totals, WrittenMembers};
 use crate::idempotency::Kept;
+use crate::pay::Ledger;
+use crate::saga::Sagas;
+use crate::stock::Stock;
 use crate::{Both, CampaignNo, Digest, IdempotencyTable, InTurn, KeyStamp, Remembered, State, Timestamp};
 use minicbor::Decode;
 
@@ -45,6 +48,9 @@ impl State {
                 }
             }
         }
+        state.stock = Stock::read_snapshot(&mut input.bytes, state.keys.stock)?;
+        state.ledger = Ledger::read_snapshot(&mut input.bytes, state.keys.accounts)?;
+        state.sagas = Sagas::read_snapshot(&mut input.bytes).map_err(SnapshotError::Malformed)?;
         state.idempotency = input.keys(header.keys)?;
         if !input.bytes.is_empty() {
             return Err(SnapshotError::Malformed("bytes are left over at the end"));
@@ -144,7 +150,7 @@ impl<'a> Input<'a> {
         let mut table = IdempotencyTable::with_capacity(bytes.len() / KEPT_BYTES);
         for bytes in bytes.chunks_exact(KEPT_BYTES) {
             let word = |i: usize| u64::from_le_bytes(core::array::from_fn(|k| bytes[i * 8 + k]));
-            let remembered = Remembered::from_words(word(5), word(6), word(7));
+            let remembered = Remembered::from_words([word(5), word(6), word(7), word(8)]);
             table.remember(Kept {
                 stamp: KeyStamp { high: word(0), low: word(1), request: word(2) },
                 at: Timestamp::from_millis(word(3)),

@@ -3,7 +3,9 @@
 use super::event::{Event, ReservedPart};
 use super::{Remembered, ReservationState};
 use crate::limits;
-use crate::{Actor, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId, Timestamp};
+use crate::{
+    Actor, Decided, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId, Timestamp,
+};
 use core::fmt;
 
 /// Something asked. Checked texts and lines only: what is wrong in itself never gets here.
@@ -188,17 +190,7 @@ impl fmt::Display for InvalidLines {
 impl std::error::Error for InvalidLines {}
 
 /// What a command comes to, if it is not refused.
-#[derive(Debug)]
-pub enum Decision {
-    /// One event, the usual case.
-    One(Event),
-    /// Several events, all or none. Never empty; the last one has the outcome.
-    Many(Vec<Event>),
-    /// Carried out before, known by a natural key, at this log position. Stock has no natural keys.
-    Before(Outcome, u64),
-    /// Nothing left to do: things are as the command wants them. They may change, so the answer is to be remembered.
-    AsItIs(Outcome, Remembered),
-}
+pub type Decision = Decided<Event, Outcome, Remembered>;
 
 /// The answer to a command that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]

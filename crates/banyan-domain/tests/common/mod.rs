@@ -72,6 +72,7 @@ impl Shop {
             }
             Decision::One(event) => vec![event],
             Decision::Many(events) => events,
+            other => panic!("a coupon command came to {other:?}"),
         };
         let last = events.pop().expect("a decision is never empty");
         for event in events {

@@ -2,10 +2,8 @@
 //! event, nothing waits for ever, and the log gives the same state again.
 
 use super::{local, saga, service};
-use crate::saga::{
-    Ask, Command, Decision, Event, Fields, Next, OpenAsk, Phase, Resume, Sagas, Settlement, StepKind,
-};
-use crate::{Actor, Digest, Millis, Reason, SagaKey, SagaName, SagaNo, Timestamp, limits};
+use crate::saga::{Ask, Command, Event, Fields, Next, OpenAsk, Phase, Resume, Sagas, Settlement, StepKind};
+use crate::{Actor, Decided, Digest, Millis, Reason, SagaKey, SagaName, SagaNo, Timestamp, limits};
 use proptest::prelude::*;
 
 /// The sagas, the events they wrote, and the asks nobody has answered.
@@ -52,7 +50,7 @@ impl Story {
     }
 
     fn ask(&mut self, command: Command) {
-        if let Ok(Decision::One(event)) = self.sagas.decide(command) {
+        if let Ok(Decided::One(event)) = self.sagas.decide(command) {
             self.apply(&event);
             self.advance();
         }

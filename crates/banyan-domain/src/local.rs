@@ -1,0 +1,284 @@
+//! What sagas ask of this shard's own capabilities: steps carried out in the block in which they are reached.
+//!
+//! An action is a name, such as `stock.reserve`, and parameters, which are texts; here they become a command, and the
+//! answer becomes the step's output. A parameter that is missing or cannot be read is a refusal of the step, so that the
+//! saga turns back: definitions are checked for form, but what flows through them comes from outside.
+
+use crate::saga::{Action, Ask, Definition, Event as SagaEvent, Fields, Next, Saga, Settlement, Target};
+use crate::stock::{Line, Lines};
+use crate::{
+    AccountId, Actor, Command, CouponId, Currency, Decided, Event, LocationId, MemberId, Millis, OrderId,
+    Outcome, Reference, ReservationNo, SagaNo, SkuId, State, TransferNo, coupon, pay, stock,
+};
+
+/// Every action there is, in order of name: what a definition may name after `local`.
+pub const LOCAL_ACTIONS: [&str; 11] = [
+    "coupon.hold",
+    "coupon.redeem",
+    "coupon.release",
+    "pay.capture",
+    "pay.hold",
+    "pay.post",
+    "pay.refund",
+    "pay.void",
+    "stock.commit",
+    "stock.release",
+    "stock.reserve",
+];
+
+/// Who is named in the log for what sagas do.
+const SAGA_ACTOR: &str = "saga";
+/// How long a step holds what it holds if its definition does not say, in seconds.
+const HOLD_SECONDS: u64 = 3_600;
+
+/// What a saga does next: the events to apply now, in order, and what to do with the answer to the last of them.
+#[derive(Debug)]
+pub struct Advance {
+    /// The events.
+    pub events: Vec<Event>,
+    /// The answer, if it is known without them.
+    outcome: Option<Outcome>,
+    step: Option<(SagaNo, u8, Ask)>,
+}
+
+impl Advance {
+    /// What follows once the events are applied, `outcome` being the answer to the last of them: the event that settles
+    /// the step, if this was one.
+    #[must_use]
+    pub fn settled(self, outcome: Option<Outcome>) -> Option<Event> {
+        let (saga, step, ask) = self.step?;
+        let outcome = outcome.or(self.outcome);
+        let result = Settlement::Done(outcome.as_ref().map(output).unwrap_or_default());
+        Some(Event::Saga(SagaEvent::Settled { saga, step, ask, attempt: 1, result }))
+    }
+}
+
+impl State {
+    /// What some saga does next by itself, if one has something to do. To be called, and its events applied, until there
+    /// is nothing left, after every command and after what was due.
+    #[must_use]
+    pub fn advance(&self) -> Option<Advance> {
+        let (no, next) = self.sagas.next()?;
+        let event = |event| Advance { events: vec![Event::Saga(event)], outcome: None, step: None };
+        match next {
+            Next::Wait => None,
+            Next::Event(next) => Some(event(next)),
+            Next::Local { step: place, ask } => {
+                let saga = self.sagas.saga(no).expect("the sagas named it");
+                let definition =
+                    self.sagas.definition(saga.definition).expect("a definition is kept for ever");
+                let step = place as u8;
+                let decided = self.carry_out(saga, definition, place, ask);
+                Some(match decided {
+                    Ok(Decided::One(one)) => {
+                        Advance { events: vec![one], outcome: None, step: Some((no, step, ask)) }
+                    }
+                    Ok(Decided::Many(many)) => {
+                        Advance { events: many, outcome: None, step: Some((no, step, ask)) }
+                    }
+                    Ok(Decided::Before(outcome, _) | Decided::AsItIs(outcome, _)) => {
+                        Advance { events: Vec::new(), outcome: Some(outcome), step: Some((no, step, ask)) }
+                    }
+                    Err(why) if ask == Ask::Undo => {
+                        event(SagaEvent::Parked { saga: no, step, why: why.into() })
+                    }
+                    Err(why) => {
+                        let result = Settlement::Refused(why.into());
+                        event(SagaEvent::Settled { saga: no, step, ask, attempt: 1, result })
+                    }
+                })
+            }
+        }
+    }
+
+    /// Decides what a step asks for, or says in a word why not.
+    fn carry_out(
+        &self,
+        saga: &Saga,
+        definition: &Definition,
+        place: usize,
+        ask: Ask,
+    ) -> Result<Decided<Event, Outcome, crate::Remembered>, String> {
+        let step = &definition.steps[place];
+        let action = if ask == Ask::Undo { step.undo.as_ref() } else { Some(&step.action) };
+        let action = action.ok_or_else(|| String::from("it has no undo"))?;
+        let command = self.command(&Given { saga, definition, action })?;
+        self.decide_unkeyed(command).map_err(|refusal| refusal.slug().into())
+    }
+
+    fn command(&self, given: &Given<'_>) -> Result<Command, String> {
+        let Target::Local(name) = &given.action.target else { return Err("it is not for this store".into()) };
+        Ok(match &**name {
+            "coupon.hold" => coupon::Command::HoldCoupon {
+                coupon: self.coupon(given)?,
+                owner: given.member()?,
+                order: given.order()?,
+                hold_for: given.hold()?,
+            }
+            .into(),
+            "coupon.redeem" => {
+                let (coupon, owner, order) = (self.coupon(given)?, given.member()?, given.order()?);
+                coupon::Command::RedeemCoupon { coupon, owner, order }.into()
+            }
+            "coupon.release" => {
+                let (coupon, owner, order) = (self.coupon(given)?, given.member()?, given.order()?);
+                coupon::Command::ReleaseCoupon { coupon, owner, order }.into()
+            }
+            "stock.reserve" => stock::Command::Reserve {
+                lines: given.lines()?,
+                member: given.member()?,
+                order: Some(given.order()?),
+                hold_for: given.hold()?,
+            }
+            .into(),
+            "stock.commit" => stock::Command::CommitReservation { reservation: given.reservation()? }.into(),
+            "stock.release" => {
+                stock::Command::ReleaseReservation { reservation: given.reservation()? }.into()
+            }
+            "pay.post" => given.transfer(pay::NewTransfer::Post {
+                debit: given.side("debit")?,
+                credit: given.side("credit")?,
+                amount: given.amount("amount")?,
+                refundable: given.text("refundable") == "yes",
+            })?,
+            "pay.hold" => given.transfer(pay::NewTransfer::Hold {
+                debit: given.side("debit")?,
+                credit: given.side("credit")?,
+                amount: given.amount("amount")?,
+                hold_for: given.hold()?,
+            })?,
+            "pay.capture" => {
+                let pending = given.transfer_no("transfer")?;
+                let amount = if given.text("amount").is_empty() {
+                    self.ledger.hold(pending).map(|hold| hold.left).ok_or("transfer-not-pending")?
+                } else {
+                    given.amount("amount")?
+                };
+                given.transfer(pay::NewTransfer::Capture {
+                    pending,
+                    amount,
+                    last: given.text("last") != "no",
+                })?
+            }
+            "pay.void" => {
+                given.transfer(pay::NewTransfer::Void { pending: given.transfer_no("transfer")? })?
+            }
+            "pay.refund" => given.transfer(pay::NewTransfer::Refund {
+                of: given.transfer_no("transfer")?,
+                amount: given.amount("amount")?,
+            })?,
+            other => return Err(format!("{other} is not an action of this store")),
+        })
+    }
+
+    /// A coupon by its code.
+    fn coupon(&self, given: &Given<'_>) -> Result<CouponId, String> {
+        let code =
+            coupon::CouponCode::parse(&given.text("coupon")).map_err(|_| String::from("coupon-not-found"))?;
+        Ok(coupon::CodeKey::new(&self.keys).coupon(code))
+    }
+}
+
+/// The parameters of an action.
+struct Given<'a> {
+    saga: &'a Saga,
+    definition: &'a Definition,
+    action: &'a Action,
+}
+
+impl Given<'_> {
+    /// A parameter with its holes filled; empty if it is not there.
+    fn text(&self, name: &str) -> String {
+        let template = self.action.params.get(name);
+        template.map(|template| template.fill(self.saga, self.definition)).unwrap_or_default()
+    }
+
+    fn number(&self, name: &str) -> Result<u64, String> {
+        self.text(name).parse().map_err(|_| format!("{name} is not a whole number"))
+    }
+
+    fn amount(&self, name: &str) -> Result<i64, String> {
+        let amount = i64::try_from(self.number(name)?).map_err(|_| format!("{name} is too large"))?;
+        if amount > 0 { Ok(amount) } else { Err(format!("{name} must be above zero")) }
+    }
+
+    fn hold(&self) -> Result<Millis, String> {
+        let text = self.text("hold");
+        Ok(Millis::from_seconds(if text.is_empty() { HOLD_SECONDS } else { self.number("hold")? }))
+    }
+
+    fn order(&self) -> Result<OrderId, String> {
+        OrderId::new(self.text("order")).map_err(|error| error.to_string())
+    }
+
+    fn member(&self) -> Result<Option<MemberId>, String> {
+        match self.text("member") {
+            text if text.is_empty() => Ok(None),
+            text => MemberId::new(text).map(Some).map_err(|error| error.to_string()),
+        }
+    }
+
+    fn reservation(&self) -> Result<ReservationNo, String> {
+        ReservationNo::parse(&self.text("reservation")).map_err(|error| error.to_string())
+    }
+
+    fn transfer_no(&self, name: &str) -> Result<TransferNo, String> {
+        TransferNo::parse(&self.text(name)).map_err(|error| error.to_string())
+    }
+
+    /// `SKU*QUANTITY` or `SKU*QUANTITY@LOCATION`, a space between two.
+    fn lines(&self) -> Result<Lines, String> {
+        let text = self.text("lines");
+        let lines = text.split_ascii_whitespace().map(|line| {
+            let (sku, rest) = line.rsplit_once('*').ok_or_else(|| format!("{line:?} is not SKU*QUANTITY"))?;
+            let (quantity, location) = rest.split_once('@').map_or((rest, None), |(q, at)| (q, Some(at)));
+            Ok(Line {
+                sku: SkuId::new(sku).map_err(|error| error.to_string())?,
+                location: location.map(LocationId::new).transpose().map_err(|error| error.to_string())?,
+                quantity: quantity.parse().map_err(|_| format!("{line:?} is not SKU*QUANTITY"))?,
+            })
+        });
+        Lines::new(lines.collect::<Result<_, String>>()?).map_err(|error| error.to_string())
+    }
+
+    /// An account, opened without a limit if it is missing and a currency is given.
+    fn side(&self, name: &str) -> Result<pay::Side, String> {
+        let account = AccountId::new(self.text(name)).map_err(|error| format!("{name}: {error}"))?;
+        let currency = self.text("currency");
+        // What is held or spent must be there: only the side that receives is opened on the way.
+        if currency.is_empty() || name == "debit" {
+            return Ok(account.into());
+        }
+        let currency = Currency::new(&currency).map_err(|error| error.to_string())?;
+        Ok(pay::Side { account, open_if_missing: Some((currency, pay::Rule::Free)) })
+    }
+
+    fn transfer(&self, transfer: pay::NewTransfer) -> Result<Command, String> {
+        let reference = match self.text("reference") {
+            text if text.is_empty() => self.saga.key.as_str().to_owned(),
+            text => text,
+        };
+        Ok(pay::Command::Transfer {
+            transfers: pay::Transfers::one(transfer),
+            reference: Reference::new(reference).map_err(|error| error.to_string())?,
+            by: Actor::new(SAGA_ACTOR).expect("a valid actor"),
+        }
+        .into())
+    }
+}
+
+/// What a step says to those after it.
+fn output(outcome: &Outcome) -> Fields {
+    match outcome {
+        Outcome::Stock(stock::Outcome::Reservation(answer)) => {
+            [("reservation", answer.reservation.to_string())].into_iter().collect()
+        }
+        Outcome::Pay(pay::Outcome::Transferred { first, .. }) => {
+            [("transfer", first.to_string())].into_iter().collect()
+        }
+        Outcome::Coupon(coupon::Outcome::Coupon(answer)) => {
+            [("state", answer.state.as_str())].into_iter().collect()
+        }
+        _ => Fields::new(),
+    }
+}
