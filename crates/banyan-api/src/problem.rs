@@ -1,7 +1,7 @@
 //! Every error the API gives: `application/problem+json` (RFC 9457) with a stable `type` and a sentence that says what to do.
 
 use axum::response::{IntoResponse, Response};
-use banyan_domain::{Refusal, coupon};
+use banyan_domain::{Refusal, coupon, pay, saga, stock};
 use banyan_engine::SubmitError;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -112,6 +112,52 @@ pub fn status_of(refusal: Refusal) -> StatusCode {
             | No::CouponRedeemed
             | No::CouponRevoked => StatusCode::CONFLICT,
         },
+        Refusal::Stock(refusal) => status_of_stock(refusal),
+        Refusal::Pay(refusal) => status_of_pay(refusal),
+        Refusal::Saga(refusal) => status_of_saga(refusal),
+    }
+}
+
+const fn status_of_stock(refusal: stock::Refusal) -> StatusCode {
+    use stock::Refusal as No;
+    match refusal {
+        No::SkuNotFound | No::LocationNotFound | No::ReservationNotFound => StatusCode::NOT_FOUND,
+        No::PurchaseLimit | No::StockBelowHeld | No::ReturnTooMuch | No::StockAboveLimit => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        No::OutOfStock { .. } | No::ReservationReleased | No::ReservationCommitted | No::TooManySkus => {
+            StatusCode::CONFLICT
+        }
+        No::ReservationExpired => StatusCode::GONE,
+        No::TooManyReservations => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+const fn status_of_pay(refusal: pay::Refusal) -> StatusCode {
+    use pay::Refusal as No;
+    match refusal {
+        No::AccountNotFound | No::TransferNotFound => StatusCode::NOT_FOUND,
+        No::CurrencyMismatch
+        | No::SameAccount
+        | No::AmountNotPositive
+        | No::CaptureExceeds
+        | No::RefundExceeds
+        | No::BalanceOverflow => StatusCode::UNPROCESSABLE_ENTITY,
+        No::AccountExists | No::TooManyAccounts | No::TransferNotPending | No::NotRefundable => {
+            StatusCode::CONFLICT
+        }
+        No::InsufficientFunds => StatusCode::PAYMENT_REQUIRED,
+    }
+}
+
+const fn status_of_saga(refusal: saga::Refusal) -> StatusCode {
+    use saga::Refusal as No;
+    match refusal {
+        No::SagaNotDefined | No::SagaNotFound => StatusCode::NOT_FOUND,
+        No::SagaInvalid | No::SagaInputTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+        No::SagaVersion | No::TooManySagas | No::SagaTooLate | No::SagaNotParked | No::SagaCannotUndo => {
+            StatusCode::CONFLICT
+        }
     }
 }
 
@@ -120,6 +166,7 @@ impl From<Refusal> for Problem {
         let problem = Self::new(status_of(refusal), refusal.slug(), refusal.sentence());
         let retry_after = match refusal {
             Refusal::KeysFull => Some(60),
+            Refusal::Stock(stock::Refusal::TooManyReservations) => Some(60),
             _ => None,
         };
         Self { retry_after, ..problem }

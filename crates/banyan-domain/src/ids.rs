@@ -317,14 +317,6 @@ impl ReservationNo {
     pub const fn get(self) -> u64 {
         self.0
     }
-
-    /// The reservation shown as `name`, or none if it is not `r-` and a number from 1 as we write it.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        let digits = name.strip_prefix("r-")?;
-        let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-        digits.parse().ok().filter(|_| plain).map(Self)
-    }
 }
 
 impl ReservationNo {

@@ -158,6 +158,9 @@ impl Model {
                     .map_err(|why| format!("event {seq}: {why}: {event:?}"))?;
                 Some(Outcome::Coupon(outcome))
             }
+            Event::Stock(_) | Event::Pay(_) | Event::Saga(_) => {
+                return Err(format!("event {seq} is of a capability that nobody asked for"));
+            }
         };
         self.seq = seq;
         if let (Some(stamp), Some(outcome)) = (&entry.stamp, &outcome) {
@@ -169,11 +172,13 @@ impl Model {
 
     /// What was answered under a key that was kept: it must be so.
     fn kept(&self, answer: &Remembered) -> Result<CouponOutcome, Objection> {
-        let campaign =
-            (answer.campaign().get() as usize).checked_sub(1).and_then(|at| self.campaigns.get(at));
+        let no = answer.campaign().ok_or("it is of a capability that nobody asked for")?;
+        let campaign = (no.get() as usize).checked_sub(1).and_then(|at| self.campaigns.get(at));
         let campaign = campaign.filter(|campaign| !campaign.retired).ok_or("the campaign is not there")?;
         match *answer {
-            Remembered::Issued(_) => Err("an issue is no answer that changes nothing".into()),
+            Remembered::Issued(_) | Remembered::Stock(_) | Remembered::Pay(_) | Remembered::Saga(_) => {
+                Err("it is no answer that changes nothing".into())
+            }
             Remembered::Campaign(no) => Ok(CouponOutcome::Campaign { no }),
             Remembered::AllowList { added, total, .. } => {
                 object_unless!(added == 0, "it adds members");

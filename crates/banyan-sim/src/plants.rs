@@ -74,7 +74,7 @@ impl Rules for Bent {
         let stamp = stamp.filter(|_| self.0 != Plant::KeysNotRead);
         let asked = command.clone();
         let decided = state.decide(command, stamp);
-        let Command::Coupon(asked) = asked;
+        let Command::Coupon(asked) = asked else { return decided };
         match (self.0, decided, asked) {
             (Plant::OneTooMany, Err(refusal), coupon::Command::IssueCoupon { campaign, member, .. })
                 if refusal == CouponRefusal::SoldOut.into() =>

@@ -118,7 +118,7 @@ impl Process {
         if !self.begun {
             if !self.has_room() {
                 for (work, waiting) in self.queue.drain(..) {
-                    Core::turn_away(work, &mut self.draft);
+                    self.core.turn_away(work, &mut self.draft);
                     self.drafted.push(waiting);
                 }
                 return Ok(());

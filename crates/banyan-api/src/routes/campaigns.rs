@@ -107,7 +107,7 @@ pub(crate) async fn change_campaign(
 fn campaign_no(outcome: &Outcome) -> CampaignNo {
     match outcome {
         Outcome::Coupon(coupon::Outcome::Campaign { no }) => *no,
-        Outcome::Coupon(coupon::Outcome::Coupon(_) | coupon::Outcome::AllowList { .. }) => {
+        _ => {
             unreachable!("a command about a campaign is answered with a campaign")
         }
     }

@@ -22,8 +22,7 @@ impl Ledger {
     /// # Errors
     /// A [`Violation`] if the event breaks an invariant; the state is unchanged then.
     pub fn apply(&mut self, at: Timestamp, _seq: u64, event: &Event) -> Result {
-        let room = core::mem::take(&mut self.room);
-        let mut stage = Stage::new(self, at, room);
+        let mut stage = Stage::new(self, at);
         let opened: &[OpenedAccount] = match event {
             Event::Transferred { first, legs, opened, .. } => {
                 ensure(*first == self.next, "transfer numbers must follow each other")?;
@@ -54,7 +53,6 @@ impl Ledger {
         let forget_max = 2 * (changes.next.get() - self.next.get()).max(1);
         self.commit(&changes, opened);
         self.forget(at, forget_max);
-        self.room = changes;
         Ok(())
     }
 
@@ -63,7 +61,7 @@ impl Ledger {
         for account in opened {
             self.put_new_account(account);
         }
-        for &(no, account) in &changes.accounts {
+        for &(no, account) in changes.accounts.iter() {
             let old = self.accounts.get_mut(no).expect("it was copied from there, or just opened");
             self.digest.sub(old.digest(no));
             self.digest.add(account.digest(no));
@@ -72,10 +70,10 @@ impl Ledger {
             totals.add(&account);
             *old = account;
         }
-        for &(no, hold) in &changes.holds {
+        for &(no, hold) in changes.holds.iter() {
             self.put_hold(no, hold);
         }
-        for &row in &changes.refundables {
+        for &row in changes.refundables.iter() {
             if row.no < self.next { self.change_refundable(row) } else { self.put_refundable(row) }
         }
         self.next = changes.next;
@@ -113,8 +111,7 @@ impl Ledger {
 
     /// Puts back a changed row.
     fn change_refundable(&mut self, row: Refundable) {
-        let place = self.refundables.binary_search_by_key(&row.no, |row| row.no);
-        let old = &mut self.refundables[place.expect("it was copied from there")];
+        let old = self.refundables.find_mut(row.no).expect("it was copied from there");
         self.digest.sub(old.digest());
         self.digest.add(row.digest());
         *old = row;

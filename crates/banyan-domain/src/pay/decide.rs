@@ -5,7 +5,7 @@ use super::account::Rule;
 use super::command::{Command, NewTransfer, Outcome, Side, Transfers};
 use super::event::{Event, Leg, OpenedAccount};
 use super::remembered::Remembered;
-use super::stage::{Changes, Moved, Stage};
+use super::stage::{Moved, Stage};
 use super::state::Ledger;
 use crate::limits;
 use crate::{AccountId, AccountNo, Actor, Currency, Decided, Millis, Reference, Timestamp};
@@ -47,7 +47,7 @@ impl Ledger {
                 Err(Refusal::AccountExists)
             };
         }
-        let no = Stage::new(self, now, Changes::default()).next_account()?;
+        let no = Stage::new(self, now).next_account()?;
         let account = OpenedAccount { no, id, currency, rule };
         Ok(Decision::One(Event::AccountOpened { account, by }))
     }
@@ -61,8 +61,7 @@ impl Ledger {
     ) -> Result<Decision, Refusal> {
         let transfers = transfers.into_vec();
         let mut legs = Vec::with_capacity(transfers.len());
-        let room = Changes { accounts: Vec::with_capacity(2 * transfers.len()), ..Changes::default() };
-        let mut group = Group { stage: Stage::new(self, now, room), opened: Vec::new() };
+        let mut group = Group { stage: Stage::new(self, now), opened: Vec::new() };
         for transfer in transfers {
             legs.push(group.leg(now, transfer)?);
         }

@@ -29,7 +29,7 @@ impl Ledger {
             self.count_hold(*no, hold, &mut counted)?;
         }
         self.check_order_of_refundables()?;
-        for row in &self.refundables {
+        for row in self.refundables.iter() {
             self.count_refundable(row, &mut counted)?;
         }
         for ((_, _, account), counted) in self.accounts.iter().zip(&counted) {

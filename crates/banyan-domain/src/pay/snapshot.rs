@@ -13,6 +13,8 @@ use crate::{AccountId, AccountNo, Currency, SnapshotError, Timestamp, TransferNo
 const VERSION: u64 = 1;
 /// An account's row after its id: four balances, currency, rule.
 const ACCOUNT_BYTES: usize = 4 * 8 + 3 + 1;
+/// The row of a hold, or of a refundable transfer.
+const TRANSFER_BYTES: usize = 5 * 8;
 /// The least that an account takes: a row, the length of its id, and one byte of that.
 const ACCOUNT_BYTES_MIN: usize = ACCOUNT_BYTES + 2;
 
@@ -20,6 +22,7 @@ impl Ledger {
     /// Appends the state to a snapshot.
     pub fn write_snapshot(&self, out: &mut Vec<u8>) {
         let counts = [self.accounts.count() as usize, self.holds.len(), self.refundables.len()];
+        out.reserve(64 + counts[0] * (ACCOUNT_BYTES + 24) + (counts[1] + counts[2]) * TRANSFER_BYTES);
         put(out, VERSION);
         put(out, self.next.get());
         counts.into_iter().for_each(|count| put(out, count as u64));
@@ -39,7 +42,7 @@ impl Ledger {
             let words = [no.get(), accounts, hold.amount as u64, hold.left as u64, hold.until.as_millis()];
             words.into_iter().for_each(|word| put(out, word));
         }
-        for row in &self.refundables {
+        for row in self.refundables.iter() {
             let accounts = pair(row.debit, row.credit);
             let words = [row.no.get(), accounts, row.amount as u64, row.refunded as u64, row.at.as_millis()];
             words.into_iter().for_each(|word| put(out, word));
@@ -71,10 +74,11 @@ impl Ledger {
         }
         for _ in 0..holds {
             let (no, hold) = input.hold()?;
-            ledger.deadlines.insert((hold.until, no));
-            if ledger.holds.insert(no, hold).is_some() {
-                return Err(SnapshotError::Malformed("a hold stands twice"));
+            if ledger.holds.last_key_value().is_some_and(|(last, _)| *last >= no) {
+                return Err(SnapshotError::Malformed("holds are out of order"));
             }
+            ledger.deadlines.insert((hold.until, no));
+            ledger.holds.insert(no, hold);
         }
         for _ in 0..refundables {
             ledger.refundables.push_back(input.refundable()?);

@@ -4,6 +4,7 @@
 
 use super::Refusal;
 use super::account::{Account, Rule};
+use super::few::Few;
 use super::rows::{Hold, Refundable};
 use super::state::Ledger;
 use crate::{AccountNo, Currency, Timestamp, TransferNo};
@@ -18,18 +19,17 @@ pub(super) struct Stage<'a> {
 }
 
 /// The rows that differ from the ledger's. Few: they are searched one by one.
-#[derive(Clone, Debug, Default)]
 pub(super) struct Changes {
     /// The number of the next transfer.
     pub next: TransferNo,
     /// Accounts touched, and those opened, whose numbers follow the ledger's.
-    pub accounts: Vec<(AccountNo, Account)>,
+    pub accounts: Few<(AccountNo, Account), 4>,
     /// How many of them are new.
     pub opened: u32,
     /// Holds touched, as they will be; none if done.
-    pub holds: Vec<(TransferNo, Option<Hold>)>,
+    pub holds: Few<(TransferNo, Option<Hold>), 2>,
     /// Refundable transfers touched or new; the new ones in order of their numbers.
-    pub refundables: Vec<Refundable>,
+    pub refundables: Few<Refundable, 2>,
 }
 
 /// The accounts of a transfer, and its amount.
@@ -48,13 +48,15 @@ enum Phase {
 }
 
 impl<'a> Stage<'a> {
-    /// Nothing changed yet. `room` is of use for the memory that it has, whatever it holds.
-    pub(super) fn new(ledger: &'a Ledger, at: Timestamp, room: Changes) -> Self {
-        let Changes { mut accounts, mut holds, mut refundables, .. } = room;
-        accounts.clear();
-        holds.clear();
-        refundables.clear();
-        let changes = Changes { next: ledger.next, accounts, opened: 0, holds, refundables };
+    /// Nothing changed yet.
+    pub(super) fn new(ledger: &'a Ledger, at: Timestamp) -> Self {
+        let changes = Changes {
+            next: ledger.next,
+            accounts: Few::new(),
+            opened: 0,
+            holds: Few::new(),
+            refundables: Few::new(),
+        };
         Self { ledger, at, changes }
     }
 
@@ -87,7 +89,7 @@ impl<'a> Stage<'a> {
     /// The account numbered `no` as it is so far.
     pub(super) fn account(&mut self, no: AccountNo) -> Result<&mut Account> {
         let place = self.touch(no)?;
-        Ok(&mut self.changes.accounts[place].1)
+        Ok(&mut self.changes.accounts.at(place).1)
     }
 
     /// Moves an amount for good.
@@ -150,7 +152,7 @@ impl<'a> Stage<'a> {
     pub(super) fn refund(&mut self, of: TransferNo, amount: i64) -> Result<Moved> {
         positive(amount)?;
         let place = self.touch_refundable(of)?;
-        let row = &mut self.changes.refundables[place];
+        let row = self.changes.refundables.at(place);
         if amount > row.left() {
             return Err(Refusal::RefundExceeds);
         }
@@ -161,20 +163,17 @@ impl<'a> Stage<'a> {
         Ok(moved)
     }
 
-    /// Gives back all of a posted transfer, of which nothing was given back yet.
+    /// Gives back all of a posted transfer: more than is left, if part of it was given back.
     pub(super) fn reverse(&mut self, of: TransferNo) -> Result<Moved> {
         let place = self.touch_refundable(of)?;
-        let row = &self.changes.refundables[place];
-        if row.refunded != 0 {
-            return Err(Refusal::RefundExceeds);
-        }
-        self.refund(of, row.amount)
+        let amount = self.changes.refundables.at(place).amount;
+        self.refund(of, amount)
     }
 
     fn transfer(&mut self, moved: Moved, phase: Phase) -> Result {
         let Moved { debit, credit, amount } = moved;
         let (from, to) = (self.touch(debit)?, self.touch(credit)?);
-        let (mut giver, mut taker) = (self.changes.accounts[from].1, self.changes.accounts[to].1);
+        let (mut giver, mut taker) = (self.changes.accounts.at(from).1, self.changes.accounts.at(to).1);
         if giver.currency != taker.currency {
             return Err(Refusal::CurrencyMismatch);
         }
@@ -202,8 +201,8 @@ impl<'a> Stage<'a> {
         if !giver.keeps_rule() || !taker.keeps_rule() {
             return Err(Refusal::InsufficientFunds);
         }
-        self.changes.accounts[from].1 = giver;
-        self.changes.accounts[to].1 = taker;
+        self.changes.accounts.at(from).1 = giver;
+        self.changes.accounts.at(to).1 = taker;
         Ok(())
     }
 
@@ -228,29 +227,28 @@ impl<'a> Stage<'a> {
     }
 
     fn put_hold(&mut self, no: TransferNo, hold: Option<Hold>) {
-        match self.changes.holds.iter_mut().find(|(touched, _)| *touched == no) {
-            Some((_, touched)) => *touched = hold,
-            None => self.changes.holds.push((no, hold)),
+        let holds = &mut self.changes.holds;
+        match holds.position(|(touched, _)| *touched == no) {
+            Some(place) => holds.at(place).1 = hold,
+            None => _ = holds.push((no, hold)),
         }
     }
 
     fn touch(&mut self, no: AccountNo) -> Result<usize> {
         let accounts = &mut self.changes.accounts;
-        if let Some(place) = accounts.iter().position(|(touched, _)| *touched == no) {
+        if let Some(place) = accounts.position(|(touched, _)| *touched == no) {
             return Ok(place);
         }
-        accounts.push((no, *self.ledger.account_no(no).ok_or(Refusal::AccountNotFound)?));
-        Ok(accounts.len() - 1)
+        Ok(accounts.push((no, *self.ledger.account_no(no).ok_or(Refusal::AccountNotFound)?)))
     }
 
     fn touch_refundable(&mut self, of: TransferNo) -> Result<usize> {
         self.check_number(of)?;
         let rows = &mut self.changes.refundables;
-        if let Some(place) = rows.iter().position(|row| row.no == of) {
+        if let Some(place) = rows.position(|row| row.no == of) {
             return Ok(place);
         }
-        rows.push(*self.ledger.refundable(self.at, of).ok_or(Refusal::NotRefundable)?);
-        Ok(rows.len() - 1)
+        Ok(rows.push(*self.ledger.refundable(self.at, of).ok_or(Refusal::NotRefundable)?))
     }
 
     fn remember(&mut self, no: TransferNo, moved: Moved) {

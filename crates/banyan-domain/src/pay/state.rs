@@ -2,28 +2,25 @@
 
 use super::account::{Account, id_digest};
 use super::accounts::Accounts;
+use super::refundables::Refundables;
 use super::rows::{Hold, Refundable};
-use super::stage::Changes;
 use crate::digest::{self, Digest};
 use crate::limits;
 use crate::{AccountId, AccountNo, Currency, Timestamp, TransferNo};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of the pay capability. About 100 bytes an account with its id, 150 a hold, 40 a refundable transfer.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(super) accounts: Accounts,
     pub(super) holds: BTreeMap<TransferNo, Hold>,
-    /// In order of their numbers, which is that of time.
-    pub(super) refundables: VecDeque<Refundable>,
+    pub(super) refundables: Refundables,
     /// The number of the next transfer.
     pub(super) next: TransferNo,
     pub(super) totals: BTreeMap<Currency, Totals>,
     pub(super) deadlines: BTreeSet<(Timestamp, TransferNo)>,
     /// Of accounts, holds and refundable transfers.
     pub(super) digest: Digest,
-    /// Memory that `apply` works in, kept so that it need not be asked for at every event. No part of the state.
-    pub(super) room: Changes,
     /// Lowered by tests alone.
     pub(super) accounts_max: u32,
 }
@@ -48,12 +45,11 @@ impl Ledger {
         Self {
             accounts: Accounts::new(key),
             holds: BTreeMap::new(),
-            refundables: VecDeque::new(),
+            refundables: Refundables::default(),
             next: TransferNo::new(1),
             totals: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             digest: Digest::default(),
-            room: Changes::default(),
             accounts_max: limits::ACCOUNTS_MAX,
         }
     }
@@ -92,8 +88,7 @@ impl Ledger {
     /// The posted transfer numbered `no`, if it may be refunded at `now`, or was already.
     #[must_use]
     pub fn refundable(&self, now: Timestamp, no: TransferNo) -> Option<&Refundable> {
-        let place = self.refundables.binary_search_by_key(&no, |row| row.no).ok()?;
-        Some(&self.refundables[place]).filter(|row| !row.is_over(now))
+        self.refundables.find(no).filter(|row| !row.is_over(now))
     }
 
     /// How many transfers there have ever been.

@@ -9,6 +9,7 @@ use super::state::{Sku, Stock, location_digest};
 use crate::limits;
 use crate::state::Violation;
 use crate::{ItemNo, LocationId, MemberId, Millis, OrderId, ReservationNo, SkuId, Timestamp};
+use std::collections::BTreeMap;
 
 pub(super) type Result<T = ()> = core::result::Result<T, Violation>;
 
@@ -136,10 +137,15 @@ impl Stock {
     fn limit_set(&mut self, item: ItemNo, per_member: Option<u32>) {
         let place = self.items[item.get() as usize - 1].sku;
         let (key, from) = (self.key, self.reservations.next());
-        let sku = self.skus.value_mut(place);
-        self.digest.sub(sku.limit.as_ref().map_or(0, |limit| limit.digest(place)));
-        sku.limit = per_member.map(|per_member| Box::new(PurchaseLimit::new(key, per_member, from)));
-        self.digest.add(sku.limit.as_ref().map_or(0, |limit| limit.digest(place)));
+        if let Some(old) = self.limits.remove(&place) {
+            self.digest.sub(old.digest(place));
+        }
+        self.skus.value_mut(place).limited = per_member.is_some();
+        if let Some(per_member) = per_member {
+            let limit = PurchaseLimit::new(key, per_member, from);
+            self.digest.add(limit.digest(place));
+            self.limits.insert(place, limit);
+        }
     }
 
     fn made(
@@ -180,7 +186,8 @@ impl Stock {
             }
             let sku = item.sku;
             if let Some(member) = member
-                && let Some(limit) = &mut self.skus.value_mut(sku).limit
+                && self.skus.value(sku).limited
+                && let Some(limit) = self.limits.get_mut(&sku)
             {
                 self.digest.sub(limit.digest(sku));
                 // It fits: checked against the limit above.
@@ -245,8 +252,9 @@ impl Stock {
             if !committed {
                 somebody_waits |= item.level.waiting() > 0;
                 let sku = item.sku;
-                let units = part.quantity();
-                uncount(self.skus.value_mut(sku), &mut self.digest, sku, no, &row.names, units);
+                if self.skus.value(sku).limited {
+                    uncount(&mut self.limits, &mut self.digest, sku, no, &row.names, part.quantity());
+                }
             }
         }
         if somebody_waits {
@@ -277,7 +285,7 @@ impl Stock {
             part.returned += back.quantity;
             self.digest.add(part.digest(no));
             let sku = self.items[back.item.get() as usize - 1].sku;
-            uncount(self.skus.value_mut(sku), &mut self.digest, sku, no, &row.names, back.quantity);
+            uncount(&mut self.limits, &mut self.digest, sku, no, &row.names, back.quantity);
         }
         parts.iter().for_each(|back| self.arrive(back.item, back.quantity));
         Ok(())
@@ -304,14 +312,14 @@ impl Stock {
 
 /// Gives units back to a member's purchase limit, if they were counted.
 fn uncount(
-    sku: &mut Sku,
+    limits: &mut BTreeMap<u32, PurchaseLimit>,
     digest: &mut crate::Digest,
     place: u32,
     no: ReservationNo,
     names: &RowNames,
     units: u32,
 ) {
-    let Some(limit) = sku.limit.as_mut().filter(|limit| no >= limit.from) else { return };
+    let Some(limit) = limits.get_mut(&place).filter(|limit| no >= limit.from) else { return };
     let Some(member) = names.member() else { return };
     digest.sub(limit.digest(place));
     limit.change(place, member, |count| count - units);

@@ -102,7 +102,9 @@ impl Stock {
             let count = self.limit(sku).map_or(0, |limit| limit.count(member));
             ensure(u64::from(count) >= units, "a member has more units than were counted")?;
         }
-        for limit in self.skus.values().filter_map(|sku| sku.limit.as_ref()) {
+        let limited = (0..self.skus.len()).filter(|place| self.skus.value(*place).limited);
+        ensure(limited.eq(self.limits.keys().copied()), "SKUs and their limits differ")?;
+        for limit in self.limits.values() {
             let in_limit = limit.counts().all(|(_, count)| count <= limit.per_member);
             ensure(in_limit, "a member has more units than the limit")?;
             ensure(limit.from <= self.reservations.next(), "a limit counts from a later reservation")?;

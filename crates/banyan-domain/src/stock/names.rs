@@ -80,11 +80,6 @@ impl<T> Names<T> {
         &mut self.entries[place as usize].value
     }
 
-    /// Every value, in order.
-    pub(super) fn values(&self) -> impl ExactSizeIterator<Item = &T> {
-        self.entries.iter().map(|entry| &entry.value)
-    }
-
     /// Adds a name that is not known. Its place.
     pub(super) fn add(&mut self, name: &str, value: T) -> u32 {
         let bytes = name.as_bytes();

@@ -4,7 +4,7 @@
 //! units at every location, in their order of creation, before units are promised at any. So if the lines can be served at
 //! all they are. Within these rules lines are served in their order, and those that fall short take nothing.
 
-use super::command::Lines;
+use super::command::{Line, Lines};
 use super::event::{ReservedPart, ReturnedPart};
 use super::rows::Part;
 use super::{Refusal, Stock};
@@ -28,8 +28,16 @@ impl Stock {
         lines: &Lines,
         member: Option<&MemberId>,
     ) -> Result<Vec<ReservedPart>, Refusal> {
-        let wanted = self.resolve(lines)?;
-        self.check_purchase_limits(&wanted, member)?;
+        // One line is the usual case, and needs no list.
+        let (one, many);
+        let wanted: &[Wanted] = if let [line] = lines.as_slice() {
+            one = [self.resolve_location(line, self.resolve_sku(line)?)?];
+            &one
+        } else {
+            many = self.resolve(lines)?;
+            &many
+        };
+        self.check_purchase_limits(wanted, member)?;
         let mut plan = Plan { stock: self, now, parts: Vec::with_capacity(wanted.len()) };
         let mut short = 0_u128;
         for located in [true, false] {
@@ -59,15 +67,23 @@ impl Stock {
         let lines = lines.as_slice();
         let mut wanted = Vec::with_capacity(lines.len());
         for line in lines {
-            let sku = self.skus.find(line.sku.as_str()).ok_or(Refusal::SkuNotFound)?;
-            wanted.push(Wanted { sku, item: None, quantity: line.quantity });
+            wanted.push(self.resolve_sku(line)?);
         }
         for (line, wanted) in lines.iter().zip(&mut wanted) {
-            if let Some(location) = &line.location {
-                wanted.item = Some(self.item_of(wanted.sku, location).ok_or(Refusal::LocationNotFound)?);
-            }
+            *wanted = self.resolve_location(line, *wanted)?;
         }
         Ok(wanted)
+    }
+
+    fn resolve_sku(&self, line: &Line) -> Result<Wanted, Refusal> {
+        let sku = self.skus.find(line.sku.as_str()).ok_or(Refusal::SkuNotFound)?;
+        Ok(Wanted { sku, item: None, quantity: line.quantity })
+    }
+
+    fn resolve_location(&self, line: &Line, wanted: Wanted) -> Result<Wanted, Refusal> {
+        let Some(location) = &line.location else { return Ok(wanted) };
+        let item = self.item_of(wanted.sku, location).ok_or(Refusal::LocationNotFound)?;
+        Ok(Wanted { item: Some(item), ..wanted })
     }
 
     fn item_of(&self, sku: u32, location: &LocationId) -> Option<ItemNo> {

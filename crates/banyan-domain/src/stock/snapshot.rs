@@ -34,15 +34,13 @@ struct Header {
 impl Stock {
     /// Appends the stock.
     pub fn write_snapshot(&self, out: &mut Vec<u8>) {
-        let limited =
-            || (0_u32..).zip(self.skus.values()).filter_map(|(no, sku)| Some((no, sku.limit.as_ref()?)));
         put_cbor(
             out,
             &Header {
                 locations: self.locations.clone(),
                 skus: self.skus.len(),
                 items: self.items.len() as u32,
-                limits: limited().count() as u32,
+                limits: self.limits.len() as u32,
                 made: self.reservations.made(),
                 reservations: self.reservations.kept() as u64,
                 ended: self.ended.len() as u64,
@@ -60,8 +58,8 @@ impl Stock {
             }
             put_long(out, released_at.map_or(u64::MAX, Timestamp::as_millis));
         }
-        for (sku, limit) in limited() {
-            put_int(out, sku);
+        for (sku, limit) in &self.limits {
+            put_int(out, *sku);
             put_int(out, limit.per_member);
             put_long(out, limit.from.get());
             put_int(out, limit.counts().len() as u32);
@@ -92,7 +90,8 @@ impl Stock {
     /// # Errors
     /// [`SnapshotError`] if the bytes are not a stock that [`Stock::write_snapshot`] could have written.
     pub fn read_snapshot(bytes: &mut &[u8], key: [u8; 16]) -> Result<Self> {
-        let mut input = Input { bytes: *bytes };
+        let all = *bytes;
+        let mut input = Input { bytes: all };
         let header: Header = input.cbor("the stock's header")?;
         let mut stock = Self::new(key);
         if header.locations.len() > limits::LOCATIONS_MAX {
@@ -225,7 +224,7 @@ impl<'a> Input<'a> {
         if place >= stock.skus.len() || stock.limit(place).is_some() {
             return Err(SnapshotError::Malformed(WHAT));
         }
-        let mut limit = Box::new(PurchaseLimit::new(stock.key, per_member, from));
+        let mut limit = PurchaseLimit::new(stock.key, per_member, from);
         for known in 0..self.int(WHAT)? as usize {
             let member = self.text(WHAT)?;
             let count = self.int(WHAT)?;
@@ -234,7 +233,8 @@ impl<'a> Input<'a> {
                 return Err(SnapshotError::Malformed(WHAT));
             }
         }
-        stock.skus.value_mut(place).limit = Some(limit);
+        stock.skus.value_mut(place).limited = true;
+        stock.limits.insert(place, limit);
         Ok(())
     }
 

@@ -16,6 +16,8 @@ const SKU_PARTS: usize = 256;
 pub struct Stock {
     pub(super) key: [u8; 16],
     pub(super) skus: Names<Sku>,
+    /// Purchase limits, by the SKU's place.
+    pub(super) limits: BTreeMap<u32, PurchaseLimit>,
     pub(super) locations: Vec<LocationId>,
     pub(super) locations_by_id: BTreeMap<LocationId, u16>,
     /// Items; the first is number 1.
@@ -38,7 +40,8 @@ pub struct Stock {
 pub(super) struct Sku {
     /// Its first item in order of locations. There is one: a SKU comes with its first item.
     pub(super) first: u32,
-    pub(super) limit: Option<Box<PurchaseLimit>>,
+    /// Whether it has a purchase limit.
+    pub(super) limited: bool,
 }
 
 /// The refused rows of an import.
@@ -56,6 +59,7 @@ impl Stock {
         Self {
             key,
             skus: Names::new(key, SKU_PARTS),
+            limits: BTreeMap::new(),
             locations: Vec::new(),
             locations_by_id: BTreeMap::new(),
             items: Vec::new(),
@@ -164,10 +168,8 @@ impl Stock {
     #[must_use]
     pub fn recompute_digest(&self) -> Digest {
         let mut digest = Digest::default();
-        for (place, sku) in (0..).zip(self.skus.values()) {
-            digest.add(self.sku_digest(place));
-            digest.add(sku.limit.as_ref().map_or(0, |limit| limit.recompute_digest(place)));
-        }
+        (0..self.skus.len()).for_each(|place| digest.add(self.sku_digest(place)));
+        self.limits.iter().for_each(|(place, limit)| digest.add(limit.recompute_digest(*place)));
         for (place, location) in (0..).zip(&self.locations) {
             digest.add(location_digest(place, location));
         }
@@ -212,7 +214,8 @@ impl Stock {
 
     /// The purchase limit of the SKU at `place`, if it has one.
     pub(super) fn limit(&self, place: u32) -> Option<&PurchaseLimit> {
-        self.skus.value(place).limit.as_deref()
+        // Most SKUs have none, and are told from the others without a look-up.
+        if self.skus.value(place).limited { self.limits.get(&place) } else { None }
     }
 
     pub(super) fn sku_digest(&self, place: u32) -> u128 {

@@ -227,7 +227,7 @@ fn compare(book: &Book, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(config(2_000))]
+    #![proptest_config(config(1_000))]
 
     #[test]
     fn the_rules_answer_as_the_model_and_the_log_gives_the_same_state((start, steps) in story()) {

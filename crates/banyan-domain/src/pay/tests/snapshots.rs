@@ -69,9 +69,11 @@ proptest! {
             let at = usize::from(at) % bytes.len();
             bytes[at] = byte;
         }
-        if let Ok(ledger) = read(&bytes) {
+        let mut rest = &bytes[..];
+        if let Ok(ledger) = Ledger::read_snapshot(&mut rest, KEY) {
             prop_assert_eq!(ledger.check_invariants(), Ok(()));
-            prop_assert!(snapshot(&ledger) == bytes);
+            // A smaller count leaves rows unread, for the reader of the next section to refuse.
+            prop_assert!([&snapshot(&ledger), rest].concat() == bytes);
         }
     }
 }

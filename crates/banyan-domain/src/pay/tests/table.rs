@@ -439,6 +439,15 @@ fn transfers_have_public_names() {
 }
 
 #[test]
+fn a_digest_counts_transfers_that_left_nothing() {
+    let mut book = check("post a?KRW/free b?KRW/free 1 | new t-1");
+    let before = book.ledger.digest();
+    assert_eq!(run(&mut book, "hold a b 5 1h + void t-2"), "new t-2..3 until 3600000 ms");
+    assert_eq!(run(&mut book, "show a"), "KRW 1 / 0");
+    assert_ne!(book.ledger.digest(), before);
+}
+
+#[test]
 fn a_refused_group_leaves_no_trace() {
     let mut book = check(
         "open a KRW debits<=credits                | new account 1

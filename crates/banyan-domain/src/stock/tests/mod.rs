@@ -52,12 +52,13 @@ impl Shop {
     }
 
     fn ask(&mut self, command: Command) -> Result<Answer, Refusal> {
-        let events = match self.stock.decide(self.now, command.clone())? {
+        let asked = command.clone();
+        let events = match self.stock.decide(self.now, command)? {
             Decision::One(event) => vec![event],
             Decision::Many(events) => events,
             Decision::AsItIs(outcome, remembered) => {
                 assert!(self.stock.is_so(&remembered), "{remembered:?} is not so");
-                assert_eq!(self.stock.recall(remembered, &command), Ok(outcome.clone()));
+                assert_eq!(self.stock.recall(remembered, &asked), Ok(outcome.clone()));
                 return Ok(Answer { outcome, is_new: false, remembered });
             }
             Decision::Before(..) => panic!("stock has no natural keys"),
@@ -65,7 +66,7 @@ impl Shop {
         events.iter().for_each(|event| self.apply(event));
         let last = events.last().expect("a decision is never empty");
         let (outcome, remembered) = (self.stock.outcome(last), self.stock.remember(last));
-        assert_eq!(self.stock.recall(remembered, &command), Ok(outcome.clone()), "of {last:?}");
+        assert_eq!(self.stock.recall(remembered, &asked), Ok(outcome.clone()), "of {last:?}");
         assert_eq!(Remembered::from_words(remembered.to_words()), Some(remembered));
         Ok(Answer { outcome, is_new: true, remembered })
     }

@@ -491,7 +491,7 @@ fn the_refusals_stand_in_their_order_and_have_names() {
         assert!(refusal.sentence().ends_with('.'));
     }
     let names = ["r-1", "r-18446744073709551615"];
-    assert!(names.iter().all(|name| ReservationNo::from_name(name).expect("valid").to_string() == *name));
+    assert!(names.iter().all(|name| ReservationNo::parse(name).expect("valid").to_string() == *name));
     let wrong = ["r-", "r-0", "r-01", "r-+1", "17", "t-17", "r-18446744073709551616", "r-1 "];
-    assert!(wrong.iter().all(|name| ReservationNo::from_name(name).is_none()));
+    assert!(wrong.iter().all(|name| ReservationNo::parse(name).is_err()));
 }

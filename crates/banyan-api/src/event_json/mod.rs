@@ -1,4 +1,8 @@
-//! Events as JSON: the same for the API, the console and `banyan log cat`.
+//! Events as JSON: the same for the API, the console and `banyan log cat`. Coupons here, the other capabilities beside.
+
+mod pay;
+mod saga;
+mod stock;
 
 use crate::clock::rfc3339;
 use crate::coupon_name;
@@ -24,21 +28,35 @@ pub fn event_json(
     put("seq", seq.into());
     put("time", rfc3339(time).into());
     put("type", event_type(&entry.event).into());
-    let Event::Coupon(event) = &entry.event else {
-        match &entry.event {
-            Event::StateDigested { high, low } => {
-                put("digest", format!("{high:016x}{low:016x}").into());
-            }
-            Event::KeyKept { answer } => {
-                let campaign = campaign_id(answer.campaign());
+    let event = match &entry.event {
+        Event::Coupon(event) => event,
+        Event::StateDigested { high, low } => {
+            put("digest", format!("{high:016x}{low:016x}").into());
+            return object;
+        }
+        Event::KeyKept { answer } => {
+            if let Some(no) = answer.campaign() {
+                let campaign = campaign_id(no);
                 put("campaign", campaign.as_str().into());
                 if let Some(coupon) = answer.coupon() {
                     put("coupon", coupon_name(&campaign, coupon).into());
                 }
             }
-            Event::StoreCreated { .. } | Event::Coupon(_) => {}
+            return object;
         }
-        return object;
+        Event::StoreCreated { .. } => return object,
+        Event::Stock(event) => {
+            object.extend(stock::details(event));
+            return object;
+        }
+        Event::Pay(event) => {
+            object.extend(pay::details(event));
+            return object;
+        }
+        Event::Saga(event) => {
+            object.extend(saga::details(event));
+            return object;
+        }
     };
     let campaign = match event {
         coupon::Event::CampaignCreated { definition, .. } => definition.id.to_string(),
@@ -58,6 +76,9 @@ pub const fn event_type(event: &Event) -> &'static str {
         Event::StoreCreated { .. } => "store-created",
         Event::StateDigested { .. } => "state-digested",
         Event::KeyKept { .. } => "key-kept",
+        Event::Stock(event) => stock::event_type(event),
+        Event::Pay(event) => pay::event_type(event),
+        Event::Saga(event) => saga::event_type(event),
         Event::Coupon(event) => match event {
             coupon::Event::CampaignCreated { .. } => "campaign-created",
             coupon::Event::CampaignPaused { .. } => "campaign-paused",
@@ -74,6 +95,14 @@ pub const fn event_type(event: &Event) -> &'static str {
             coupon::Event::CouponRevoked { .. } => "coupon-revoked",
             coupon::Event::CouponsExpired { .. } => "coupons-expired",
         },
+    }
+}
+
+/// The fields of a value that was made with braces.
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        other => unreachable!("{other} is no object"),
     }
 }
 
