@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::event::Event;
 use super::instance::{Next, Saga};
-use super::state::{OldKey, Sagas, definition_digest};
+use super::state::{OldKey, Sagas, definition_digest, ended_digest, started_digest};
 use crate::state::Violation;
 use crate::{Millis, SagaNo, Timestamp, limits};
 
@@ -42,7 +42,9 @@ impl Sagas {
                 ensure(!self.by_key.contains_key(&name), "a saga began twice for one key")?;
                 let saga = Saga::new(*no, *number, definition.steps.len(), key.clone(), input.clone(), at);
                 let due = saga.due(definition);
+                self.digest.sub(started_digest(self.started));
                 self.started += 1;
+                self.digest.add(started_digest(self.started));
                 self.by_key.insert(name, *no);
                 self.digest.add(saga.digest());
                 self.arm(None, due, *no);
@@ -87,6 +89,7 @@ impl Sagas {
         // Again at every event of one that is over: late answers may bring it back for a while.
         if is_over {
             self.ended.push_back((at, no));
+            self.digest.add(ended_digest(at, no));
         }
         Ok(())
     }
@@ -105,6 +108,7 @@ impl Sagas {
                 break;
             }
             self.ended.pop_front();
+            self.digest.sub(ended_digest(at, no));
             let over = |saga: &Saga| saga.is_over() && saga.parked.is_none() && saga.changed_at == at;
             if self.sagas.get(&no).is_some_and(over) {
                 let saga = self.sagas.remove(&no).expect("looked up above");

@@ -2,7 +2,7 @@
 
 use super::definition::Definition;
 use super::instance::{Next, Saga};
-use super::state::{OldKey, Sagas, definition_digest};
+use super::state::{OldKey, Sagas, definition_digest, ended_digest, started_digest};
 use crate::{SagaNo, Timestamp};
 use minicbor::{Decode, Encode};
 use std::collections::VecDeque;
@@ -41,6 +41,10 @@ impl Sagas {
         *bytes = &bytes[decoder.position()..];
         let mut sagas =
             Self { started: written.started, ended: VecDeque::from(written.ended), ..Self::new() };
+        sagas.digest.add(started_digest(sagas.started));
+        for &(at, no) in &sagas.ended {
+            sagas.digest.add(ended_digest(at, no));
+        }
         for definition in written.definitions {
             let number = sagas.definitions.len() as u32 + 1;
             sagas.digest.add(definition_digest(number, &definition));

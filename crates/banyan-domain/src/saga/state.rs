@@ -143,6 +143,10 @@ impl Sagas {
         for key in &self.keys {
             digest.add(key.digest());
         }
+        for &(at, no) in &self.ended {
+            digest.add(ended_digest(at, no));
+        }
+        digest.add(started_digest(self.started));
         digest
     }
 
@@ -268,6 +272,15 @@ impl Saga {
         }
         sum
     }
+}
+
+/// Of the count of sagas; nothing before the first, so that a store without sagas has no digest of them.
+pub(crate) fn started_digest(started: u64) -> u128 {
+    if started == 0 { 0 } else { digest::row(&[52, started]) }
+}
+
+pub(crate) fn ended_digest(at: Timestamp, no: SagaNo) -> u128 {
+    digest::row(&[53, at.as_millis(), no.get()])
 }
 
 pub(crate) fn definition_digest(number: u32, definition: &Definition) -> u128 {
