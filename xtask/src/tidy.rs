@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A crate may depend on crates of lower layers only.
 const LAYERS: [&[&str]; 6] = [
-    &["banyan-domain", "banyan-log", "banyan-rehearse", "banyan-testkit"],
-    &["banyan-engine", "banyan-saga", "banyan-views"],
+    &["banyan-domain", "banyan-log", "banyan-rehearse", "banyan-sandbox", "banyan-testkit"],
+    &["banyan-engine", "banyan-pay", "banyan-saga", "banyan-views"],
     &["banyan-api"],
     &["banyan-console"],
     &["banyan", "banyan-sim"],

@@ -1,0 +1,196 @@
+//! One HTTP call, and what it means when it fails on the way.
+//!
+//! The line that matters runs between "nothing was sent" and everything after it. A connection that could not be made is
+//! before the line; once a byte may have left, nothing short of a whole answer says what the company did.
+
+use crate::company::Connection;
+use crate::effect::Effect;
+use crate::text::Key;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
+use std::fmt;
+use std::time::Duration;
+
+/// Longest answer, in bytes.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// How long an unused connection is kept.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+/// Unused connections that are kept.
+const IDLE_MAX: usize = 64;
+
+#[cfg(feature = "tls")]
+type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+#[cfg(not(feature = "tls"))]
+type Connector = HttpConnector;
+
+/// Why a connection cannot be set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidConnection(pub(crate) String);
+
+/// A company's server.
+pub(crate) struct Http {
+    client: Client<Connector, Full<Bytes>>,
+    base: String,
+    authorization: HeaderValue,
+    call_time_max: Duration,
+}
+
+/// A call.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    /// Path and query.
+    pub(crate) path: String,
+    /// The kind of the body, and the body.
+    pub(crate) body: Option<(&'static str, String)>,
+    /// Sent as `Idempotency-Key`.
+    pub(crate) key: Option<&'a Key>,
+}
+
+/// A whole answer with a body that is JSON.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) json: Value,
+}
+
+impl Http {
+    /// The server of `connection`, with `authorization` on every call.
+    pub(crate) fn new(connection: &Connection, authorization: &str) -> Result<Self, InvalidConnection> {
+        let base = connection.base_url.trim_end_matches('/');
+        let fault = |why: &str| InvalidConnection(format!("the address {base:?} cannot be used: {why}"));
+        let uri: Uri = base.parse().map_err(|_| fault("it is not one"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") if cfg!(feature = "tls") => {}
+            Some("https") => return Err(fault("this program was built without the feature `tls`")),
+            _ => return Err(fault("it must begin with http:// or https://")),
+        }
+        if uri.authority().is_none_or(|host| host.as_str().contains('@'))
+            || uri.path() != "/"
+            || base.contains('?')
+        {
+            return Err(fault("it must be a host and a port, and nothing after them"));
+        }
+        let mut authorization = HeaderValue::from_str(authorization)
+            .map_err(|_| InvalidConnection("the key cannot be sent: it is not plain text".into()))?;
+        authorization.set_sensitive(true);
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(connection.connect_time_max));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME_MAX)
+            .pool_max_idle_per_host(IDLE_MAX)
+            // A kept connection may have been closed by the other side. Hyper takes another only if it can tell that not one
+            // byte of the request was written: that is no second attempt.
+            .retry_canceled_requests(true)
+            .build(connector(tcp)?);
+        Ok(Self { client, base: base.to_owned(), authorization, call_time_max: connection.call_time_max })
+    }
+
+    /// Makes `call`.
+    ///
+    /// # Errors
+    /// The [`Effect`] that follows from there being no whole answer: `NotSent` or `Unknown`.
+    pub(crate) async fn call(&self, call: Call<'_>) -> Result<Reply, Effect> {
+        let what =
+            format!("{} {}{}", call.method, self.base, call.path.split('?').next().unwrap_or_default());
+        let not_sent = |why: &str| Effect::NotSent(format!("{what}: {why}"));
+        let unknown = |why: &str| Effect::Unknown(format!("{what}: {why}"));
+        let mut request = Request::builder().method(call.method).uri(format!("{}{}", self.base, call.path));
+        request = request.header(header::AUTHORIZATION, &self.authorization);
+        request = request.header(header::ACCEPT, "application/json");
+        if let Some(key) = call.key {
+            request = request.header("idempotency-key", key.as_str());
+        }
+        let mut bytes = Bytes::new();
+        if let Some((kind, body)) = call.body {
+            request = request.header(header::CONTENT_TYPE, kind);
+            bytes = Bytes::from(body);
+        }
+        let request = request.body(Full::new(bytes)).map_err(|error| not_sent(&error.to_string()))?;
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| {
+                if error.is_connect() { not_sent(&chain(&error)) } else { unknown(&chain(&error)) }
+            })?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| unknown(&format!("its answer broke off: {error}")))?;
+            Ok::<_, Effect>((parts.status, parts.headers, body.to_bytes()))
+        };
+        let (status, headers, body) = tokio::time::timeout(self.call_time_max, exchange)
+            .await
+            .map_err(|_| unknown(&format!("no answer within {:?}", self.call_time_max)))??;
+        if !answers(&headers, call.key) {
+            return Err(unknown("the answer belongs to another request"));
+        }
+        match status.as_u16() {
+            // Nothing is decided before these are settled.
+            401 => return Err(not_sent("the company does not take our key (401); check it")),
+            429 => return Err(not_sent("the company is too busy for us (429)")),
+            // 409 is also how companies say that the same key is just being worked on.
+            408 | 425 => return Err(unknown(&format!("status {status}"))),
+            code if code >= 500 || code < 200 || (300..400).contains(&code) => {
+                return Err(unknown(&format!("status {status}")));
+            }
+            _ => {}
+        }
+        let json = serde_json::from_slice(&body).ok().filter(Value::is_object);
+        // A page in HTML is a proxy's word, not the company's.
+        let json =
+            json.ok_or_else(|| unknown(&format!("status {status} with an answer that is not JSON")))?;
+        Ok(Reply { status, json })
+    }
+}
+
+/// Whether an answer that names a key names ours. On a kept connection a stray answer could be taken for the next one.
+fn answers(headers: &HeaderMap, key: Option<&Key>) -> bool {
+    let named = headers.get("idempotency-key").map(HeaderValue::as_bytes);
+    named.is_none_or(|named| key.is_some_and(|key| key.as_str().as_bytes() == named))
+}
+
+#[cfg(feature = "tls")]
+fn connector(mut tcp: HttpConnector) -> Result<Connector, InvalidConnection> {
+    tcp.enforce_http(false);
+    let tls = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_native_roots()
+        .map_err(|error| InvalidConnection(format!("reading the system's root certificates: {error}")))?;
+    Ok(tls.https_or_http().enable_http1().wrap_connector(tcp))
+}
+
+#[cfg(not(feature = "tls"))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature `tls` it can fail")]
+fn connector(tcp: HttpConnector) -> Result<Connector, InvalidConnection> {
+    Ok(tcp)
+}
+
+/// An error with its causes. Hyper's errors hold no headers, so no key can be in them.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for InvalidConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidConnection {}
