@@ -1,7 +1,7 @@
 //! What may be said about an effect after asking for it.
 
 use crate::PaymentId;
-use banyan_domain::Money;
+use banyan_domain::{Money, OrderId};
 
 /// What came of asking. The four cases call for four different next steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,25 @@ pub struct CardShown {
     pub brand: String,
     /// The last four digits.
     pub last4: String,
+}
+
+/// What an answer must be about, or it is not the answer to our request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum About<'a> {
+    Payment(&'a PaymentId),
+    Order(&'a OrderId),
+}
+
+impl About<'_> {
+    /// Done, if there is a payment and it is the one.
+    pub(crate) fn judge(self, state: Option<PaymentState>) -> Effect {
+        let Some(state) = state else { return Effect::garbage("it has no payment") };
+        let is_it = match self {
+            About::Payment(payment) => *payment == state.payment,
+            About::Order(order) => state.order.as_deref() == Some(order.as_str()),
+        };
+        if is_it { Effect::Done(state) } else { Effect::garbage("it is about another payment") }
+    }
 }
 
 impl Effect {

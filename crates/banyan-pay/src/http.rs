@@ -9,7 +9,7 @@ use crate::text::Key;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
@@ -37,6 +37,7 @@ pub(crate) struct Http {
     client: Client<Connector, Full<Bytes>>,
     base: String,
     authorization: HeaderValue,
+    echoes_keys: bool,
     call_time_max: Duration,
 }
 
@@ -59,8 +60,13 @@ pub(crate) struct Reply {
 }
 
 impl Http {
-    /// The server of `connection`, with `authorization` on every call.
-    pub(crate) fn new(connection: &Connection, authorization: &str) -> Result<Self, InvalidConnection> {
+    /// The server of `connection`, with `authorization` on every call. `echoes_keys`: each answer names the key of its
+    /// request, and one that does not is not taken.
+    pub(crate) fn new(
+        connection: &Connection,
+        authorization: &str,
+        echoes_keys: bool,
+    ) -> Result<Self, InvalidConnection> {
         let base = connection.base_url.trim_end_matches('/');
         let fault = |why: &str| InvalidConnection(format!("the address {base:?} cannot be used: {why}"));
         let uri: Uri = base.parse().map_err(|_| fault("it is not one"))?;
@@ -90,7 +96,13 @@ impl Http {
             // byte of the request was written: that is no second attempt.
             .retry_canceled_requests(true)
             .build(connector(tcp)?);
-        Ok(Self { client, base: base.to_owned(), authorization, call_time_max: connection.call_time_max })
+        Ok(Self {
+            client,
+            base: base.to_owned(),
+            authorization,
+            echoes_keys,
+            call_time_max: connection.call_time_max,
+        })
     }
 
     /// Makes `call`.
@@ -113,7 +125,8 @@ impl Http {
             request = request.header(header::CONTENT_TYPE, kind);
             bytes = Bytes::from(body);
         }
-        let request = request.body(Full::new(bytes)).map_err(|error| not_sent(&error.to_string()))?;
+        let mut request = request.body(Full::new(bytes)).map_err(|error| not_sent(&error.to_string()))?;
+        let used = capture_connection(&mut request);
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| {
                 if error.is_connect() { not_sent(&chain(&error)) } else { unknown(&chain(&error)) }
@@ -126,7 +139,11 @@ impl Http {
         let (status, headers, body) = tokio::time::timeout(self.call_time_max, exchange)
             .await
             .map_err(|_| unknown(&format!("no answer within {:?}", self.call_time_max)))??;
-        if !answers(&headers, call.key) {
+        if !self.answers(&headers, call.key) {
+            // From here on every answer on this connection would be that of the request before.
+            if let Some(connection) = used.connection_metadata().as_ref() {
+                connection.poison();
+            }
             return Err(unknown("the answer belongs to another request"));
         }
         match status.as_u16() {
@@ -146,12 +163,17 @@ impl Http {
             json.ok_or_else(|| unknown(&format!("status {status} with an answer that is not JSON")))?;
         Ok(Reply { status, json })
     }
-}
 
-/// Whether an answer that names a key names ours. On a kept connection a stray answer could be taken for the next one.
-fn answers(headers: &HeaderMap, key: Option<&Key>) -> bool {
-    let named = headers.get("idempotency-key").map(HeaderValue::as_bytes);
-    named.is_none_or(|named| key.is_some_and(|key| key.as_str().as_bytes() == named))
+    /// Whether an answer names the key of its request. A server, or a proxy, that answers one request twice on a kept
+    /// connection would otherwise have the second answer taken for that of the next request.
+    fn answers(&self, headers: &HeaderMap, key: Option<&Key>) -> bool {
+        match (headers.get("idempotency-key"), key) {
+            (Some(named), Some(key)) => named.as_bytes() == key.as_str().as_bytes(),
+            (Some(_), None) => false,
+            (None, Some(_)) => !self.echoes_keys,
+            (None, None) => true,
+        }
+    }
 }
 
 #[cfg(feature = "tls")]

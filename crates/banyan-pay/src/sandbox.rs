@@ -4,7 +4,7 @@ use crate::company::{
     Asking, AuthorizeRequest, CaptureRequest, Connection, Notice, NoticeError, PaymentCompany, Query,
     RefundRequest, VoidRequest,
 };
-use crate::effect::{CardShown, Effect, PaymentState, Status, codes};
+use crate::effect::{About, CardShown, Effect, PaymentState, Status, codes};
 use crate::http::{Call, Http, InvalidConnection, Reply};
 use crate::signature;
 use crate::text::{Key, PaymentId, Secret, percent};
@@ -25,11 +25,11 @@ impl Sandbox {
     /// # Errors
     /// [`InvalidConnection`] if the address or the key cannot be used.
     pub fn new(connection: &Connection) -> Result<Self, InvalidConnection> {
-        let http = Http::new(connection, &format!("Bearer {}", connection.secret_key.as_str()))?;
+        let http = Http::new(connection, &format!("Bearer {}", connection.secret_key.as_str()), true)?;
         Ok(Self { http, webhook_secret: connection.webhook_secret.clone() })
     }
 
-    async fn post(&self, path: String, key: &Key, body: Value, about: Option<&PaymentId>) -> Effect {
+    async fn post(&self, path: String, key: &Key, body: Value, about: About<'_>) -> Effect {
         let body = Some(("application/json", body.to_string()));
         match self.http.call(Call { method: Method::POST, path, body, key: Some(key) }).await {
             Ok(reply) => judge(&reply, about),
@@ -40,7 +40,7 @@ impl Sandbox {
     async fn by_payment(&self, payment: &PaymentId) -> Effect {
         let path = format!("/api/payments/{payment}");
         match self.http.call(Call { method: Method::GET, path, body: None, key: None }).await {
-            Ok(reply) => judge(&reply, Some(payment)),
+            Ok(reply) => judge(&reply, About::Payment(payment)),
             Err(effect) => effect,
         }
     }
@@ -49,7 +49,7 @@ impl Sandbox {
         let path = format!("/api/effects?key={}", percent(key.as_str()));
         let reply = match self.http.call(Call { method: Method::GET, path, body: None, key: None }).await {
             Ok(reply) if reply.status.is_success() => reply,
-            Ok(reply) => return judge(&reply, None),
+            Ok(reply) => return refusal(&reply.json),
             Err(effect) => return effect,
         };
         if reply.json["key"] != key.as_str() {
@@ -76,24 +76,24 @@ impl PaymentCompany for Sandbox {
             "method": request.method.as_str(),
             "return_url": request.return_url.as_deref().unwrap_or_default(),
         });
-        Box::pin(self.post("/api/payments".into(), &request.key, body, None))
+        Box::pin(self.post("/api/payments".into(), &request.key, body, About::Order(&request.order)))
     }
 
     fn capture<'a>(&'a self, request: &'a CaptureRequest) -> Asking<'a> {
         let path = format!("/api/payments/{}/capture", request.payment);
         let body = json!({ "amount": request.amount.minor, "last": request.last });
-        Box::pin(self.post(path, &request.key, body, Some(&request.payment)))
+        Box::pin(self.post(path, &request.key, body, About::Payment(&request.payment)))
     }
 
     fn void<'a>(&'a self, request: &'a VoidRequest) -> Asking<'a> {
         let path = format!("/api/payments/{}/void", request.payment);
-        Box::pin(self.post(path, &request.key, json!({}), Some(&request.payment)))
+        Box::pin(self.post(path, &request.key, json!({}), About::Payment(&request.payment)))
     }
 
     fn refund<'a>(&'a self, request: &'a RefundRequest) -> Asking<'a> {
         let path = format!("/api/payments/{}/refund", request.payment);
         let body = json!({ "amount": request.amount.minor });
-        Box::pin(self.post(path, &request.key, body, Some(&request.payment)))
+        Box::pin(self.post(path, &request.key, body, About::Payment(&request.payment)))
     }
 
     fn query<'a>(&'a self, query: &'a Query) -> Asking<'a> {
@@ -119,15 +119,11 @@ impl PaymentCompany for Sandbox {
 }
 
 /// What an answer says; `about` is the payment that it must be about.
-fn judge(reply: &Reply, about: Option<&PaymentId>) -> Effect {
+fn judge(reply: &Reply, about: About<'_>) -> Effect {
     if !reply.status.is_success() {
         return refusal(&reply.json);
     }
-    match state(&reply.json) {
-        Some(state) if about.is_none_or(|about| *about == state.payment) => Effect::Done(state),
-        Some(_) => Effect::garbage("it is about another payment"),
-        None => Effect::garbage("it has no payment"),
-    }
+    about.judge(state(&reply.json))
 }
 
 fn refusal(problem: &Value) -> Effect {

@@ -8,7 +8,7 @@ use crate::company::{
     Asking, AuthorizeRequest, CaptureRequest, Connection, Notice, NoticeError, PaymentCompany, Query,
     RefundRequest, VoidRequest,
 };
-use crate::effect::{CardShown, Effect, PaymentState, Status, codes};
+use crate::effect::{About, CardShown, Effect, PaymentState, Status, codes};
 use crate::http::{Call, Http, InvalidConnection, Reply};
 use crate::signature;
 use crate::text::{Key, PaymentId, Secret, percent};
@@ -39,7 +39,7 @@ impl Stripe {
     /// # Errors
     /// [`InvalidConnection`] if the address or the key cannot be used.
     pub fn new(connection: &Connection) -> Result<Self, InvalidConnection> {
-        let http = Http::new(connection, &format!("Bearer {}", connection.secret_key.as_str()))?;
+        let http = Http::new(connection, &format!("Bearer {}", connection.secret_key.as_str()), false)?;
         Ok(Self { http, webhook_secret: connection.webhook_secret.clone() })
     }
 
@@ -54,7 +54,7 @@ impl Stripe {
         if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
     }
 
-    async fn intent(&self, path: String, key: &Key, mut form: Form, about: Option<&PaymentId>) -> Effect {
+    async fn intent(&self, path: String, key: &Key, mut form: Form, about: About<'_>) -> Effect {
         form.push(("expand[]", "latest_charge".into()));
         match self.post(path, key, form).await {
             Ok(reply) => judge(&reply.json, about),
@@ -101,7 +101,7 @@ impl Stripe {
 
     async fn by_payment(&self, payment: &PaymentId) -> Effect {
         match self.get(format!("/v1/payment_intents/{payment}?expand[]=latest_charge")).await {
-            Ok(reply) => judge(&reply.json, Some(payment)),
+            Ok(reply) => judge(&reply.json, About::Payment(payment)),
             Err(effect) => effect,
         }
     }
@@ -163,7 +163,7 @@ impl PaymentCompany for Stripe {
             ("metadata[banyan_order]", request.order.as_str().to_owned()),
         ];
         form.extend(request.return_url.clone().map(|url| ("return_url", url)));
-        Box::pin(self.intent("/v1/payment_intents".into(), &request.key, form, None))
+        Box::pin(self.intent("/v1/payment_intents".into(), &request.key, form, About::Order(&request.order)))
     }
 
     fn capture<'a>(&'a self, request: &'a CaptureRequest) -> Asking<'a> {
@@ -172,12 +172,12 @@ impl PaymentCompany for Stripe {
             form.push(("final_capture", "false".into()));
         }
         let path = format!("/v1/payment_intents/{}/capture", request.payment);
-        Box::pin(self.intent(path, &request.key, form, Some(&request.payment)))
+        Box::pin(self.intent(path, &request.key, form, About::Payment(&request.payment)))
     }
 
     fn void<'a>(&'a self, request: &'a VoidRequest) -> Asking<'a> {
         let path = format!("/v1/payment_intents/{}/cancel", request.payment);
-        Box::pin(self.intent(path, &request.key, Vec::new(), Some(&request.payment)))
+        Box::pin(self.intent(path, &request.key, Vec::new(), About::Payment(&request.payment)))
     }
 
     fn refund<'a>(&'a self, request: &'a RefundRequest) -> Asking<'a> {
@@ -230,15 +230,11 @@ fn refusal(reply: &Reply) -> Effect {
     }
 }
 
-fn judge(intent: &Value, about: Option<&PaymentId>) -> Effect {
+fn judge(intent: &Value, about: About<'_>) -> Effect {
     if intent["status"] == "processing" {
         return Effect::Unknown("the payment is still being processed at Stripe: query it".into());
     }
-    match state(intent) {
-        Some(state) if about.is_none_or(|about| *about == state.payment) => Effect::Done(state),
-        Some(_) => Effect::garbage("it is about another payment"),
-        None => Effect::garbage("it has no payment"),
-    }
+    about.judge(state(intent))
 }
 
 fn state(intent: &Value) -> Option<PaymentState> {

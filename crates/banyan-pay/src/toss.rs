@@ -10,7 +10,7 @@ use crate::company::{
     Asking, AuthorizeRequest, CaptureRequest, Connection, Notice, NoticeError, PaymentCompany, Query,
     RefundRequest, VoidRequest,
 };
-use crate::effect::{CardShown, Effect, PaymentState, Status, codes};
+use crate::effect::{About, CardShown, Effect, PaymentState, Status, codes};
 use crate::http::{Call, Http, InvalidConnection, Reply};
 use crate::text::{Key, PaymentId, percent};
 use banyan_domain::{Currency, Money};
@@ -32,10 +32,10 @@ impl Toss {
     /// [`InvalidConnection`] if the address or the key cannot be used.
     pub fn new(connection: &Connection) -> Result<Self, InvalidConnection> {
         let token = STANDARD.encode(format!("{}:", connection.secret_key.as_str()));
-        Ok(Self { http: Http::new(connection, &format!("Basic {token}"))? })
+        Ok(Self { http: Http::new(connection, &format!("Basic {token}"), false)? })
     }
 
-    async fn post(&self, path: String, key: &Key, body: Value, about: Option<&PaymentId>) -> Effect {
+    async fn post(&self, path: String, key: &Key, body: Value, about: About<'_>) -> Effect {
         let body = Some(("application/json", body.to_string()));
         match self.http.call(Call { method: Method::POST, path, body, key: Some(key) }).await {
             Ok(reply) => judge(&reply, about),
@@ -43,7 +43,7 @@ impl Toss {
         }
     }
 
-    async fn get(&self, path: String, about: Option<&PaymentId>) -> Effect {
+    async fn get(&self, path: String, about: About<'_>) -> Effect {
         match self.http.call(Call { method: Method::GET, path, body: None, key: None }).await {
             Ok(reply) => judge(&reply, about),
             Err(effect) => effect,
@@ -64,7 +64,7 @@ impl Toss {
                 "method": "CARD", "amount": amount.minor, "orderId": order, "orderName": order,
                 "successUrl": back, "failUrl": back,
             });
-            return self.post("/v1/payments".into(), &request.key, body, None).await;
+            return self.post("/v1/payments".into(), &request.key, body, About::Order(&request.order)).await;
         }
         let Ok(payment) = PaymentId::new(request.method.as_str()) else {
             return Effect::no(
@@ -73,11 +73,12 @@ impl Toss {
             );
         };
         let body = json!({ "paymentKey": payment.as_str(), "orderId": order, "amount": amount.minor });
-        self.post("/v1/payments/confirm".into(), &request.key, body, Some(&payment)).await
+        self.post("/v1/payments/confirm".into(), &request.key, body, About::Payment(&payment)).await
     }
 
     async fn keep(&self, request: &CaptureRequest) -> Effect {
-        let seen = self.get(format!("/v1/payments/{}", request.payment), Some(&request.payment)).await;
+        let seen =
+            self.get(format!("/v1/payments/{}", request.payment), About::Payment(&request.payment)).await;
         let Effect::Done(state) = &seen else { return seen };
         let kept = state.captured - state.refunded;
         let wanted = request.amount;
@@ -100,7 +101,7 @@ impl Toss {
         if let Some(amount) = amount {
             body["cancelAmount"] = amount.into();
         }
-        self.post(format!("/v1/payments/{payment}/cancel"), key, body, Some(payment)).await
+        self.post(format!("/v1/payments/{payment}/cancel"), key, body, About::Payment(payment)).await
     }
 }
 
@@ -128,11 +129,11 @@ impl PaymentCompany for Toss {
     fn query<'a>(&'a self, query: &'a Query) -> Asking<'a> {
         match query {
             Query::Payment(payment) | Query::Key { payment: Some(payment), .. } => {
-                Box::pin(self.get(format!("/v1/payments/{payment}"), Some(payment)))
+                Box::pin(self.get(format!("/v1/payments/{payment}"), About::Payment(payment)))
             }
-            Query::Key { order, payment: None, .. } => {
-                Box::pin(self.get(format!("/v1/payments/orders/{}", percent(order.as_str())), None))
-            }
+            Query::Key { order, payment: None, .. } => Box::pin(
+                self.get(format!("/v1/payments/orders/{}", percent(order.as_str())), About::Order(order)),
+            ),
         }
     }
 
@@ -151,7 +152,7 @@ impl PaymentCompany for Toss {
     }
 }
 
-fn judge(reply: &Reply, about: Option<&PaymentId>) -> Effect {
+fn judge(reply: &Reply, about: About<'_>) -> Effect {
     if !reply.status.is_success() {
         return match (reply.json["code"].as_str(), reply.json["message"].as_str()) {
             (Some("NOT_FOUND_PAYMENT"), Some(message)) => Effect::no(codes::NOT_FOUND, message),
@@ -163,11 +164,7 @@ fn judge(reply: &Reply, about: Option<&PaymentId>) -> Effect {
             _ => Effect::garbage("it is no refusal of Toss Payments"),
         };
     }
-    match state(&reply.json) {
-        Some(state) if about.is_none_or(|about| *about == state.payment) => Effect::Done(state),
-        Some(_) => Effect::garbage("it is about another payment"),
-        None => Effect::garbage("it has no payment"),
-    }
+    about.judge(state(&reply.json))
 }
 
 fn state(json: &Value) -> Option<PaymentState> {

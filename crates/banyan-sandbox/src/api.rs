@@ -237,12 +237,7 @@ pub(crate) async fn effect(
     {
         twice.ask();
     }
-    let mut response = answer.into_response();
-    // Named in the answer, so that a caller can see that it is the answer to its own request.
-    if let Ok(value) = HeaderValue::from_str(&key) {
-        response.headers_mut().insert("idempotency-key", value);
-    }
-    response
+    answer.into_response()
 }
 
 /// Reads the ledger without holding up others.

@@ -151,7 +151,12 @@ pub async fn serve(
                 }
                 let mut request = Request::from(request.map(Body::new));
                 request.extensions_mut().insert(twice);
-                let Ok(response) = router.oneshot(request).await;
+                let key = request.headers().get("idempotency-key").cloned();
+                let Ok(mut response) = router.oneshot(request).await;
+                // Named in every answer, so that a caller can see whether it is the answer to its own request.
+                if let Some(key) = key {
+                    response.headers_mut().insert("idempotency-key", key);
+                }
                 Ok(response)
             }
         });

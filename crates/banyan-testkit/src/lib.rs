@@ -16,6 +16,7 @@
 mod chromium;
 mod error;
 mod folder;
+mod localstripe;
 pub mod packages;
 mod port;
 mod postgres;
@@ -27,6 +28,7 @@ mod user;
 
 pub use chromium::Chromium;
 pub use error::Error;
+pub use localstripe::LocalStripe;
 pub use packages::{Package, ensure_packages, install_hint, missing_packages};
 pub use port::{free_port, with_free_ports};
 pub use postgres::{Postgres, PostgresOptions};

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use banyan_testkit::tree::{self, Identity};
 use banyan_testkit::{
-    Chromium, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisFsync, RedisOptions,
-    install_hint,
+    Chromium, LocalStripe, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisFsync,
+    RedisOptions, install_hint,
 };
 
 /// What must be gone once a handle is dropped.
@@ -156,4 +156,16 @@ fn chromium_runs_scripts_and_takes_pictures_in_both_colour_schemes() {
 fn nothing_is_missing_here_since_the_servers_start() {
     // The other tests of this file prove the packages are here, or fail with this same text.
     assert_eq!(install_hint(), None);
+}
+
+#[test]
+fn localstripe_listens_on_loopback_only_and_is_gone_after_drop() {
+    let server = LocalStripe::start().expect("localstripe");
+    let port: u16 = server.url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let listening = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
+    let everywhere = format!("00000000:{port:04X} 00000000:0000 0A");
+    assert!(!listening.contains(&everywhere), "it must not listen on every address");
+    let trace = Trace::of(&[server.pid()], port, server.log());
+    drop(server);
+    trace.assert_gone();
 }
