@@ -132,27 +132,26 @@ impl Http {
                 if error.is_connect() { not_sent(&chain(&error)) } else { unknown(&chain(&error)) }
             })?;
             let (parts, body) = response.into_parts();
+            if !self.answers(&parts.headers, call.key) {
+                // From here on every answer on this connection would be that of the request before: nobody may use it again.
+                if let Some(connection) = used.connection_metadata().as_ref() {
+                    connection.poison();
+                }
+                return Err(unknown("the answer belongs to another request"));
+            }
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|error| unknown(&format!("its answer broke off: {error}")))?;
-            Ok::<_, Effect>((parts.status, parts.headers, body.to_bytes()))
+            Ok::<_, Effect>((parts.status, body.to_bytes()))
         };
-        let (status, headers, body) = tokio::time::timeout(self.call_time_max, exchange)
+        let (status, body) = tokio::time::timeout(self.call_time_max, exchange)
             .await
             .map_err(|_| unknown(&format!("no answer within {:?}", self.call_time_max)))??;
-        if !self.answers(&headers, call.key) {
-            // From here on every answer on this connection would be that of the request before.
-            if let Some(connection) = used.connection_metadata().as_ref() {
-                connection.poison();
-            }
-            return Err(unknown("the answer belongs to another request"));
-        }
         match status.as_u16() {
             // Nothing is decided before these are settled.
             401 => return Err(not_sent("the company does not take our key (401); check it")),
             429 => return Err(not_sent("the company is too busy for us (429)")),
-            // 409 is also how companies say that the same key is just being worked on.
             408 | 425 => return Err(unknown(&format!("status {status}"))),
-            code if code >= 500 || code < 200 || (300..400).contains(&code) => {
+            code if !(200..300).contains(&code) && !(400..500).contains(&code) => {
                 return Err(unknown(&format!("status {status}")));
             }
             _ => {}

@@ -33,7 +33,7 @@ pub fn verify(secret: &[u8], header: Option<&str>, body: &[u8], now: i64) -> Res
     for part in header.split(',') {
         match part.trim().split_once('=') {
             Some(("t", time)) if time.len() <= 12 && time.bytes().all(|b| b.is_ascii_digit()) => {
-                at = Some(time)
+                at = Some(time);
             }
             Some(("v1", hex)) if signatures.len() < SIGNATURES_MAX => signatures.extend(unhex(hex)),
             // Other schemes may stand beside ours.

@@ -118,7 +118,7 @@ impl Stripe {
             let last = rows.last().and_then(|row| row["id"].as_str());
             match last {
                 Some(last) if page["has_more"] == true => {
-                    after = format!("&starting_after={}", percent(last))
+                    after = format!("&starting_after={}", percent(last));
                 }
                 _ => return Ok(None),
             }

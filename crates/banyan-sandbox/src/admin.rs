@@ -22,26 +22,26 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 }
 
 async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     Ok(plan(&app))
 }
 
 async fn set(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let wanted: FaultPlan = api::parse(&body).map_err(invalid)?;
     app.faults.set(wanted).map_err(invalid)?;
     Ok(plan(&app))
 }
 
 async fn add(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let rule: FaultRule = api::parse(&body).map_err(invalid)?;
     app.faults.add(rule);
     Ok(plan(&app))
 }
 
 async fn clear(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     app.faults.set(FaultPlan::default()).map_err(invalid)?;
     Ok(plan(&app))
 }
@@ -52,7 +52,7 @@ async fn payments(
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let filter = api::filter(&params).map_err(invalid)?;
     let limit = filter.limit;
     let (payments, totals) =
@@ -74,13 +74,13 @@ fn plan(app: &App) -> Response {
 }
 
 fn invalid(what: String) -> Response {
-    Refused::Invalid(what).into_response(Shape::Own)
+    no(Refused::Invalid(what))
 }
 
-fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Response> {
-    if bearer_is(headers, &app.options.admin_key) {
-        Ok(())
-    } else {
-        Err(Refused::Unauthenticated.into_response(Shape::Own))
-    }
+fn no(why: Refused) -> Response {
+    why.into_response(Shape::Own)
+}
+
+fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Refused> {
+    if bearer_is(headers, &app.options.admin_key) { Ok(()) } else { Err(Refused::Unauthenticated) }
 }

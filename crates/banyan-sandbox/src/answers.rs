@@ -120,7 +120,7 @@ impl Refused {
 
     /// As an answer of the API that was asked.
     pub(crate) fn into_response(self, shape: Shape) -> Response {
-        refused(shape, self, None, "").into_response()
+        refused(shape, &self, None, "").into_response()
     }
 }
 
@@ -134,9 +134,9 @@ pub(crate) fn done(shape: Shape, payment: &Payment, public_url: &str) -> Answer 
 }
 
 /// The answer when it was not.
-pub(crate) fn refused(shape: Shape, why: Refused, payment: Option<&Payment>, public_url: &str) -> Answer {
+pub(crate) fn refused(shape: Shape, why: &Refused, payment: Option<&Payment>, public_url: &str) -> Answer {
     if shape == Shape::Toss {
-        let (status, code, message) = toss::error(&why);
+        let (status, code, message) = toss::error(why);
         let body = json!({ "code": code, "message": message }).to_string();
         return Answer { status, body, replayed: false };
     }

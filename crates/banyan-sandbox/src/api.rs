@@ -88,7 +88,7 @@ async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let new: CreateBody = parse(&body).map_err(invalid)?;
     let card = match new.method.as_str() {
         PAGE_TOKEN => None,
@@ -123,7 +123,7 @@ async fn act(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
     let asked = match action.as_str() {
         "capture" => {
@@ -147,7 +147,7 @@ async fn show(
     Path(payment): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let found = blocking(&app, Shape::Own, move |app| app.ledger.payment(&payment)).await?;
     let found = found.ok_or_else(|| Refused::NotFound.into_response(Shape::Own))?;
     Ok(answers::done(Shape::Own, &found, &app.public_url).into_response())
@@ -158,7 +158,7 @@ async fn list(
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let filter = filter(&params).map_err(invalid)?;
     let limit = filter.limit;
     let payments = blocking(&app, Shape::Own, move |app| app.ledger.list(&filter)).await?;
@@ -171,7 +171,7 @@ async fn remembered(
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let key = params.get("key").cloned().unwrap_or_default();
     let scoped = scoped(Shape::Own, &key);
     let found = blocking(&app, Shape::Own, move |app| app.ledger.remembered(&scoped)).await?;
@@ -375,15 +375,15 @@ pub(crate) fn url(name: &str, text: String) -> Result<String, String> {
 }
 
 fn invalid(what: String) -> Response {
-    Refused::Invalid(what).into_response(Shape::Own)
+    no(Refused::Invalid(what))
 }
 
-fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Response> {
-    if bearer_is(headers, &app.options.secret_key) {
-        Ok(())
-    } else {
-        Err(Refused::Unauthenticated.into_response(Shape::Own))
-    }
+fn no(why: Refused) -> Response {
+    why.into_response(Shape::Own)
+}
+
+fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Refused> {
+    if bearer_is(headers, &app.options.secret_key) { Ok(()) } else { Err(Refused::Unauthenticated) }
 }
 
 /// Whether a request carries `key`.

@@ -125,7 +125,7 @@ async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let new: CreateBody = api::parse(&body).map_err(invalid)?;
     let new = NewPayment {
         shape: Shape::Toss,
@@ -148,7 +148,7 @@ async fn confirm(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let asked: ConfirmBody = api::parse(&body).map_err(invalid)?;
     let place = Place {
         shape: Shape::Toss,
@@ -171,7 +171,7 @@ async fn cancel(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     let asked: CancelBody = api::parse(&body).map_err(invalid)?;
     if asked.cancel_reason.is_empty() || asked.cancel_reason.chars().count() > 200 {
         return Err(invalid("cancelReason must have 1 to 200 characters".into()));
@@ -186,7 +186,7 @@ async fn by_key(
     Path(payment): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     find(&app, move |app| app.ledger.payment(&payment)).await
 }
 
@@ -195,7 +195,7 @@ async fn by_order(
     Path(order): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Response> {
-    check_key(&app, &headers)?;
+    check_key(&app, &headers).map_err(no)?;
     find(&app, move |app| app.ledger.payment_of_order(&order)).await
 }
 
@@ -209,15 +209,19 @@ async fn find(
 }
 
 fn invalid(what: String) -> Response {
-    Refused::Invalid(what).into_response(Shape::Toss)
+    no(Refused::Invalid(what))
+}
+
+fn no(why: Refused) -> Response {
+    why.into_response(Shape::Toss)
 }
 
 /// Basic authentication: the secret key, a colon, no password.
-fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Response> {
+fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Refused> {
     let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let sent =
         sent.and_then(|value| value.strip_prefix("Basic ")).and_then(|text| STANDARD.decode(text).ok());
     let wanted = format!("{}:", app.options.secret_key);
     let same = sent.is_some_and(|sent| bool::from(sent.ct_eq(wanted.as_bytes())));
-    if same { Ok(()) } else { Err(Refused::Unauthenticated.into_response(Shape::Toss)) }
+    if same { Ok(()) } else { Err(Refused::Unauthenticated) }
 }

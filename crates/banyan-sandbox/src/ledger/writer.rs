@@ -24,7 +24,7 @@ const AFTER_NEXT_MAX: Duration = Duration::from_secs(3);
 /// A reply that waits for the transaction.
 enum Pending {
     Effect(Reply<Answer>, Answer),
-    Card(Reply<Option<Result<Payment, No>>>, Option<Result<Payment, No>>),
+    Card(Reply<Option<Result<Payment, No>>>, Box<Option<Result<Payment, No>>>),
     Settle(Reply<()>),
 }
 
@@ -86,7 +86,7 @@ impl Writer {
                 match job {
                     Job::Effect(asked, reply) => pending.push(Pending::Effect(reply, self.effect(&asked)?)),
                     Job::Card(id, step, telling, reply) => {
-                        pending.push(Pending::Card(reply, self.card(&id, step, telling)?));
+                        pending.push(Pending::Card(reply, Box::new(self.card(&id, step, telling)?)));
                     }
                     Job::Settle(settled, reply) => {
                         for one in settled {
@@ -141,7 +141,12 @@ impl Writer {
             Effect::Create(new) => {
                 let payment = self.create(asked, new)?;
                 let answer = if payment.status == Status::Declined {
-                    answers::refused(asked.shape, Refused::Declined, Some(&payment), &self.options.public_url)
+                    answers::refused(
+                        asked.shape,
+                        &Refused::Declined,
+                        Some(&payment),
+                        &self.options.public_url,
+                    )
                 } else {
                     answers::done(asked.shape, &payment, &self.options.public_url)
                 };
@@ -163,7 +168,7 @@ impl Writer {
                     }
                     Err(refused) => {
                         let url = &self.options.public_url;
-                        let answer = answers::refused(asked.shape, refused, found.as_ref(), url);
+                        let answer = answers::refused(asked.shape, &refused, found.as_ref(), url);
                         (found, answer)
                     }
                 }
@@ -184,7 +189,7 @@ impl Writer {
             if fingerprint == asked.fingerprint {
                 return Answer { status, body, replayed: true };
             }
-            answers::refused(asked.shape, Refused::KeyReused, None, &self.options.public_url)
+            answers::refused(asked.shape, &Refused::KeyReused, None, &self.options.public_url)
         }))
     }
 
@@ -377,7 +382,7 @@ impl Pending {
         // A caller that went away has lost its answer, not its effect.
         match self {
             Self::Effect(reply, answer) => drop(reply.send(Ok(answer))),
-            Self::Card(reply, outcome) => drop(reply.send(Ok(outcome))),
+            Self::Card(reply, outcome) => drop(reply.send(Ok(*outcome))),
             Self::Settle(reply) => drop(reply.send(Ok(()))),
         }
     }

@@ -94,7 +94,7 @@ fn facts(view: &View<'_>) -> Markup {
             div { dt { (lang.t(text::PAYMENT)) } dd.mono { (payment.id) } }
             @if payment.status == Status::RequiresCard {
                 @if let Some(minutes) = minutes {
-                    div { dt { (lang.t(text::MINUTES_LEFT)) } dd { (minutes) " " (lang.t(text::MINUTES)) } }
+                    div { dt { (lang.t(text::MINUTES_LEFT)) } dd { (minutes) (lang.t(text::MINUTES)) } }
                 }
             }
         }
@@ -130,7 +130,7 @@ fn card(view: &View<'_>, action: &str, amount: &str) -> Markup {
             @for card in &TEST_CARDS {
                 button type="submit" name="use" value=(card.token) {
                     span.mono { (card.grouped()) }
-                    span.hint { (brand(card.brand)) " " (lang.t(text::outcome(card.outcome))) }
+                    span.hint { (brand(card.brand)) " · " (lang.t(text::outcome(card.outcome))) }
                 }
             }
         }

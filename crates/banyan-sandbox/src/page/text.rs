@@ -68,7 +68,7 @@ pub(super) const ORDER: Text = Text("Order", "주문");
 pub(super) const ITEM: Text = Text("For", "내용");
 pub(super) const PAYMENT: Text = Text("Payment", "결제 번호");
 pub(super) const MINUTES_LEFT: Text = Text("Time left", "남은 시간");
-pub(super) const MINUTES: Text = Text("min", "분");
+pub(super) const MINUTES: Text = Text(" min", "분");
 pub(super) const CARD: Text = Text("Pay by card", "카드로 결제");
 pub(super) const NUMBER: Text = Text("Card number", "카드 번호");
 pub(super) const EXPIRY: Text = Text("Valid until (MM/YY)", "유효기간 (MM/YY)");
@@ -164,9 +164,9 @@ pub(super) const fn status(status: Status) -> (Text, Text) {
 /// What a test card does, in a word.
 pub(super) const fn outcome(outcome: Outcome) -> Text {
     match outcome {
-        Outcome::Ok => Text("is approved", "승인됩니다"),
-        Outcome::Declined => Text("is declined", "거절됩니다"),
-        Outcome::Challenge => Text("asks for a code", "인증번호를 묻습니다"),
+        Outcome::Ok => Text("approved", "승인"),
+        Outcome::Declined => Text("declined", "거절"),
+        Outcome::Challenge => Text("asks for a code", "인증번호 확인"),
     }
 }
 
