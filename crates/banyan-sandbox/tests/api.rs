@@ -252,3 +252,25 @@ fn options_do_not_print_their_keys() {
         assert!(!printed.contains(secret), "{printed}");
     }
 }
+
+/// The files as they are at the moment of the last answer, without a clean end: what a crash leaves.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_is_there_after_a_crash_with_its_answers() {
+    let company = Company::start().await;
+    let keys: Vec<_> = (0..100).map(|n| format!("a-{n}")).collect();
+    let answers = futures_util::future::join_all(keys.iter().map(|key| company.pay(key, "tok_ok"))).await;
+    let copy = tempfile::tempdir().expect("a folder");
+    for name in ["sandbox.db", "sandbox.db-wal"] {
+        let from = company.ledger().with_file_name(name);
+        std::fs::copy(&from, copy.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    company.stop().await;
+    let after = Company::start_with(|options| options.data = copy.path().to_owned()).await;
+    assert_eq!(after.totals().await[0], 100);
+    for (key, first) in keys.iter().zip(&answers) {
+        let again = after.pay(key, "tok_ok").await;
+        assert_eq!((again.header("idempotent-replayed"), &again.text), ("true", &first.text));
+    }
+    assert_eq!(after.totals().await[0], 100);
+    after.stop().await;
+}
