@@ -125,10 +125,7 @@ pub(super) const fn status(status: Status) -> (Text, Text) {
         Status::RequiresCard => (Text("Waiting for a card", "카드 입력 대기"), Text("", "")),
         Status::Authorized => (
             Text("Approved", "승인되었습니다"),
-            Text(
-                "The shop has been told and completes your order.",
-                "상점에 알렸습니다. 상점이 주문을 마무리합니다.",
-            ),
+            Text("The shop completes your order.", "상점이 주문을 마무리합니다."),
         ),
         Status::PartlyCaptured | Status::Captured => {
             (Text("Paid", "결제되었습니다"), Text("Nothing is left to do here.", "더 하실 일이 없습니다."))
