@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A crate may depend on crates of lower layers only.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["banyan-domain", "banyan-log", "banyan-rehearse", "banyan-sandbox", "banyan-testkit"],
-    &["banyan-engine", "banyan-pay", "banyan-saga", "banyan-views"],
+    &["banyan-engine", "banyan-pay", "banyan-views"],
+    &["banyan-saga"],
     &["banyan-api"],
     &["banyan-console"],
     &["banyan", "banyan-sim"],

@@ -1,5 +1,6 @@
 //! From the log thread to the tasks that wait: one wake-up for a whole block instead of one for each answer.
 
+use banyan_domain::saga::OpenAsk;
 use banyan_engine::{Replies, ReplySink};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -7,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 #[derive(Debug)]
 pub struct TokioReplies {
     to_tasks: UnboundedSender<Replies>,
+    to_executor: Option<UnboundedSender<Vec<OpenAsk>>>,
 }
 
 impl TokioReplies {
@@ -14,12 +16,24 @@ impl TokioReplies {
     #[must_use]
     pub fn new() -> (Self, UnboundedReceiver<Replies>) {
         let (to_tasks, from_log) = unbounded_channel();
-        (Self { to_tasks }, from_log)
+        (Self { to_tasks, to_executor: None }, from_log)
+    }
+
+    /// Hands what sagas ask of services to an executor, which reads it at the other end.
+    pub fn publish_asks(&mut self) -> UnboundedReceiver<Vec<OpenAsk>> {
+        let (to_executor, scheduled) = unbounded_channel();
+        self.to_executor = Some(to_executor);
+        scheduled
     }
 }
 
 impl ReplySink for TokioReplies {
-    fn release(&mut self, replies: Replies) {
+    fn release(&mut self, mut replies: Replies) {
+        let asks = std::mem::take(&mut replies.asks);
+        if let Some(to_executor) = self.to_executor.as_ref().filter(|_| !asks.is_empty()) {
+            // An executor that has ended asks nobody; the sagas' deadlines notice.
+            let _gone = to_executor.send(asks);
+        }
         if replies.is_empty() {
             return;
         }

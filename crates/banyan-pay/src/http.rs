@@ -32,8 +32,8 @@ type Connector = HttpConnector;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidConnection(pub(crate) String);
 
-/// A company's server.
-pub(crate) struct Http {
+/// A server outside that is asked for effects: a company's, or any service that takes JSON.
+pub struct Http {
     client: Client<Connector, Full<Bytes>>,
     base: String,
     authorization: HeaderValue,
@@ -42,27 +42,33 @@ pub(crate) struct Http {
 }
 
 /// A call.
-pub(crate) struct Call<'a> {
-    pub(crate) method: Method,
+pub struct Call<'a> {
+    /// The method.
+    pub method: Method,
     /// Path and query.
-    pub(crate) path: String,
+    pub path: String,
     /// The kind of the body, and the body.
-    pub(crate) body: Option<(&'static str, String)>,
+    pub body: Option<(&'static str, String)>,
     /// Sent as `Idempotency-Key`.
-    pub(crate) key: Option<&'a Key>,
+    pub key: Option<&'a Key>,
 }
 
 /// A whole answer with a body that is JSON.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
-    pub(crate) json: Value,
+pub struct Reply {
+    /// Below 300, or 4xx.
+    pub status: StatusCode,
+    /// The body: an object.
+    pub json: Value,
 }
 
 impl Http {
     /// The server of `connection`, with `authorization` on every call. `echoes_keys`: each answer names the key of its
     /// request, and one that does not is not taken.
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    /// [`InvalidConnection`] if the address or the key cannot be used.
+    pub fn new(
         connection: &Connection,
         authorization: &str,
         echoes_keys: bool,
@@ -109,7 +115,7 @@ impl Http {
     ///
     /// # Errors
     /// The [`Effect`] that follows from there being no whole answer: `NotSent` or `Unknown`.
-    pub(crate) async fn call(&self, call: Call<'_>) -> Result<Reply, Effect> {
+    pub async fn call(&self, call: Call<'_>) -> Result<Reply, Effect> {
         let what =
             format!("{} {}{}", call.method, self.base, call.path.split('?').next().unwrap_or_default());
         let not_sent = |why: &str| Effect::NotSent(format!("{what}: {why}"));

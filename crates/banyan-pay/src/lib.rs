@@ -24,7 +24,7 @@ pub use company::{
     RefundRequest, VoidRequest,
 };
 pub use effect::{CardShown, Effect, PaymentState, Refused, Status, codes};
-pub use http::InvalidConnection;
+pub use http::{Call, Http, InvalidConnection, Reply};
 pub use sandbox::Sandbox;
 pub use signature::{SignatureError, TOLERANCE_SECONDS, verify};
 pub use stripe::Stripe;

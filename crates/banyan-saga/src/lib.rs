@@ -1,10 +1,16 @@
-//! Sagas at the edge of the system: definition files as people write them.
+//! Sagas at the edge of the system: definition files as people write them, and the asking of services outside.
 //!
-//! What a saga means, and what it does next, is in `banyan-domain`; here a TOML file becomes a checked definition. This
-//! crate does not decide anything.
+//! What a saga means, and what it does next, is in `banyan-domain`. This crate decides nothing and remembers nothing: it
+//! turns a TOML file into a definition, an intent in the log into a request, and an answer into a command.
 //!
-//! Start reading at [`read_definition`].
+//! Start reading at [`read_definition`], then [`Executor`].
 
+mod executor;
 mod file;
+mod service;
+mod services;
 
+pub use executor::Executor;
 pub use file::{InvalidFile, read_definition};
+pub use service::{Asking, Company, HttpService, Service};
+pub use services::{Services, read_services};

@@ -171,6 +171,14 @@ impl Store {
     /// The company carries out what it is asked, once for each key.
     fn company_does(&mut self, open: OpenAsk) -> Settlement {
         let step = self.step(open);
+        // Bug: the undo of a step forgot what the step had said, and could not name the payment to void.
+        if let Some(request) = self.state.sagas().request(self.state.keys(), open) {
+            let names = request.params.get("payment") == Some("p-1");
+            assert!(
+                names || step == "authorize" && open.ask != Ask::Undo,
+                "{request:?} does not name the payment"
+            );
+        }
         let company = &mut self.company;
         let payment: Fields = [("payment", "p-1")].into_iter().collect();
         match (step, open.ask) {

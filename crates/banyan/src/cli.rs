@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{backup, campaign, key, log, saga, up, verify, view};
+use crate::commands::{backup, campaign, key, log, saga, sandbox, up, verify, view};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     /// Check definitions of sagas
     #[command(subcommand)]
     Saga(saga::SagaCommand),
+    /// Run a simulated payment company
+    Sandbox(sandbox::SandboxArgs),
     /// Print the API's OpenAPI document
     Openapi,
     /// Rehearse a sale: open-loop load from a scenario file, with a report

@@ -133,9 +133,12 @@ pub struct Try {
     /// Until when the participant waits for somebody, if it does.
     #[n(8)]
     pub until: Timestamp,
-    /// What a participant that waits for somebody has said so far, or why an undo was refused.
+    /// What the participant has said of the step so far: an undo needs it too.
     #[n(9)]
     pub output: Fields,
+    /// Why the undo was refused, if it was.
+    #[n(10)]
+    pub refused: Option<Box<str>>,
 }
 
 /// What a try waits for.
@@ -390,7 +393,9 @@ impl Saga {
                     Mode::Resting | Mode::Unknown if spent => {
                         park("its undo was tried as often as it may be")
                     }
-                    Mode::Unknown if !tried.output.is_empty() => park("its undo was refused"),
+                    Mode::Unknown if tried.refused.is_some() => {
+                        park(tried.refused.as_deref().unwrap_or("its undo was refused"))
+                    }
                     _ => Next::Wait,
                 }
             }
@@ -534,7 +539,8 @@ impl Saga {
             asked_at: Timestamp::default(),
             due,
             until: Timestamp::default(),
-            output: Fields::new(),
+            output: self.steps[place].output().cloned().unwrap_or_default(),
+            refused: None,
         };
         let state = &mut self.steps[place];
         match (ask, &mut *state) {
@@ -619,7 +625,7 @@ impl Saga {
                 StepState::Doing(tried) | StepState::Undoing(tried) => {
                     tried.forgiven = tried.attempt.max(tried.asked);
                     tried.due = at;
-                    tried.output = Fields::new();
+                    tried.refused = None;
                 }
                 // A step that was refused after the pivot is tried from the beginning.
                 state @ StepState::Not(_) => *state = StepState::Waiting,
@@ -645,7 +651,7 @@ impl StepState {
     pub const fn output(&self) -> Option<&Fields> {
         match self {
             Self::Done(output) => Some(output),
-            Self::Doing(tried) => Some(&tried.output),
+            Self::Doing(tried) | Self::Undoing(tried) => Some(&tried.output),
             _ => None,
         }
     }
@@ -702,9 +708,8 @@ fn settle(
         }
         (Ask::Undo, _, Settlement::Done(_)) => StepState::Undone,
         (Ask::Undo, StepState::Undoing(tried), Settlement::Refused(why)) => {
-            // Kept so that the machine parks the saga at once, and an operator sees why.
-            let output = Fields::from_iter([("refused", why.clone())]);
-            StepState::Undoing(Try { mode: Mode::Unknown, output, ..tried.clone() })
+            // The machine parks the saga at once, and an operator sees why.
+            StepState::Undoing(Try { mode: Mode::Unknown, refused: Some(why.clone()), ..tried.clone() })
         }
         (Ask::Undo, StepState::Undoing(tried), _) => {
             StepState::Undoing(Try { mode: Mode::Resting, due: rest(tried, tried.attempt), ..tried.clone() })

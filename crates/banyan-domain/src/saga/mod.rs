@@ -18,6 +18,7 @@ mod fields;
 mod instance;
 mod lint;
 mod refusal;
+mod request;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -32,4 +33,5 @@ pub use fields::{Fields, InvalidFields};
 pub use instance::{Mode, Next, Park, Phase, Saga, StepState, Try};
 pub use lint::{Fault, lint};
 pub use refusal::Refusal;
+pub use request::{Request, step_key};
 pub use state::{OpenAsk, Sagas};

@@ -266,6 +266,9 @@ impl Saga {
             words[9] = asked_at.as_millis();
         }
         let mut sum = digest::row(&words);
+        if let Some(why) = tried.and_then(|tried| tried.refused.as_deref()) {
+            sum = sum.wrapping_add(digest::row_bytes(54, why.as_bytes()));
+        }
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             let bytes = minicbor::to_vec(text).expect("a vector takes every write");
             sum = sum.wrapping_add(digest::row_bytes(49, &bytes));

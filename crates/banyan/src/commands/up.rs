@@ -8,6 +8,7 @@ use banyan_api::auth::{Keyring, TokenOptions};
 use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
 use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start, wall_clock};
 use banyan_log::{Archiver, DiskLog, DiskOptions, LogError, RealStorage, open_for_reading};
+use banyan_saga::{Executor, Services, read_services};
 use banyan_views::record::{Rebuilder, RecordOptions, RecordView};
 use banyan_views::{LogSource, Runner, RunnerOptions};
 use std::net::SocketAddr;
@@ -60,6 +61,9 @@ pub(crate) struct UpArgs {
     /// The issuer that shoppers' tokens must name
     #[arg(long, value_name = "TEXT")]
     jwt_issuer: Option<String>,
+    /// TOML file that says where the services are that sagas ask; without it their steps wait
+    #[arg(long, value_name = "FILE")]
+    services: Option<PathBuf>,
     /// Do not create the sample campaign on an empty store
     #[arg(long)]
     no_sample: bool,
@@ -167,8 +171,10 @@ fn start_shard(
     for why in &started.report().snapshots_passed {
         tracing::warn!("snapshot passed over: {why}");
     }
-    let (replies, from_log) = TokioReplies::new();
+    let services = services(args)?;
+    let (mut replies, from_log) = TokioReplies::new();
     tokio::spawn(deliver_replies(from_log));
+    let scheduled = replies.publish_asks();
     let options = ShardOptions {
         queue_commands_max: args.queue,
         pace: Duration::from_micros(args.pace_micros),
@@ -177,7 +183,17 @@ fn start_shard(
         ..ShardOptions::default()
     };
     let shard = Shard::spawn(started, Box::new(replies), options).map_err(Failure::environment)?;
+    tokio::spawn(Executor::new(shard.clone(), services).run(scheduled));
     Ok((shard, archiver))
+}
+
+/// The services that sagas ask.
+fn services(args: &UpArgs) -> Result<Services, Failure> {
+    let Some(path) = &args.services else { return Ok(Services::new()) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("reading {}: {error}", path.display())))?;
+    read_services(&text, path.parent().unwrap_or(Path::new("")))
+        .map_err(|why| Failure::usage(format!("{}: {why}", path.display())))
 }
 
 /// Starts the record store's runner.
@@ -305,7 +321,7 @@ fn announce(address: SocketAddr, dir: &DataDir, report: &StartReport) {
     println!("  Note     listening beyond this machine without TLS: put a TLS proxy in front of it");
 }
 
-async fn told_to_stop() {
+pub(crate) async fn told_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))

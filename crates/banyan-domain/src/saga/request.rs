@@ -1,0 +1,89 @@
+//! What is sent to a service outside, put together from the state.
+
+use super::definition::Target;
+use super::event::Ask;
+use super::fields::Fields;
+use super::instance::{Saga, StepState};
+use super::state::{OpenAsk, Sagas};
+use crate::{Keys, Millis, SagaNo};
+use core::fmt::Write as _;
+use core::hash::Hasher;
+use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
+
+/// A request to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What it is the request of.
+    pub open: OpenAsk,
+    /// The service.
+    pub service: Box<str>,
+    /// The operation.
+    pub operation: Box<str>,
+    /// Its parameters.
+    pub params: Fields,
+    /// The idempotency key: the same over all tries and crashes, another for do and undo.
+    pub key: String,
+    /// The key under which the step was to be done: what a query asks about.
+    pub do_key: String,
+    /// The saga's own key, such as an order's id.
+    pub about: Box<str>,
+    /// How long to wait for an answer.
+    pub timeout: Millis,
+}
+
+impl Sagas {
+    /// The request that `open` stands for, or none if it is no longer open: it was answered, or given up.
+    #[must_use]
+    pub fn request(&self, keys: &Keys, open: OpenAsk) -> Option<Request> {
+        let saga = self.saga(open.saga).filter(|saga| saga.open_ask() == Some(open))?;
+        let definition = self.definition(saga.definition)?;
+        let step = definition.steps.get(usize::from(open.step))?;
+        let action = match open.ask {
+            Ask::Do => Some(&step.action),
+            Ask::Undo => step.undo.as_ref(),
+            Ask::Query => step.query.as_ref(),
+        }?;
+        let Target::Service { service, operation } = &action.target else { return None };
+        let params = action.params.iter().map(|(name, text)| (&**name, text.fill(saga, definition)));
+        Some(Request {
+            open,
+            service: service.clone(),
+            operation: operation.clone(),
+            params: params.collect(),
+            key: step_key(keys, saga.no, open.step, open.ask),
+            do_key: step_key(keys, saga.no, open.step, Ask::Do),
+            about: saga.key.as_str().into(),
+            timeout: step.patience.timeout,
+        })
+    }
+
+    /// The sagas whose step at some place waits for somebody and has said `value` in the field `field`: whom a notice from
+    /// outside is about.
+    pub fn waiting_for<'a>(
+        &'a self,
+        field: &'a str,
+        value: &'a str,
+    ) -> impl Iterator<Item = (SagaNo, u8)> + 'a {
+        let said = move |saga: &'a Saga| {
+            let place = saga.steps.iter().position(|state| match state {
+                StepState::Doing(tried) => tried.output.get(field) == Some(value),
+                _ => false,
+            });
+            place.map(|place| (saga.no, place as u8))
+        };
+        self.sagas().filter_map(said)
+    }
+}
+
+/// The idempotency key of a step: a keyed hash, so that nobody outside can foresee another's.
+#[must_use]
+pub fn step_key(keys: &Keys, saga: SagaNo, step: u8, ask: Ask) -> String {
+    let mut hasher = SipHasher128::new_with_key(&keys.sagas);
+    hasher.write_u64(saga.get());
+    hasher.write_u8(step);
+    hasher.write_u8(ask as u8);
+    let hash = hasher.finish128();
+    let mut text = String::with_capacity(32);
+    write!(text, "{:016x}{:016x}", hash.h1, hash.h2).expect("a string takes every write");
+    text
+}

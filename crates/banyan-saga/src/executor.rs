@@ -1,0 +1,111 @@
+//! Asks services for what sagas have scheduled, and reports what came of it.
+//!
+//! It remembers nothing: what is to be asked is in the log before it is asked, and whatever the executor, or the whole
+//! process, loses is noticed by the sagas' own deadlines. Asks that were open when the process started are reported as
+//! unknown, because nobody can know whether they were sent.
+
+use crate::service::Service;
+use banyan_domain::saga::{Command, OpenAsk, Request, Settlement};
+use banyan_engine::{Shard, SubmitError, wall_clock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Most requests under way at once; what is beyond waits here, and its patience runs.
+const ASKS_MAX: usize = 512;
+/// How long to wait before reporting again when the shard's queue is full.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// The executor of a shard's sagas.
+pub struct Executor {
+    shard: Arc<Shard>,
+    services: BTreeMap<Box<str>, Arc<dyn Service>>,
+    slots: Arc<Semaphore>,
+}
+
+impl Executor {
+    /// An executor that knows `services` by name.
+    #[must_use]
+    pub fn new(shard: Arc<Shard>, services: BTreeMap<Box<str>, Arc<dyn Service>>) -> Arc<Self> {
+        Arc::new(Self { shard, services, slots: Arc::new(Semaphore::new(ASKS_MAX)) })
+    }
+
+    /// Runs until the shard ends: `scheduled` are the intents of durable blocks, as the shard publishes them.
+    pub async fn run(self: Arc<Self>, mut scheduled: UnboundedReceiver<Vec<OpenAsk>>) {
+        self.report_open().await;
+        while let Some(asks) = scheduled.recv().await {
+            for open in asks {
+                let executor = self.clone();
+                tokio::spawn(async move { executor.ask(open).await });
+            }
+        }
+    }
+
+    /// What was open when the process started may have been sent or not.
+    async fn report_open(&self) {
+        let Some(open) = self.look(|state| state.sagas().open_asks()).await else { return };
+        if !open.is_empty() {
+            tracing::info!(
+                asks = open.len(),
+                "sagas have open asks from before the start; they are asked about"
+            );
+        }
+        for open in open {
+            self.settle(open, Settlement::Unknown("the process was started again".into())).await;
+        }
+    }
+
+    async fn ask(&self, open: OpenAsk) {
+        let Ok(_slot) = self.slots.acquire().await else { return };
+        // Looked up now, and not when it was scheduled: it may have been given up since.
+        let Some(Some(request)) = self.look(move |state| state.sagas().request(state.keys(), open)).await
+        else {
+            return;
+        };
+        let result = self.result_of(&request).await;
+        self.settle(open, result).await;
+    }
+
+    async fn result_of(&self, request: &Request) -> Settlement {
+        let Some(service) = self.services.get(&request.service) else {
+            return Settlement::NotSent(format!("no service {} is configured", request.service).into());
+        };
+        let wait = Duration::from_millis(request.timeout.get());
+        let asked = tokio::time::timeout(wait, service.ask(request, wall_clock())).await;
+        asked.unwrap_or_else(|_| Settlement::Unknown(format!("no answer within {wait:?}").into()))
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl Fn(&banyan_domain::State) -> T + Clone + Send + 'static,
+    ) -> Option<T> {
+        loop {
+            match self.shard.read(look.clone()) {
+                Ok(seen) => return seen.await.ok(),
+                Err(SubmitError::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
+                Err(SubmitError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Reports until it is taken: an answer that is lost here would have to be asked for again.
+    async fn settle(&self, open: OpenAsk, result: Settlement) {
+        let OpenAsk { saga, step, ask, attempt } = open;
+        loop {
+            let command = Command::Settle { saga, step, ask, attempt, result: result.clone() };
+            match self.shard.submit(command.into(), None) {
+                Ok(answer) => {
+                    if let Ok(banyan_engine::Answer::StorageFull) = answer.await {
+                        tokio::time::sleep(Duration::from_millis(250)).await;
+                        continue;
+                    }
+                    return;
+                }
+                Err(SubmitError::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
+                Err(SubmitError::Closed) => return,
+            }
+        }
+    }
+}

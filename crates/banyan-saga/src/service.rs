@@ -1,0 +1,217 @@
+//! Services that sagas ask: a payment company behind its connector, or any HTTP service.
+
+use banyan_domain::saga::{Ask, Fields, Request, Settlement};
+use banyan_domain::{Currency, Money, OrderId, Timestamp};
+use banyan_pay::{
+    AuthorizeRequest, Call, CaptureRequest, Connection, Effect, Http, InvalidConnection, Key, MethodToken,
+    PaymentCompany, PaymentId, PaymentState, Query, RefundRequest, Status, VoidRequest, codes,
+};
+use http::{Method, StatusCode};
+use serde_json::{Map, Value};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// An answer on its way. Dropping it gives up waiting; what was sent may still be carried out.
+pub type Asking<'a> = Pin<Box<dyn Future<Output = Settlement> + Send + 'a>>;
+
+/// Somebody outside who carries out steps.
+pub trait Service: Send + Sync {
+    /// Asks; never repeats by itself. `now` is for answers that name an instant.
+    fn ask<'a>(&'a self, request: &'a Request, now: Timestamp) -> Asking<'a>;
+}
+
+/// A payment company.
+///
+/// Operations: `authorize` (order, amount, currency, method, return_url), `capture` and `refund` (payment, amount, currency),
+/// `void` (payment), `query`. The answer's fields are `payment`, `status` and, if the customer must go somewhere, `redirect`.
+pub struct Company {
+    company: Arc<dyn PaymentCompany>,
+    /// How long a customer has at the company's page, in milliseconds.
+    page_millis: u64,
+}
+
+/// A service that takes `POST {base}/{operation}` with the parameters as a JSON object and the step's key as
+/// `Idempotency-Key`.
+///
+/// 2xx: done, and the answer's texts and numbers are the step's output; 202 with `"waiting": true`: it waits for somebody.
+/// 404 to a query, and to an undo: there is nothing. Other 4xx: refused, with the answer's `type` or the status as the reason.
+/// Anything else, and silence: unknown.
+pub struct HttpService {
+    http: Http,
+}
+
+impl Company {
+    /// Asks `company`; customers have `page_millis` at its page.
+    #[must_use]
+    pub fn new(company: Arc<dyn PaymentCompany>, page_millis: u64) -> Self {
+        Self { company, page_millis }
+    }
+
+    async fn ask_company(&self, request: &Request, now: Timestamp) -> Settlement {
+        match self.effect(request).await {
+            Err(why) => Settlement::Refused(why.into()),
+            Ok(effect) => self.settlement(request, effect, now),
+        }
+    }
+
+    /// Asks, or says which parameter cannot be used.
+    async fn effect(&self, request: &Request) -> Result<Effect, String> {
+        let text = |name: &str| request.params.get(name).unwrap_or_default().to_owned();
+        let key = |key: &str| Key::new(key).map_err(|error| error.to_string());
+        let payment = || PaymentId::new(text("payment")).map_err(|error| format!("payment: {error}"));
+        let order = || {
+            let order = if text("order").is_empty() { request.about.to_string() } else { text("order") };
+            OrderId::new(order).map_err(|error| format!("order: {error}"))
+        };
+        let amount = || {
+            let minor = text("amount").parse().map_err(|_| String::from("amount is not a whole number"))?;
+            let currency = Currency::new(&text("currency")).map_err(|error| error.to_string())?;
+            Money::new(minor, currency).map_err(|error| error.to_string())
+        };
+        Ok(match &*request.operation {
+            "authorize" => {
+                let method = MethodToken::new(text("method")).map_err(|error| format!("method: {error}"))?;
+                let return_url = Some(text("return_url")).filter(|url| !url.is_empty());
+                let (key, order, amount) = (key(&request.key)?, order()?, amount()?);
+                self.company.authorize(&AuthorizeRequest { key, order, amount, method, return_url }).await
+            }
+            "capture" => {
+                let (key, payment, amount) = (key(&request.key)?, payment()?, amount()?);
+                self.company.capture(&CaptureRequest { key, payment, amount, last: true }).await
+            }
+            "void" => {
+                let (key, payment) = (key(&request.key)?, payment()?);
+                self.company.void(&VoidRequest { key, payment }).await
+            }
+            "refund" => {
+                let (key, payment, amount) = (key(&request.key)?, payment()?, amount()?);
+                self.company.refund(&RefundRequest { key, payment, amount }).await
+            }
+            "query" => {
+                let payment = if text("payment").is_empty() { None } else { Some(payment()?) };
+                self.company.query(&Query::Key { key: key(&request.do_key)?, order: order()?, payment }).await
+            }
+            other => return Err(format!("{other} is no operation of a payment company")),
+        })
+    }
+
+    fn settlement(&self, request: &Request, effect: Effect, now: Timestamp) -> Settlement {
+        match effect {
+            Effect::Done(state) => match state.status {
+                Status::RequiresCustomer if request.open.ask != Ask::Undo => {
+                    let until = now.plus(banyan_domain::Millis::new(self.page_millis));
+                    Settlement::Awaiting(said(&state), until)
+                }
+                Status::Declined | Status::Expired if request.open.ask != Ask::Undo => {
+                    Settlement::Refused(word(state.status).into())
+                }
+                _ => Settlement::Done(said(&state)),
+            },
+            Effect::Refused(no) if no.code == codes::NOT_FOUND && request.open.ask == Ask::Query => {
+                Settlement::Absent
+            }
+            Effect::Refused(no) => Settlement::Refused(format!("{}: {}", no.code, no.sentence).into()),
+            Effect::NotSent(why) => Settlement::NotSent(why.into()),
+            Effect::Unknown(why) => Settlement::Unknown(why.into()),
+        }
+    }
+}
+
+fn said(state: &PaymentState) -> Fields {
+    let mut fields: Fields =
+        [("payment", state.payment.as_str()), ("status", word(state.status))].into_iter().collect();
+    if let Some(redirect) = &state.redirect {
+        fields.insert("redirect", redirect.as_str());
+    }
+    fields
+}
+
+const fn word(status: Status) -> &'static str {
+    match status {
+        Status::RequiresCustomer => "requires-customer",
+        Status::Authorized => "authorized",
+        Status::PartlyCaptured => "partly-captured",
+        Status::Captured => "captured",
+        Status::PartlyRefunded => "partly-refunded",
+        Status::Refunded => "refunded",
+        Status::Voided => "voided",
+        Status::Declined => "declined",
+        Status::Expired => "expired",
+    }
+}
+
+impl HttpService {
+    /// The service at `connection`.
+    ///
+    /// # Errors
+    /// [`InvalidConnection`] if its address or key cannot be used.
+    pub fn new(connection: &Connection, authorization: &str) -> Result<Self, InvalidConnection> {
+        Ok(Self { http: Http::new(connection, authorization, false)? })
+    }
+
+    async fn ask_http(&self, request: &Request, now: Timestamp) -> Settlement {
+        let key = if request.open.ask == Ask::Query { &request.do_key } else { &request.key };
+        let Ok(key) = Key::new(key.as_str()) else {
+            return Settlement::Refused("the key cannot be sent".into());
+        };
+        let params: Map<String, Value> =
+            request.params.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
+        let body = Some(("application/json", Value::Object(params).to_string()));
+        let path = format!("/{}", request.operation);
+        let call = Call { method: Method::POST, path, body, key: Some(&key) };
+        let reply = match self.http.call(call).await {
+            Ok(reply) => reply,
+            Err(Effect::NotSent(why)) => return Settlement::NotSent(why.into()),
+            Err(Effect::Unknown(why)) => return Settlement::Unknown(why.into()),
+            Err(other) => return Settlement::Unknown(format!("{other:?}").into()),
+        };
+        let waiting = reply.json.get("waiting").and_then(Value::as_bool) == Some(true);
+        match reply.status {
+            StatusCode::ACCEPTED if waiting => {
+                let seconds = reply.json.get("seconds").and_then(Value::as_u64).unwrap_or(900);
+                let until = now.plus(banyan_domain::Millis::from_seconds(seconds));
+                Settlement::Awaiting(output(&reply.json), until)
+            }
+            status if status.is_success() => Settlement::Done(output(&reply.json)),
+            StatusCode::NOT_FOUND if request.open.ask == Ask::Query => Settlement::Absent,
+            // There is nothing to undo.
+            StatusCode::NOT_FOUND if request.open.ask == Ask::Undo => Settlement::Done(Fields::new()),
+            status => {
+                let kind = reply.json.get("type").and_then(Value::as_str).map(str::to_owned);
+                Settlement::Refused(kind.unwrap_or_else(|| format!("status {}", status.as_u16())).into())
+            }
+        }
+    }
+}
+
+/// The texts and numbers of an answer, as far as they fit.
+fn output(json: &Value) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value) in json.as_object().into_iter().flatten() {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(yes) => yes.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => continue,
+        };
+        let mut more = fields.clone();
+        more.insert(name, text);
+        if more.check().is_ok() {
+            fields = more;
+        }
+    }
+    fields
+}
+
+impl Service for Company {
+    fn ask<'a>(&'a self, request: &'a Request, now: Timestamp) -> Asking<'a> {
+        Box::pin(self.ask_company(request, now))
+    }
+}
+
+impl Service for HttpService {
+    fn ask<'a>(&'a self, request: &'a Request, now: Timestamp) -> Asking<'a> {
+        Box::pin(self.ask_http(request, now))
+    }
+}
