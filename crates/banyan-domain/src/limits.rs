@@ -127,7 +127,8 @@ const _: () = assert!(ITEM_UNITS_MAX as u64 + PROMISED_UNITS_MAX as u64 <= u32::
 const _: () = assert!(RESERVATION_LINES_MAX <= u128::BITS as usize);
 const _: () = assert!(RESERVATION_LINES_MAX <= RESERVATION_PARTS_MAX);
 const _: () = assert!(RESERVATION_KEPT_MILLIS > IDEMPOTENCY_HORIZON_MILLIS);
-const _: () = assert!(LOCATIONS_MAX <= u16::MAX as usize && IMPORT_ROWS_MAX <= u16::MAX as usize);
+const _: () = assert!(LOCATIONS_MAX <= u16::MAX as usize);
+const _: () = assert!(IMPORT_ROWS_MAX <= u16::MAX as usize);
 const _: () = assert!(ACCOUNT_ID_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(TRANSFERS_PER_GROUP_MAX <= u8::MAX as usize);
 const _: () = assert!((ACCOUNTS_MAX as u64) < MEMBERS_PER_CAMPAIGN_MAX);

@@ -2,6 +2,7 @@
 
 use crate::clock::rfc3339;
 use banyan_domain::stock::Event;
+use banyan_domain::{MemberId, OrderId};
 use serde_json::{Map, Value, json};
 
 /// The type of an event.
@@ -60,8 +61,8 @@ pub(super) fn details(event: &Event) -> Map<String, Value> {
                 .collect();
             json!({
                 "reservation": reservation.to_string(), "parts": parts, "expires_at": rfc3339(*until),
-                "member": member.as_ref().map(|member| member.as_str()),
-                "order": order.as_ref().map(|order| order.as_str()),
+                "member": member.as_ref().map(MemberId::as_str),
+                "order": order.as_ref().map(OrderId::as_str),
             })
         }
         Event::ReservationCommitted { reservation }

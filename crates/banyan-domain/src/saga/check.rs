@@ -248,7 +248,7 @@ impl Search {
         let name = self.name(place as u8);
         match ask {
             Ask::Undo => {
-                moves.push((format!("undo {name}: done"), settle(Settlement::Done(Fields::new()), -1)))
+                moves.push((format!("undo {name}: done"), settle(Settlement::Done(Fields::new()), -1)));
             }
             _ => {
                 moves.push((format!("{name}: done"), settle(Settlement::Done(Fields::new()), 1)));

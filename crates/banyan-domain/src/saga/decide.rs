@@ -1,4 +1,4 @@
-//! The rules for what is asked. What a saga does by itself is in `instance`.
+//! The rules for what is asked. What a saga does by itself is in `machine`.
 
 use super::command::{Command, Outcome};
 use super::definition::{Definition, StepKind};

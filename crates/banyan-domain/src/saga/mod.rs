@@ -1,11 +1,11 @@
 //! Sagas: business transactions of several steps, each with its undo, that survive crashes, silence and refusals.
 //!
 //! A saga is a [`Definition`], data that is linted and model-checked before it is used, and an instance of it, a [`Saga`]:
-//! where each step stands. The machine in `instance` says what comes next; an intent is in the log before its effect is
+//! where each step stands. The machine in `machine` says what comes next; an intent is in the log before its effect is
 //! asked for, and an answer after it. "Unknown" is not a failure: it is asked about, and only then decided. What was
 //! *scheduled* is undone in reverse order, not only what is known to be done.
 //!
-//! Read [`Definition`], then [`Event`], then `instance`. [`lint`] checks a definition, [`check`] searches every order of crashes, lost
+//! Read [`Definition`], then [`Event`], then `machine`. [`lint`] checks a definition, [`check`] searches every order of crashes, lost
 //! and late answers for one that ends badly.
 
 mod apply;
@@ -15,8 +15,10 @@ mod decide;
 mod definition;
 mod event;
 mod fields;
+mod follow;
 mod instance;
 mod lint;
+mod machine;
 mod refusal;
 mod request;
 mod snapshot;
