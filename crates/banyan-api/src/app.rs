@@ -3,7 +3,7 @@
 use crate::auth::{Keyring, Principal};
 use crate::problem::Problem;
 use banyan_domain::coupon::CodeKey;
-use banyan_domain::{Command, KeyStamp, Outcome};
+use banyan_domain::{Command, KeyStamp, Outcome, State};
 use banyan_engine::{Answer, Histogram, Shard};
 use banyan_views::ViewProgress;
 use banyan_views::record::{Rebuilder, RecordReader};
@@ -118,6 +118,17 @@ impl App {
         principal: &Principal,
         canonical: impl FnOnce() -> String,
     ) -> Result<Option<KeyStamp>, Problem> {
+        self.stamp_part(headers, principal, "", canonical)
+    }
+
+    /// The stamp of one `part` of a request that takes several commands: each has its own under the one key.
+    pub(crate) fn stamp_part(
+        &self,
+        headers: &HeaderMap,
+        principal: &Principal,
+        part: &str,
+        canonical: impl FnOnce() -> String,
+    ) -> Result<Option<KeyStamp>, Problem> {
         let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
         let bytes = value.as_bytes();
         let fits =
@@ -125,7 +136,12 @@ impl App {
         let key = std::str::from_utf8(bytes).ok().filter(|_| fits).ok_or_else(|| {
             Problem::invalid("Idempotency-Key must be 1 to 255 visible ASCII characters without spaces.")
         })?;
-        Ok(Some(KeyStamp::new(self.shard.keys(), &principal.key_scope(), key, canonical().as_bytes())))
+        // Scopes of whole requests end in a name without spaces, so that a part's is never one of them.
+        let scope = match part {
+            "" => principal.key_scope(),
+            part => format!("{} {part}", principal.key_scope()),
+        };
+        Ok(Some(KeyStamp::new(self.shard.keys(), &scope, key, canonical().as_bytes())))
     }
 
     /// Asks the shard and waits until the answer is durable.
@@ -145,6 +161,54 @@ impl App {
             Answer::Refused(refusal) => Err(refusal.into()),
             Answer::StorageFull => Err(Problem::storage_full()),
         }
+    }
+}
+
+impl App {
+    /// The stamp of the request's `Idempotency-Key`, which it must have sent.
+    pub(crate) fn required_stamp(
+        &self,
+        headers: &HeaderMap,
+        principal: &Principal,
+        canonical: impl FnOnce() -> String,
+    ) -> Result<Option<KeyStamp>, Problem> {
+        match self.stamp(headers, principal, canonical)? {
+            None => Err(Problem::key_required()),
+            stamp => Ok(stamp),
+        }
+    }
+
+    /// Looks at the state between two commands. What comes back rests on nothing that is not durable. The writer waits for
+    /// `look`: it must be short work.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let gone = |_| Problem::unavailable("The server is stopping; ask again when it is back.");
+        self.shard.read(look)?.await.map_err(gone)
+    }
+
+    /// Asks the shard, and looks at the state after it decided, in one go: the look is in the queue right behind the
+    /// command. There is nothing to see where the queue was full just then, or the server stops.
+    pub(crate) async fn ask_and_look<T: Send + 'static>(
+        &self,
+        command: Command,
+        stamp: Option<KeyStamp>,
+        look: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<(Answer, Option<T>), Problem> {
+        let began = std::time::Instant::now();
+        let answer = self.shard.submit(command, stamp)?;
+        let seen = self.shard.read(look);
+        let answer = answer.await.map_err(|_| Problem::unknown_outcome())?;
+        self.http.write_micros.record(began.elapsed().as_micros() as u64);
+        if matches!(answer, Answer::StorageFull) {
+            return Err(Problem::storage_full());
+        }
+        let seen = match seen {
+            Ok(seen) => seen.await.ok(),
+            Err(_) => None,
+        };
+        Ok((answer, seen))
     }
 }
 

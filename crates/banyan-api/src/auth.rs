@@ -215,6 +215,18 @@ impl Principal {
         ))
     }
 
+    /// Refuses unless they are the shop itself: an operator, or one of its servers.
+    ///
+    /// # Errors
+    /// A 403 [`Problem`].
+    pub fn must_serve(&self) -> Result<(), Problem> {
+        match self.role {
+            Role::Operator | Role::Service => Ok(()),
+            Role::Auditor => Err(Problem::forbidden("An auditor key reads only.")),
+            Role::Shopper => Err(Problem::forbidden("Only an operator or service key may do this.")),
+        }
+    }
+
     /// Refuses unless they may read what concerns all members.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Every error the API gives: `application/problem+json` (RFC 9457) with a stable `type` and a sentence that says what to do.
 
+use crate::wire::stock::ShortLineJson;
 use axum::response::{IntoResponse, Response};
 use banyan_domain::{Refusal, coupon, pay, saga, stock};
 use banyan_engine::SubmitError;
@@ -17,6 +18,8 @@ pub struct Problem {
     pub detail: String,
     /// Seconds after which to try again, where that makes sense.
     pub retry_after: Option<u32>,
+    /// Lines of a reservation for which there is not enough stock, if that is why.
+    pub lines: Vec<ShortLineJson>,
 }
 
 /// A problem as it is written.
@@ -28,19 +31,29 @@ struct Body<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    lines: &'a [ShortLineJson],
 }
 
 impl Problem {
     /// A problem of kind `slug`.
     #[must_use]
     pub fn new(status: StatusCode, slug: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, slug, detail: detail.into(), retry_after: None }
+        Self { status, slug, detail: detail.into(), retry_after: None, lines: Vec::new() }
     }
 
     /// A request that cannot be understood.
     #[must_use]
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail)
+    }
+
+    /// A request that moves stock, and would move it again if it were repeated.
+    #[must_use]
+    pub fn key_required() -> Self {
+        let detail = "Send an Idempotency-Key header, new for each movement and the same when you repeat it: then goods \
+                      move once, however often the request arrives.";
+        Self::new(StatusCode::BAD_REQUEST, "idempotency-key-required", detail)
     }
 
     /// No or an unknown key.
@@ -86,6 +99,7 @@ impl Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             retry_after_seconds: self.retry_after,
+            lines: &self.lines,
         };
         serde_json::to_string(&body).unwrap_or_default()
     }

@@ -1,5 +1,7 @@
 //! JSON as callers see it, and its translation into checked types. Nothing else derives `Serialize`.
 
+pub mod stock;
+
 use crate::clock;
 use crate::problem::Problem;
 use banyan_domain::coupon::{

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::commands::{backup, campaign, key, log, saga, sandbox, up, verify, view};
+use crate::commands::{backup, campaign, key, log, saga, stock, up, verify, view};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.
@@ -52,6 +53,9 @@ pub(crate) enum Command {
     Saga(saga::SagaCommand),
     /// Run a simulated payment company
     Sandbox(sandbox::SandboxArgs),
+    /// Look at the stock of a running server, and count it
+    #[command(subcommand)]
+    Stock(stock::StockCommand),
     /// Print the API's OpenAPI document
     Openapi,
     /// Rehearse a sale: open-loop load from a scenario file, with a report

@@ -10,6 +10,9 @@ mod health;
 mod members;
 mod metrics;
 mod path;
+mod stock;
+mod stock_import;
+mod stock_reservations;
 mod views;
 
 pub(crate) use allow_list::*;
@@ -20,6 +23,9 @@ pub(crate) use events::*;
 pub(crate) use health::*;
 pub(crate) use members::*;
 pub(crate) use metrics::*;
+pub(crate) use stock::*;
+pub(crate) use stock_import::*;
+pub(crate) use stock_reservations::*;
 pub(crate) use views::*;
 
 use crate::App;
@@ -47,6 +53,16 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/coupons/{code}/redeem", post(redeem_coupon))
         .route("/v1/coupons/{code}/release", post(release_coupon))
         .route("/v1/coupons/{code}/revoke", post(revoke_coupon))
+        .route("/v1/stock", get(list_stock))
+        .route("/v1/stock/import", post(import_stock))
+        .route("/v1/stock/reservations", post(reserve_stock))
+        .route("/v1/stock/reservations/{id}", get(get_reservation))
+        .route("/v1/stock/reservations/{id}/commit", post(commit_reservation))
+        .route("/v1/stock/reservations/{id}/release", post(release_reservation))
+        .route("/v1/stock/reservations/{id}/return", post(return_goods))
+        .route("/v1/stock/{sku}", get(get_stock).put(put_item))
+        .route("/v1/stock/{sku}/receive", post(receive_goods))
+        .route("/v1/stock/{sku}/adjust", post(adjust_stock))
         .route("/v1/events", get(read_events))
         .route("/v1/views/record", get(show_record_view))
         .route("/v1/views/record/rebuild", post(rebuild_record_view))

@@ -7,6 +7,7 @@ pub(crate) mod log;
 mod openapi;
 pub(crate) mod saga;
 pub(crate) mod sandbox;
+pub(crate) mod stock;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod view;
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Restore(args)) => backup::restore(&args),
         Some(Command::Saga(command)) => saga::run(&command),
         Some(Command::Sandbox(args)) => sandbox::run(args),
+        Some(Command::Stock(command)) => stock::run(&command),
         Some(Command::View(command)) => view::run(&command),
         Some(Command::Openapi) => openapi::run(),
         Some(Command::Rehearse(args)) => banyan_rehearse::main(&args).map_err(Failure::environment),
