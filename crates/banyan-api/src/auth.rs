@@ -19,13 +19,13 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Everything: campaigns, coupons of any member, revoking, reading.
+    /// Everything: campaigns, coupons of any member, revoking, stock, reading.
     Operator,
-    /// Coupons of any member, and reading: the shop's own servers.
+    /// Coupons of any member, stock, and reading: the shop's own servers.
     Service,
     /// Reading only.
     Auditor,
-    /// Coupons of one member.
+    /// Coupons and reservations of one member.
     Shopper,
 }
 
