@@ -251,6 +251,19 @@ impl Principal {
         }
     }
 
+    /// Refuses unless they are one of the shop's own servers, or an operator: what moves money is never a shopper's to ask.
+    ///
+    /// # Errors
+    /// A 403 [`Problem`].
+    pub fn must_be_shop(&self) -> Result<(), Problem> {
+        if matches!(self.role, Role::Operator | Role::Service) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(
+            "Only an operator or service key may do this. Make one with `banyan key create --role service`.",
+        ))
+    }
+
     /// The name under which this caller's idempotency keys are kept apart from others'.
     #[must_use]
     pub fn key_scope(&self) -> String {

@@ -18,6 +18,8 @@ mod replies;
 mod routes;
 mod serve;
 pub mod wire;
+pub mod wire_ledger;
+pub mod wire_saga;
 
 pub use app::{App, AppOptions, HttpMetrics};
 pub use clock::{now, rfc3339};

@@ -19,8 +19,10 @@
 //!
 //! An action with `local` instead of `service` and `operation` is carried out by the store itself.
 
-use banyan_domain::saga::{Action, Definition, Patience, Promises, Step, StepKind, Target, Template};
-use banyan_domain::{Millis, SagaName, StepName};
+use banyan_domain::saga::{
+    Action, Definition, Fault, Patience, Promises, Step, StepKind, Target, Template, lint,
+};
+use banyan_domain::{LOCAL_ACTIONS, Millis, SagaName, StepName};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -119,6 +121,24 @@ pub fn read_definition(text: &str) -> Result<Definition, InvalidFile> {
     })
 }
 
+/// The rules that `definition` breaks: those of `banyan_domain::saga::lint`, and that what it asks of the store itself is
+/// something the store does.
+#[must_use]
+pub fn faults(definition: &Definition) -> Vec<Fault> {
+    let mut faults = lint(definition);
+    for step in &definition.steps {
+        for action in [Some(&step.action), step.undo.as_ref(), step.query.as_ref()].into_iter().flatten() {
+            let Target::Local(name) = &action.target else { continue };
+            if !LOCAL_ACTIONS.contains(&&**name) {
+                let known = LOCAL_ACTIONS.join(", ");
+                let sentence = format!("{name:?} is nothing that this store does; it does {known}");
+                faults.push(Fault { step: Some(step.name.as_str().into()), rule: "local", sentence });
+            }
+        }
+    }
+    faults
+}
+
 fn step(table: StepFile) -> Result<Step, String> {
     let promised = |promise| table.promises.contains(&promise);
     let usual = Patience::default();
@@ -189,7 +209,7 @@ impl std::error::Error for InvalidFile {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banyan_domain::saga::{check, lint};
+    use banyan_domain::saga::check;
 
     /// The examples that stand in the documents.
     const EXAMPLES: [&str; 2] = [
@@ -201,11 +221,19 @@ mod tests {
     fn the_examples_are_sound() {
         for text in EXAMPLES {
             let definition = read_definition(text).expect("an example can be read");
-            assert_eq!(lint(&definition), [], "{}", definition.name);
+            assert_eq!(faults(&definition), [], "{}", definition.name);
             let checked = check::check(&definition, None, 500_000);
             assert_eq!(checked.bad, None, "{}", definition.name);
             assert!(checked.complete, "{}: {} situations were not all", definition.name, checked.states);
         }
+    }
+
+    #[test]
+    fn what_the_store_does_not_do_is_a_fault() {
+        let text = "name = \"a\"\nversion = 1\n[[step]]\nname = \"s\"\nkind = \"pivot\"\ndo = { local = \"pay.print\" }";
+        let found = faults(&read_definition(text).expect("it can be read"));
+        assert_eq!(found.iter().map(|fault| fault.rule).collect::<Vec<_>>(), ["local"], "{found:?}");
+        assert!(found[0].sentence.contains("pay.hold"), "{found:?}");
     }
 
     #[track_caller]

@@ -7,12 +7,14 @@ mod coupons;
 mod docs;
 mod events;
 mod health;
+mod ledger;
 mod members;
 mod metrics;
 mod path;
 mod stock;
 mod stock_import;
 mod stock_reservations;
+mod sagas;
 mod views;
 
 pub(crate) use allow_list::*;
@@ -21,11 +23,13 @@ pub(crate) use campaigns::*;
 pub(crate) use coupons::*;
 pub(crate) use events::*;
 pub(crate) use health::*;
+pub(crate) use ledger::*;
 pub(crate) use members::*;
 pub(crate) use metrics::*;
 pub(crate) use stock::*;
 pub(crate) use stock_import::*;
 pub(crate) use stock_reservations::*;
+pub(crate) use sagas::*;
 pub(crate) use views::*;
 
 use crate::App;
@@ -63,6 +67,15 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/stock/{sku}", get(get_stock).put(put_item))
         .route("/v1/stock/{sku}/receive", post(receive_goods))
         .route("/v1/stock/{sku}/adjust", post(adjust_stock))
+        .route("/v1/ledger/accounts", post(open_account))
+        .route("/v1/ledger/accounts/{id}", get(get_account))
+        .route("/v1/ledger/transfers", post(transfer))
+        .route("/v1/ledger/trial-balance", get(show_trial_balance))
+        .route("/v1/sagas/definitions", get(list_definitions).post(define_saga))
+        .route("/v1/sagas", get(list_sagas).post(start_saga))
+        .route("/v1/sagas/{no}", get(get_saga))
+        .route("/v1/sagas/{no}/cancel", post(cancel_saga))
+        .route("/v1/sagas/{no}/resume", post(resume_saga))
         .route("/v1/events", get(read_events))
         .route("/v1/views/record", get(show_record_view))
         .route("/v1/views/record/rebuild", post(rebuild_record_view))

@@ -52,6 +52,14 @@ impl Ledger {
         self.accounts.iter().map(|(no, id, account)| Statement::new(no, id, account))
     }
 
+    /// What the accounts opened after the one numbered `after` have, in order of opening; all of them after 0.
+    pub fn statements_after(&self, after: u32) -> impl Iterator<Item = Statement<'_>> {
+        (after.saturating_add(1)..).map_while(|no| {
+            let no = AccountNo::new(no);
+            Some(Statement::new(no, self.account_id(no)?, self.account_no(no)?))
+        })
+    }
+
     /// Every account, and the sums of each currency. Takes a moment with millions of accounts: for a reader beside the
     /// writer.
     #[must_use]

@@ -103,6 +103,11 @@ impl Ledger {
         self.totals.get(&currency)
     }
 
+    /// The sums of every currency, kept current, in order of the currencies.
+    pub fn all_totals(&self) -> impl Iterator<Item = (Currency, &Totals)> {
+        self.totals.iter().map(|(currency, totals)| (*currency, totals))
+    }
+
     /// The next instant at which time alone changes something.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {

@@ -5,6 +5,7 @@ use super::event::Ask;
 use super::instance::{Mode, Next, Phase, Saga, StepState, Try};
 use crate::digest::{self, Digest};
 use crate::{SagaKey, SagaName, SagaNo, Timestamp};
+use core::ops::Bound;
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -90,6 +91,11 @@ impl Sagas {
     /// Every saga in the hot state, in order of starting.
     pub fn sagas(&self) -> impl Iterator<Item = &Saga> {
         self.sagas.values()
+    }
+
+    /// The sagas in the hot state that began after `no`, in order of starting.
+    pub fn sagas_after(&self, no: SagaNo) -> impl Iterator<Item = &Saga> {
+        self.sagas.range((Bound::Excluded(no), Bound::Unbounded)).map(|(_, saga)| saga)
     }
 
     /// How many sagas there have ever been.

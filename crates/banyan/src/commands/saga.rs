@@ -1,8 +1,8 @@
 //! `banyan saga`: checks the definitions of sagas.
 
 use crate::exit::{CHECK, Failure};
-use banyan_domain::saga::{check, lint};
-use banyan_saga::read_definition;
+use banyan_domain::saga::check;
+use banyan_saga::{faults, read_definition};
 use clap::Subcommand;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ fn look(file: &Path, states: usize) -> Result<Findings, Failure> {
     };
     findings.saga = Some(definition.name.to_string());
     findings.version = Some(definition.version);
-    findings.faults.extend(lint(&definition).iter().map(ToString::to_string));
+    findings.faults.extend(faults(&definition).iter().map(ToString::to_string));
     // A saga that breaks a rule is searched too: the trace shows why the rule is there.
     if states > 0 && !definition.steps.is_empty() {
         let checked = check::check(&definition, None, states);
