@@ -2,6 +2,7 @@
 
 use crate::commands::{backup, campaign, key, log, saga, sandbox, up, verify, view};
 use crate::commands::{backup, campaign, key, log, saga, stock, up, verify, view};
+use crate::commands::{backup, campaign, key, ledger, log, saga, up, verify, view};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.
@@ -36,6 +37,9 @@ pub(crate) enum Command {
     /// Make, list and remove API keys; make shoppers' tokens for trying things
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Add the ledger's books up
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Read the log: its events, its shape, its health
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -48,7 +52,7 @@ pub(crate) enum Command {
     /// Look at views, and build them anew from the log
     #[command(subcommand)]
     View(view::ViewCommand),
-    /// Check definitions of sagas
+    /// Check, define, begin and steer sagas
     #[command(subcommand)]
     Saga(saga::SagaCommand),
     /// Run a simulated payment company

@@ -3,11 +3,13 @@
 pub(crate) mod backup;
 pub(crate) mod campaign;
 pub(crate) mod key;
+pub(crate) mod ledger;
 pub(crate) mod log;
 mod openapi;
 pub(crate) mod saga;
 pub(crate) mod sandbox;
 pub(crate) mod stock;
+mod saga_server;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod view;
@@ -25,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Up(args)) => up::run(args),
         Some(Command::Campaign(command)) => campaign::run(&command),
         Some(Command::Key(command)) => key::run(&command),
+        Some(Command::Ledger(command)) => ledger::run(&command),
         Some(Command::Log(command)) => log::run(&command),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Backup(args)) => backup::back_up(&args),

@@ -1,5 +1,6 @@
-//! `banyan saga`: checks the definitions of sagas.
+//! `banyan saga`: checks the definitions of sagas. What asks a server is in `saga_server`.
 
+use super::saga_server::{self, DefineArgs, ListArgs, ResumeArgs, RunArgs, ShowArgs, SkipArgs};
 use crate::exit::{CHECK, Failure};
 use banyan_domain::saga::check;
 use banyan_saga::{faults, read_definition};
@@ -21,6 +22,23 @@ pub(crate) enum SagaCommand {
                             Example: banyan saga lint examples/sagas/checkout.toml"
     )]
     Lint(LintArgs),
+    /// Define a version of a saga on a running server
+    Define(DefineArgs),
+    /// Begin a saga
+    #[command(
+        after_help = "Example: banyan saga run checkout --key order-1 --input member=m-1 --input amount=5000"
+    )]
+    Run(RunArgs),
+    /// List sagas that are under way or ended in the last two hours
+    List(ListArgs),
+    /// Show where a saga stands
+    Show(ShowArgs),
+    /// Try the step at which a saga is parked again
+    Retry(ResumeArgs),
+    /// Count the step at which a saga is parked as done (or undone) by hand
+    Skip(SkipArgs),
+    /// Turn a parked saga back, past its point of no return too
+    Undo(ResumeArgs),
 }
 
 #[derive(clap::Args)]
@@ -56,7 +74,19 @@ struct Findings {
 
 /// Runs what was asked for.
 pub(crate) fn run(command: &SagaCommand) -> Result<ExitCode, Failure> {
-    let SagaCommand::Lint(args) = command;
+    match command {
+        SagaCommand::Lint(args) => check_files(args),
+        SagaCommand::Define(args) => saga_server::define(args),
+        SagaCommand::Run(args) => saga_server::run(args),
+        SagaCommand::List(args) => saga_server::list(args),
+        SagaCommand::Show(args) => saga_server::show(args),
+        SagaCommand::Retry(args) => saga_server::resume(args, "retry"),
+        SagaCommand::Skip(args) => saga_server::skip(args),
+        SagaCommand::Undo(args) => saga_server::resume(args, "undo"),
+    }
+}
+
+fn check_files(args: &LintArgs) -> Result<ExitCode, Failure> {
     let found: Vec<Findings> =
         args.files.iter().map(|file| look(file, args.states)).collect::<Result<_, _>>()?;
     if args.json {
