@@ -163,38 +163,6 @@ impl App {
         }
     }
 
-    /// Like [`Self::stamp`], for what must not be asked without an `Idempotency-Key`.
-    ///
-    /// # Errors
-    /// A 400 [`Problem`] if there is no such header, or if it cannot be read.
-    pub(crate) fn must_stamp(
-        &self,
-        headers: &HeaderMap,
-        principal: &Principal,
-        canonical: impl FnOnce() -> String,
-    ) -> Result<Option<KeyStamp>, Problem> {
-        if headers.contains_key("idempotency-key") {
-            return self.stamp(headers, principal, canonical);
-        }
-        let detail = "Send an Idempotency-Key: 1 to 255 visible ASCII characters, new for each thing you want done. A \
-                      request whose answer is lost can then be sent again without moving money twice.";
-        Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency-key-required", detail))
-    }
-
-    /// Looks at the state once everything it holds is durable. `look` must be short work: the writer waits for it.
-    ///
-    /// # Errors
-    /// A [`Problem`] if the shard is busy or stopping.
-    pub(crate) async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&State) -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        let seen = self.shard.read(look)?.await;
-        seen.map_err(|_| Problem::unavailable("The server is stopping. Nothing was read; try again."))
-    }
-}
-
-impl App {
     /// The stamp of the request's `Idempotency-Key`, which it must have sent.
     pub(crate) fn required_stamp(
         &self,

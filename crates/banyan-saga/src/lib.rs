@@ -11,7 +11,6 @@ mod service;
 mod services;
 
 pub use executor::Executor;
-pub use file::{InvalidFile, read_definition};
+pub use file::{InvalidFile, faults, read_definition};
 pub use service::{Asking, Company, HttpService, Service};
 pub use services::{Services, read_services};
-pub use file::{InvalidFile, faults, read_definition};

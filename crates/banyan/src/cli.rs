@@ -1,8 +1,6 @@
 //! The command line.
 
-use crate::commands::{backup, campaign, key, log, saga, sandbox, up, verify, view};
-use crate::commands::{backup, campaign, key, log, saga, stock, up, verify, view};
-use crate::commands::{backup, campaign, key, ledger, log, saga, up, verify, view};
+use crate::commands::{backup, campaign, key, ledger, log, saga, sandbox, stock, up, verify, view};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.

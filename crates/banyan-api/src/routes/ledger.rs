@@ -100,7 +100,7 @@ pub(crate) async fn transfer(
     let transfers = request.transfers.into_iter().map(TransferJson::check).collect::<Result<_, _>>()?;
     let transfers =
         Transfers::new(transfers).map_err(|error| Problem::invalid(format!("transfers: {error}.")))?;
-    let stamp = app.must_stamp(&headers, &principal, || format!("transfer {reference} {transfers:?}"))?;
+    let stamp = app.required_stamp(&headers, &principal, || format!("transfer {reference} {transfers:?}"))?;
     let command = pay::Command::Transfer { transfers, reference, by: principal.name.clone() };
     let (outcome, seq, replayed) = app.ask(Command::Pay(command), stamp).await?;
     let Outcome::Pay(pay::Outcome::Transferred { first, count, expires_at }) = outcome else {

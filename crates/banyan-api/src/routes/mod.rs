@@ -11,10 +11,10 @@ mod ledger;
 mod members;
 mod metrics;
 mod path;
+mod sagas;
 mod stock;
 mod stock_import;
 mod stock_reservations;
-mod sagas;
 mod views;
 
 pub(crate) use allow_list::*;
@@ -26,10 +26,10 @@ pub(crate) use health::*;
 pub(crate) use ledger::*;
 pub(crate) use members::*;
 pub(crate) use metrics::*;
+pub(crate) use sagas::*;
 pub(crate) use stock::*;
 pub(crate) use stock_import::*;
 pub(crate) use stock_reservations::*;
-pub(crate) use sagas::*;
 pub(crate) use views::*;
 
 use crate::App;
