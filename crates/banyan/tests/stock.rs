@@ -428,6 +428,62 @@ fn a_list_has_every_sku_once() {
 }
 
 #[test]
+fn an_import_is_carried_out_once_under_its_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = start(folder.path());
+    let mut http = server.operator();
+    let rows: String = (0..10_000).map(|n| format!("S{n},main,3\n")).collect();
+    let csv = format!("sku,location,on_hand\n{rows}S0,main,4\nS1,Bad Place,4\n");
+    let mut import = |csv: &str| {
+        http.send("POST", "/v1/stock/import", &[("idempotency-key", "i1")], csv.as_bytes())
+            .expect("an answer")
+    };
+    let first = import(&csv);
+    let done = first.expect(200);
+    assert_eq!((&done["changed"], &done["refused_total"]), (&json!(10_000), &json!(2)));
+    assert!(!first.headers.contains_key("idempotent-replayed"));
+    // Somebody counts differently in between: the repeated import must not undo that.
+    put(&mut server.operator(), "S5", &json!({"on_hand": 8})).expect(200);
+    put(&mut server.operator(), "S9000", &json!({"on_hand": 8})).expect(200);
+    let again = import(&csv);
+    assert_eq!((again.status, again.text()), (200, first.text()));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    expect_level(&mut server.operator(), "S5", 8, 0, 8);
+    expect_level(&mut server.operator(), "S9000", 8, 0, 8);
+    import("sku,location,on_hand\nS5,main,1\n").expect_problem(422, "idempotency-key-reused");
+    // A header with nothing below it is an import of nothing.
+    let nothing = http.send("POST", "/v1/stock/import", &[], b"SKU, location, on_hand\r\n\r\n");
+    assert_eq!(nothing.expect("an answer").expect(200)["rows"], 0);
+    expect_calm(server);
+}
+
+#[test]
+fn every_endpoint_of_stock_is_documented() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = start(folder.path());
+    let document = server.http("").get("/openapi.json").expect("an answer").expect(200);
+    for (path, methods) in [
+        ("/v1/stock", &["get"][..]),
+        ("/v1/stock/import", &["post"]),
+        ("/v1/stock/reservations", &["post"]),
+        ("/v1/stock/reservations/{id}", &["get"]),
+        ("/v1/stock/reservations/{id}/commit", &["post"]),
+        ("/v1/stock/reservations/{id}/release", &["post"]),
+        ("/v1/stock/reservations/{id}/return", &["post"]),
+        ("/v1/stock/{sku}", &["get", "put"]),
+        ("/v1/stock/{sku}/receive", &["post"]),
+        ("/v1/stock/{sku}/adjust", &["post"]),
+    ] {
+        for method in methods {
+            let operation = &document["paths"][path][method];
+            assert!(operation["summary"].as_str().is_some_and(|text| text.len() > 10), "{method} {path}");
+            assert!(operation["responses"]["200"].is_object(), "{method} {path}");
+        }
+    }
+    expect_calm(server);
+}
+
+#[test]
 fn a_hundred_thousand_rows_are_imported_and_the_bad_ones_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = start(folder.path());
