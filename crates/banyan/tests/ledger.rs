@@ -16,8 +16,9 @@ fn open(http: &mut Http, id: &str, rule: &str) -> Reply {
 }
 
 fn transfer(http: &mut Http, key: &str, transfers: Value) -> Reply {
-    let body = json!({"reference": "order-1", "transfers": transfers}).to_string();
-    http.send("POST", TRANSFERS, &[("idempotency-key", key)], body.as_bytes()).expect("an answer")
+    let mut body = json!({"reference": "order-1"});
+    body["transfers"] = transfers;
+    http.send("POST", TRANSFERS, &[("idempotency-key", key)], body.to_string().as_bytes()).expect("an answer")
 }
 
 fn post(debit: &str, credit: &str, amount: i64) -> Value {
@@ -148,6 +149,15 @@ fn an_account_that_covers_ten_of_a_hundred_pays_ten() {
     assert!(table.contains("points:m1") && table.contains("Debits equal credits"), "{table}");
     let beyond = run(Path::new(BINARY), &["ledger", "trial-balance", "--at", "9999", "--data", text(&data)]);
     assert_eq!(beyond.status.code(), Some(2), "a position that does not exist");
+    // And what a server knows after a crash.
+    server.kill();
+    let server = Server::start(Path::new(BINARY), &data, &[]);
+    let after = server.operator().get("/v1/ledger/trial-balance").expect("an answer").expect(200);
+    for field in ["balanced", "currencies", "accounts"] {
+        assert_eq!(after[field], live[field], "{field}");
+    }
+    let again = transfer(&mut server.operator(), "fund", json!([post("shop:points", "points:m1", 1_000)]));
+    assert_eq!(again.expect(200), funded);
     server.stop();
 }
 
@@ -214,6 +224,9 @@ fn what_is_wrong_is_named() {
     http.post(ACCOUNTS, &won).expect("an answer").expect(201);
     http.post(ACCOUNTS, &won).expect("an answer").expect(200);
     open(&mut http, "shop:won", "free").expect_problem(409, "account-exists");
+    open(&mut http, "a b", "free").expect_problem(400, "invalid-request");
+    open(&mut http, "a/b%c", "free").expect(201);
+    assert_eq!(account(&mut http, "a%2Fb%25c")["id"], "a/b%c");
     transfer(&mut http, "won", json!([post("points:m1", "shop:won", 5)]))
         .expect_problem(422, "currency-mismatch");
     server.stop();

@@ -223,7 +223,7 @@ fn print(saga: &Value) {
     }
     match saga["cause"]["kind"].as_str() {
         Some("step") => {
-            println!("turned back at {}: {}", word(&saga["cause"]["step"]), word(&saga["cause"]["why"]))
+            println!("turned back at {}: {}", word(&saga["cause"]["step"]), word(&saga["cause"]["why"]));
         }
         Some("cancelled") => {
             println!("cancelled by {}: {}", word(&saga["cause"]["by"]), word(&saga["cause"]["reason"]));
