@@ -118,14 +118,16 @@ fn check_line(name: &str, source: bool, place: &str, line: &str, findings: &mut 
 
 /// Every problem type that the API can answer has a page.
 fn check_error_pages(findings: &mut Vec<String>) -> Result<(), String> {
-    let refusals = read(&root().join("crates/banyan-domain/src/coupon/refusal.rs"))?;
-    for line in refusals.lines().filter(|line| line.contains("=> \"") && line.contains("Self::")) {
-        let slug = line.split('"').nth(1).unwrap_or_default();
-        let is_slug = !slug.is_empty() && slug.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-        if is_slug && !root().join("docs/errors").join(format!("{slug}.md")).is_file() {
-            findings.push(format!(
-                "docs/errors/{slug}.md: write the page for this refusal: cause, and what to do"
-            ));
+    for file in ["refusal.rs", "coupon/refusal.rs", "stock/refusal.rs", "pay/refusal.rs", "saga/refusal.rs"] {
+        let refusals = read(&root().join("crates/banyan-domain/src").join(file))?;
+        for line in refusals.lines().filter(|line| line.contains("=> \"") && line.contains("Self::")) {
+            let slug = line.split('"').nth(1).unwrap_or_default();
+            let is_slug = !slug.is_empty() && slug.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+            if is_slug && !root().join("docs/errors").join(format!("{slug}.md")).is_file() {
+                findings.push(format!(
+                    "docs/errors/{slug}.md: write the page for this refusal: cause, and what to do"
+                ));
+            }
         }
     }
     Ok(())

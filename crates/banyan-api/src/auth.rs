@@ -215,7 +215,8 @@ impl Principal {
         ))
     }
 
-    /// Refuses unless they are the shop itself: an operator, or one of its servers.
+    /// Refuses unless they are the shop itself, an operator or one of its servers: what moves money or goods for good is never
+    /// a shopper's to ask.
     ///
     /// # Errors
     /// A 403 [`Problem`].
@@ -223,7 +224,9 @@ impl Principal {
         match self.role {
             Role::Operator | Role::Service => Ok(()),
             Role::Auditor => Err(Problem::forbidden("An auditor key reads only.")),
-            Role::Shopper => Err(Problem::forbidden("Only an operator or service key may do this.")),
+            Role::Shopper => Err(Problem::forbidden(
+                "Only an operator or service key may do this. Make one with `banyan key create --role service`.",
+            )),
         }
     }
 
@@ -249,19 +252,6 @@ impl Principal {
             (Role::Shopper, _) => Err(Problem::forbidden("A shopper's token acts only for its own member.")),
             (Role::Auditor, _) => Err(Problem::forbidden("An auditor key reads only.")),
         }
-    }
-
-    /// Refuses unless they are one of the shop's own servers, or an operator: what moves money is never a shopper's to ask.
-    ///
-    /// # Errors
-    /// A 403 [`Problem`].
-    pub fn must_be_shop(&self) -> Result<(), Problem> {
-        if matches!(self.role, Role::Operator | Role::Service) {
-            return Ok(());
-        }
-        Err(Problem::forbidden(
-            "Only an operator or service key may do this. Make one with `banyan key create --role service`.",
-        ))
     }
 
     /// The name under which this caller's idempotency keys are kept apart from others'.

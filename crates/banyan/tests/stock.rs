@@ -298,10 +298,16 @@ fn roles_do_what_they_may() {
     let mine = keyed(&mut own, RESERVATIONS, "k", &one).expect(201);
     assert_eq!(mine["member"], "m1");
     let id = mine["reservation"].as_str().expect("a name");
+    end(&mut other, &mine, "release").expect_problem(404, "reservation-not-found");
+    // What is committed is sold: not even the shopper's own reservation is theirs to commit.
+    for http in [&mut other, &mut own] {
+        end(http, &mine, "commit").expect_problem(403, "forbidden");
+    }
     for verb in ["commit", "release"] {
-        end(&mut other, &mine, verb).expect_problem(404, "reservation-not-found");
         end(&mut auditor, &mine, verb).expect_problem(403, "forbidden");
     }
+    let long = json!({"lines": [{"sku": "A", "quantity": 1}], "hold_seconds": 3_601});
+    keyed(&mut own, RESERVATIONS, "long", &long).expect_problem(403, "forbidden");
     let path = format!("{RESERVATIONS}/{id}");
     other.get(&path).expect("an answer").expect_problem(404, "reservation-not-found");
     assert_eq!(auditor.get(&path).expect("an answer").expect(200)["state"], "held");

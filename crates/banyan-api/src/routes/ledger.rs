@@ -45,7 +45,7 @@ pub(crate) async fn open_account(
     body: Body,
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
-    principal.must_be_shop()?;
+    principal.must_serve()?;
     let request: NewAccountJson = body::parse(&body::read(body, body::SMALL_BODY_BYTES_MAX).await?)?;
     let (id, currency, rule) = request.check()?;
     let stamp = app.stamp(&headers, &principal, || format!("open {id} {currency} {}", rule.as_str()))?;
@@ -93,7 +93,7 @@ pub(crate) async fn transfer(
     body: Body,
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
-    principal.must_be_shop()?;
+    principal.must_serve()?;
     let request: TransfersJson = body::parse(&body::read(body, TRANSFERS_BODY_BYTES_MAX).await?)?;
     let reference =
         Reference::new(request.reference).map_err(|error| Problem::invalid(format!("{error}.")))?;

@@ -115,7 +115,7 @@ pub(crate) async fn start_saga(
     body: Body,
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
-    principal.must_be_shop()?;
+    principal.must_serve()?;
     let request: StartSagaJson = body::parse(&body::read(body, DEFINITION_BYTES_MAX).await?)?;
     // What cannot be a name is the name of no saga.
     let name = SagaName::new(request.name)
@@ -191,7 +191,7 @@ pub(crate) async fn cancel_saga(
     body: Body,
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
-    principal.must_be_shop()?;
+    principal.must_serve()?;
     let saga = number(&no)?;
     let request: ReasonJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let reason = Reason::new(request.reason).map_err(|error| Problem::invalid(format!("{error}.")))?;

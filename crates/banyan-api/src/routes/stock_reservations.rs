@@ -27,6 +27,9 @@ use http::{HeaderMap, StatusCode};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// Longest hold that a shopper may ask for, in seconds: long enough to pay, too short to keep others from buying.
+const SHOPPER_HOLD_SECONDS_MAX: u64 = 3_600;
+
 /// Reserves all lines or none, until a deadline.
 ///
 /// If there is not enough stock, the answer names in `lines` each line that falls short and what it could have.
@@ -56,6 +59,9 @@ pub(crate) async fn reserve_stock(
     let hold_for = Millis::from_seconds(request.hold_seconds);
     if request.hold_seconds == 0 || hold_for.get() > limits::RESERVATION_MILLIS_MAX {
         return Err(Problem::invalid("hold_seconds: must be 1 to 604800 (seven days)."));
+    }
+    if principal.member.is_some() && request.hold_seconds > SHOPPER_HOLD_SECONDS_MAX {
+        return Err(Problem::forbidden("A shopper's token holds goods for at most 3600 seconds."));
     }
     let stamp = app.required_stamp(&headers, &principal, || {
         format!("reserve {:?} {member:?} {order:?} {}", wanted.as_slice(), request.hold_seconds)
@@ -170,7 +176,12 @@ async fn end(
     command: stock::Command,
     verb: &str,
 ) -> Result<Response, Problem> {
-    principal.must_act_for(None)?;
+    // What is committed is sold: that is the shop's to say, once it is paid.
+    if verb == "commit" {
+        principal.must_serve()?;
+    } else {
+        principal.must_act_for(None)?;
+    }
     if let Some(own) = principal.member.clone() {
         // A reservation never changes its member, so what was seen holds when the command is decided.
         let seen = app.look(move |state| show(state, no, Some(&own)).is_some()).await?;
