@@ -7,6 +7,7 @@
 use crate::service::Service;
 use banyan_domain::saga::{Command, OpenAsk, Request, Settlement};
 use banyan_engine::{Shard, SubmitError, wall_clock};
+use http::HeaderMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,17 @@ use tokio::sync::mpsc::UnboundedReceiver;
 const ASKS_MAX: usize = 512;
 /// How long to wait before reporting again when the shard's queue is full.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Why something that a service told is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoticeError {
+    /// No service of this name is configured.
+    NoService,
+    /// It is not the service's, or cannot be read.
+    NotTaken(String),
+    /// The shard is stopping.
+    Stopping,
+}
 
 /// The executor of a shard's sagas.
 pub struct Executor {
@@ -41,6 +53,30 @@ impl Executor {
                 tokio::spawn(async move { executor.ask(open).await });
             }
         }
+    }
+
+    /// Takes something that a service told by itself: the steps that it concerns, and that wait for somebody, are asked about
+    /// now. Told twice, late or out of order it does no harm: only the answer to the question counts. Returns how many.
+    ///
+    /// # Errors
+    /// [`NoticeError`] if the service is not known, or the notice not its own.
+    pub async fn notice(
+        &self,
+        service: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<usize, NoticeError> {
+        let teller = self.services.get(service).ok_or(NoticeError::NoService)?;
+        let (field, value) = teller.notice(headers, body, wall_clock()).map_err(NoticeError::NotTaken)?;
+        let concerned = self
+            .look(move |state| state.sagas().waiting_for(field, &value).collect::<Vec<_>>())
+            .await
+            .ok_or(NoticeError::Stopping)?;
+        for (saga, step) in &concerned {
+            // Not worth waiting for: if the queue is full, the step is asked about when its time is over.
+            let _asked = self.shard.submit(Command::Nudge { saga: *saga, step: *step }.into(), None);
+        }
+        Ok(concerned.len())
     }
 
     /// What was open when the process started may have been sent or not.

@@ -10,7 +10,7 @@ mod file;
 mod service;
 mod services;
 
-pub use executor::Executor;
+pub use executor::{Executor, NoticeError};
 pub use file::{InvalidFile, faults, read_definition};
 pub use service::{Asking, Company, HttpService, Service};
 pub use services::{Services, read_services};

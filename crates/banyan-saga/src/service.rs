@@ -6,7 +6,7 @@ use banyan_pay::{
     AuthorizeRequest, Call, CaptureRequest, Connection, Effect, Http, InvalidConnection, Key, MethodToken,
     PaymentCompany, PaymentId, PaymentState, Query, RefundRequest, Status, VoidRequest, codes,
 };
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::pin::Pin;
@@ -19,6 +19,21 @@ pub type Asking<'a> = Pin<Box<dyn Future<Output = Settlement> + Send + 'a>>;
 pub trait Service: Send + Sync {
     /// Asks; never repeats by itself. `now` is for answers that name an instant.
     fn ask<'a>(&'a self, request: &'a Request, now: Timestamp) -> Asking<'a>;
+
+    /// Reads something that the service told by itself at `now` (a webhook): the field of a step's answer, and its value,
+    /// by which the steps that it concerns are known. It is only a reason to ask: what it says is never believed.
+    ///
+    /// # Errors
+    /// A sentence, if it is not the service's, or the service never tells anything.
+    fn notice(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<(&'static str, String), String> {
+        let _untold = (headers, body, now);
+        Err("this service tells nothing by itself".into())
+    }
 }
 
 /// A payment company.
@@ -207,6 +222,17 @@ fn output(json: &Value) -> Fields {
 impl Service for Company {
     fn ask<'a>(&'a self, request: &'a Request, now: Timestamp) -> Asking<'a> {
         Box::pin(self.ask_company(request, now))
+    }
+
+    fn notice(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<(&'static str, String), String> {
+        let seconds = i64::try_from(now.as_millis() / 1_000).unwrap_or(i64::MAX);
+        let notice = self.company.notice(headers, body, seconds).map_err(|error| error.to_string())?;
+        Ok(("payment", notice.payment.as_str().to_owned()))
     }
 }
 

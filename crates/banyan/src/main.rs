@@ -10,6 +10,7 @@ mod data_dir;
 mod exit;
 mod keys;
 mod offline;
+mod webhooks;
 mod whole_log;
 
 use clap::Parser;

@@ -3,6 +3,7 @@
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::keys;
+use crate::webhooks;
 use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
 use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
@@ -87,6 +88,13 @@ pub(crate) fn run(args: UpArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A shard, and what works for it.
+struct Running {
+    shard: Arc<Shard>,
+    archiver: Option<Archiver>,
+    executor: Arc<Executor>,
+}
+
 async fn serve(args: UpArgs) -> Result<(), Failure> {
     let dir = DataDir::create(&args.data)?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -97,7 +105,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     })?;
     let address = listener.local_addr().map_err(Failure::environment)?;
     let snapshots = SnapshotStore::open(dir.snapshots()).map_err(Failure::environment)?;
-    let (shard, archiver) = start_shard(&args, &dir, &snapshots)?;
+    let Running { shard, archiver, executor } = start_shard(&args, &dir, &snapshots)?;
     keys::ensure_operator(&dir)?;
     let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
     let keyring = Arc::new(keyring);
@@ -130,7 +138,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         let _nobody_listens = stop.send(true);
     });
     let console = banyan_console::router(app.clone(), banyan_console::ConsoleOptions::default());
-    let router = banyan_api::router(app.clone()).merge(console);
+    let router = banyan_api::router(app.clone()).merge(console).merge(webhooks::router(executor));
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     tokio::task::spawn_blocking(move || {
@@ -144,11 +152,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
 }
 
 /// Opens the log, brings the state up to its head and starts the writer.
-fn start_shard(
-    args: &UpArgs,
-    dir: &DataDir,
-    snapshots: &SnapshotStore,
-) -> Result<(Arc<Shard>, Option<Archiver>), Failure> {
+fn start_shard(args: &UpArgs, dir: &DataDir, snapshots: &SnapshotStore) -> Result<Running, Failure> {
     let storage = RealStorage::create(dir.log())
         .map_err(|error| Failure::environment(format!("opening {}: {error}", dir.log().display())))?;
     let disk = DiskOptions {
@@ -183,8 +187,9 @@ fn start_shard(
         ..ShardOptions::default()
     };
     let shard = Shard::spawn(started, Box::new(replies), options).map_err(Failure::environment)?;
-    tokio::spawn(Executor::new(shard.clone(), services).run(scheduled));
-    Ok((shard, archiver))
+    let executor = Executor::new(shard.clone(), services);
+    tokio::spawn(executor.clone().run(scheduled));
+    Ok(Running { shard, archiver, executor })
 }
 
 /// The services that sagas ask.

@@ -44,9 +44,14 @@ pub(crate) struct Reply {
 impl Server {
     /// Starts `binary up` on `data` and waits until it answers.
     pub(crate) fn start(binary: &Path, data: &Path, more: &[&str]) -> Self {
+        Self::start_at(binary, data, &[&["--listen", "127.0.0.1:0"], more].concat())
+    }
+
+    /// The same, where `more` says where to listen.
+    pub(crate) fn start_at(binary: &Path, data: &Path, more: &[&str]) -> Self {
         let began = Instant::now();
         let mut child = Command::new(binary)
-            .args(["up", "--listen", "127.0.0.1:0", "--data"])
+            .args(["up", "--data"])
             .arg(data)
             .args(more)
             .env_remove("BANYAN_LOG")
@@ -151,6 +156,11 @@ impl Drop for Server {
 }
 
 impl Http {
+    /// A client of another server, without a key.
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        Self { address, key: String::new(), stream: None }
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Reply> {
         self.send("GET", path, &[], b"")
     }
