@@ -75,7 +75,7 @@ kind = "compensatable"
 promises = ["idempotent", "tombstone"]
 do = { service = "nobody-here", operation = "do" }
 undo = { service = "nobody-here", operation = "undo" }
-patience = { timeout = "1h" }
+patience = { timeout = "1h", retry_first = "1h", retry_longest = "1h" }
 "#;
 
 fn define(http: &mut Http, text: &str) -> Reply {
@@ -265,9 +265,14 @@ fn definitions_and_roles_are_checked() {
     let no = saga["saga"].as_u64().expect("a number");
     post(&mut service, &format!("/v1/sagas/{no}/resume"), &json!({"how": "undo", "reason": "no"}))
         .expect_problem(403, "forbidden");
+    until("it is known that nobody was asked", || {
+        let saga = service.get(&format!("/v1/sagas/{no}")).expect("an answer").expect(200);
+        (saga["steps"][1]["waits_for"] == "next-try").then_some(())
+    });
     let back =
         post(&mut service, &format!("/v1/sagas/{no}/cancel"), &json!({"reason": "too slow"})).expect(200);
-    assert_eq!(back["phase"], "compensating");
+    assert_eq!(back["phase"], "compensated", "what was never sent needs no undo");
+    assert_eq!(account(&mut service, "points:m1")["debits_pending"], 0);
     assert_eq!(back["cause"]["reason"], "too slow");
     post(&mut service, "/v1/sagas", &json!({"name": "other", "key": "o1"}))
         .expect_problem(404, "saga-not-defined");
