@@ -75,7 +75,15 @@ impl Sagas {
             None => saga.digest(),
         };
         let (before, due_before) = (digest(saga), saga.due(definition));
+        let said_before: Vec<_> = saga.said().collect();
         saga.apply(definition, at, event)?;
+        let said_after: Vec<_> = saga.said().collect();
+        if said_before != said_after {
+            said_before.iter().for_each(|said| {
+                self.said.remove(said);
+            });
+            self.said.extend(said_after);
+        }
         let (after, due_after) = (digest(saga), saga.due(definition));
         let (waits, is_over) = (saga.next(definition) == Next::Wait, saga.is_over());
         self.digest.sub(before);
@@ -112,6 +120,9 @@ impl Sagas {
             let over = |saga: &Saga| saga.is_over() && saga.parked.is_none() && saga.changed_at == at;
             if self.sagas.get(&no).is_some_and(over) {
                 let saga = self.sagas.remove(&no).expect("looked up above");
+                saga.said().for_each(|said| {
+                    self.said.remove(&said);
+                });
                 self.digest.sub(saga.digest());
                 let name = self.definitions[saga.definition as usize - 1].name.clone();
                 let key = OldKey { ended_at: at, name, key: saga.key, saga: no };

@@ -3,7 +3,7 @@
 use super::definition::Target;
 use super::event::Ask;
 use super::fields::Fields;
-use super::instance::{Saga, StepState};
+use super::instance::StepState;
 use super::state::{OpenAsk, Sagas};
 use crate::{Keys, Millis, SagaNo};
 use core::fmt::Write as _;
@@ -57,21 +57,24 @@ impl Sagas {
         })
     }
 
-    /// The sagas whose step at some place waits for somebody and has said `value` in the field `field`: whom a notice from
-    /// outside is about.
+    /// The sagas with a step under way whose participant has said `value` in the field `field`, and the place of the step:
+    /// whom a notice from outside is about.
     pub fn waiting_for<'a>(
         &'a self,
         field: &'a str,
         value: &'a str,
     ) -> impl Iterator<Item = (SagaNo, u8)> + 'a {
-        let said = move |saga: &'a Saga| {
+        let first = (Box::from(field), Box::from(value), SagaNo::new(0));
+        let found =
+            self.said.range(first..).take_while(move |(name, said, _)| **name == *field && **said == *value);
+        found.filter_map(move |(_, _, no)| {
+            let saga = self.saga(*no)?;
             let place = saga.steps.iter().position(|state| match state {
                 StepState::Doing(tried) => tried.output.get(field) == Some(value),
                 _ => false,
             });
-            place.map(|place| (saga.no, place as u8))
-        };
-        self.sagas().filter_map(said)
+            Some((*no, place? as u8))
+        })
     }
 }
 

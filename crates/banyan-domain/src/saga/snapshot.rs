@@ -63,6 +63,7 @@ impl Sagas {
             if ready {
                 sagas.ready.insert(saga.no);
             }
+            sagas.said.extend(saga.said());
             sagas.digest.add(saga.digest());
             if sagas.by_key.insert(key, saga.no).is_some() || sagas.sagas.insert(saga.no, saga).is_some() {
                 return Err("a saga is there twice");

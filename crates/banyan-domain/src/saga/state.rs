@@ -26,6 +26,9 @@ pub struct Sagas {
     pub(crate) deadlines: BTreeSet<(Timestamp, SagaNo)>,
     /// Which have something to do at once.
     pub(crate) ready: BTreeSet<SagaNo>,
+    /// What participants that wait for somebody have said, field and value: by this a notice from outside finds whom it
+    /// concerns without a look at every saga.
+    pub(crate) said: BTreeSet<(Box<str>, Box<str>, SagaNo)>,
     /// Ended ones, in order of their end: first those still in `sagas`.
     pub(crate) ended: VecDeque<(Timestamp, SagaNo)>,
     /// Ended ones of which only the key is left.
@@ -178,6 +181,10 @@ impl Sagas {
                 return fail("a saga has something to do and nobody knows");
             }
         }
+        let said: BTreeSet<_> = self.sagas.values().flat_map(Saga::said).collect();
+        if said != self.said {
+            return fail("what sagas wait for is not found, or found where it is not");
+        }
         if deadlines != self.deadlines {
             return fail("the armed deadlines differ from those that the sagas need");
         }
@@ -206,6 +213,20 @@ impl Saga {
                 _ => return None,
             };
             Some(OpenAsk { saga: self.no, step, ask, attempt })
+        })
+    }
+
+    /// What its participants have said that wait for somebody, field and value.
+    pub(crate) fn said(&self) -> impl Iterator<Item = (Box<str>, Box<str>, SagaNo)> {
+        let waits = |state: &StepState| match state {
+            StepState::Doing(tried) => Some(tried.output.clone()),
+            _ => None,
+        };
+        let fields = self.steps.iter().filter_map(waits);
+        let no = self.no;
+        fields.flat_map(move |fields| {
+            let each = fields.iter().map(|(name, value)| (Box::from(name), Box::from(value), no));
+            each.collect::<Vec<_>>()
         })
     }
 

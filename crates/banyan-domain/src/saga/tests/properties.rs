@@ -116,7 +116,10 @@ impl Story {
                     (_, 5) => Settlement::Unknown("time-out".into()),
                     (Ask::Query, 6) => Settlement::Absent,
                     (_, 6) => Settlement::NotSent("down".into()),
-                    _ => Settlement::Awaiting(Fields::new(), self.now.plus(Millis::from_seconds(300))),
+                    _ => {
+                        let said = [("payment", format!("p-{}", open.saga.get()))].into_iter().collect();
+                        Settlement::Awaiting(said, self.now.plus(Millis::from_seconds(300)))
+                    }
                 };
                 let OpenAsk { saga, step, ask, attempt } = open;
                 self.ask(Command::Settle { saga, step, ask, attempt, result });
