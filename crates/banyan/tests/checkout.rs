@@ -7,19 +7,22 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use support::{Http, Server, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_banyan");
 const CHECKOUT: &str = include_str!("../../../examples/sagas/checkout.toml");
 
-/// The simulated company; ended with the test.
-struct Company(Child);
+/// The simulated company; ended with the test. What it says is kept open: a program whose words nobody takes may end.
+struct Company {
+    child: Child,
+    _said: BufReader<ChildStdout>,
+}
 
 impl Drop for Company {
     fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
     }
 }
 
@@ -33,12 +36,10 @@ impl Company {
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().expect("piped"))
-            .read_line(&mut said)
-            .expect("it says where it is");
+        let (mut said, mut out) = (String::new(), BufReader::new(child.stdout.take().expect("piped")));
+        out.read_line(&mut said).expect("it says where it is");
         assert!(said.contains("(simulated)"), "{said}");
-        Self(child)
+        Self { child, _said: out }
     }
 }
 

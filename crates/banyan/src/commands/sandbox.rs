@@ -2,6 +2,7 @@
 
 use crate::exit::Failure;
 use banyan_sandbox::{SandboxOptions, Webhook, serve};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -61,8 +62,12 @@ async fn run_company(args: SandboxArgs) -> Result<(), Failure> {
         ))
     })?;
     let address = listener.local_addr().map_err(Failure::environment)?;
-    println!("sandbox payment company (simulated) on http://{address}");
-    println!("keys of the shop and of the operator in {}", args.data.display());
+    // Whoever started us may have stopped listening; a company that is running all the same is no reason to end.
+    let _unread = writeln!(
+        std::io::stdout(),
+        "sandbox payment company (simulated) on http://{address}\nkeys of the shop and of the operator in {}",
+        args.data.display()
+    );
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(async move {
         super::up::told_to_stop().await;
