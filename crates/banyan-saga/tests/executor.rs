@@ -11,7 +11,7 @@ use banyan_engine::{Answer, CoreOptions, Replies, ReplySink, Shard, ShardOptions
 use banyan_log::{DiskLog, DiskOptions, RealStorage};
 use banyan_pay::{Connection, Sandbox, Secret};
 use banyan_saga::{Company, Executor, Service, Services, read_definition};
-use banyan_sandbox::{Fault, FaultPlan, SandboxOptions};
+use banyan_sandbox::{Fault, FaultPlan, FaultRule, SandboxOptions};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -121,6 +121,11 @@ fn services(company: SocketAddr) -> Services {
     [("company".into(), company)].into()
 }
 
+/// `times` requests of this kind are declined, after `skip` that are not.
+fn declined(action: &str, skip: u32, times: u32) -> FaultRule {
+    FaultRule { fault: Fault::Decline, action: Some(action.into()), order: None, key: None, skip, times }
+}
+
 /// How many sagas are over, and how.
 async fn ends(shard: &Shard) -> (usize, usize, usize) {
     let count = |state: &banyan_domain::State| {
@@ -153,13 +158,10 @@ async fn store_and_company_agree_though_the_company_fails_and_hangs_and_the_stor
         SandboxOptions::new(folder.path().join("company"), "sk_sandbox_test", "admin_sandbox_test");
     options.faults = FaultPlan {
         seed: 7,
-        rates: [
-            (Fault::Decline, 0.05),
-            (Fault::TimeoutBefore, 0.05),
-            (Fault::TimeoutAfter, 0.05),
-            (Fault::ErrorAfter, 0.05),
-        ]
-        .into(),
+        rates: [(Fault::TimeoutBefore, 0.06), (Fault::TimeoutAfter, 0.06), (Fault::ErrorAfter, 0.06)].into(),
+        // Some are declined when the money is set aside, some when it is taken. Not when it is given back: a company that
+        // declines that parks the saga, for a person to see.
+        rules: vec![declined("authorize", 10, 8), declined("capture", 20, 6)],
         hold_seconds: 0.6,
         ..FaultPlan::default()
     };
