@@ -91,6 +91,10 @@ pub struct RefundRequest {
 }
 
 /// Ask how things are. Changes nothing, so it may be asked at any time and again.
+///
+/// [`Effect::Refused`] says that the *effect* was refused, never that the question was. [`Effect::Done`] says that there is such
+/// a payment; a company that cannot tell effects apart by key answers with the payment as it is, and the caller must see
+/// whether the effect shows in it.
 #[derive(Clone, Debug)]
 pub enum Query {
     /// The payment, which is known.

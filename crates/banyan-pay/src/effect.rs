@@ -111,6 +111,17 @@ impl About<'_> {
 }
 
 impl Effect {
+    /// The same as the answer to a question: a question that is refused, for want of a right or a parameter, says nothing of
+    /// the effect that it was about. Only "there is no such thing" does.
+    pub(crate) fn of_question(self) -> Self {
+        match self {
+            Self::Refused(no) if no.code != codes::NOT_FOUND => {
+                Self::Unknown(format!("the question was refused: {}: {}", no.code, no.sentence))
+            }
+            other => other,
+        }
+    }
+
     /// The payment, if it was done.
     #[must_use]
     pub fn done(&self) -> Option<&PaymentState> {

@@ -40,7 +40,7 @@ impl Sandbox {
     async fn by_payment(&self, payment: &PaymentId) -> Effect {
         let path = format!("/api/payments/{payment}");
         match self.http.call(Call { method: Method::GET, path, body: None, key: None }).await {
-            Ok(reply) => judge(&reply, About::Payment(payment)),
+            Ok(reply) => judge(&reply, About::Payment(payment)).of_question(),
             Err(effect) => effect,
         }
     }
@@ -49,7 +49,7 @@ impl Sandbox {
         let path = format!("/api/effects?key={}", percent(key.as_str()));
         let reply = match self.http.call(Call { method: Method::GET, path, body: None, key: None }).await {
             Ok(reply) if reply.status.is_success() => reply,
-            Ok(reply) => return refusal(&reply.json),
+            Ok(reply) => return refusal(&reply.json).of_question(),
             Err(effect) => return effect,
         };
         if reply.json["key"] != key.as_str() {

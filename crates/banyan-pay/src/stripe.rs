@@ -51,7 +51,7 @@ impl Stripe {
 
     async fn get(&self, path: String) -> Result<Reply, Effect> {
         let reply = self.http.call(Call { method: Method::GET, path, body: None, key: None }).await?;
-        if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
+        if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply).of_question()) }
     }
 
     async fn intent(&self, path: String, key: &Key, mut form: Form, about: About<'_>) -> Effect {

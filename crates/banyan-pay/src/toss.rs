@@ -45,7 +45,7 @@ impl Toss {
 
     async fn get(&self, path: String, about: About<'_>) -> Effect {
         match self.http.call(Call { method: Method::GET, path, body: None, key: None }).await {
-            Ok(reply) => judge(&reply, about),
+            Ok(reply) => judge(&reply, about).of_question(),
             Err(effect) => effect,
         }
     }

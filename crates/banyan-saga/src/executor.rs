@@ -19,6 +19,9 @@ const ASKS_MAX: usize = 512;
 /// How long to wait before reporting again when the shard's queue is full.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long to wait before reporting again when storage is full: as often as the shard looks for room.
+const STORAGE_PAUSE: Duration = Duration::from_millis(250);
+
 /// Why something that a service told is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoticeError {
@@ -80,7 +83,7 @@ impl Executor {
     }
 
     /// What was open when the process started may have been sent or not.
-    async fn report_open(&self) {
+    async fn report_open(self: &Arc<Self>) {
         let Some(open) = self.look(|state| state.sagas().open_asks()).await else { return };
         if !open.is_empty() {
             tracing::info!(
@@ -88,8 +91,11 @@ impl Executor {
                 "sagas have open asks from before the start; they are asked about"
             );
         }
+        // Each waits for its block: one after another, thousands would keep new asks waiting.
         for open in open {
-            self.settle(open, Settlement::Unknown("the process was started again".into())).await;
+            let executor = self.clone();
+            let unknown = Settlement::Unknown("the process was started again".into());
+            tokio::spawn(async move { executor.settle(open, unknown).await });
         }
     }
 
@@ -134,7 +140,7 @@ impl Executor {
             match self.shard.submit(command.into(), None) {
                 Ok(answer) => {
                     if let Ok(banyan_engine::Answer::StorageFull) = answer.await {
-                        tokio::time::sleep(Duration::from_millis(250)).await;
+                        tokio::time::sleep(STORAGE_PAUSE).await;
                         continue;
                     }
                     return;

@@ -50,7 +50,9 @@ pub struct Company {
 /// `Idempotency-Key`.
 ///
 /// 2xx: done, and the answer's texts and numbers are the step's output; 202 with `"waiting": true`: it waits for somebody.
-/// 404 to a query, and to an undo: there is nothing. Other 4xx: refused, with the answer's `type` or the status as the reason.
+/// 404 to a query, and to an undo: there is nothing. Other 4xx to a do or undo: refused, with the answer's `type` or the status
+/// as the reason; to a query: the question was refused, and nothing is known. A query that finds a refusal is answered with
+/// 200 and `{"refused": "why"}`.
 /// Anything else, and silence: unknown.
 pub struct HttpService {
     http: Http,
@@ -65,6 +67,8 @@ impl Company {
 
     async fn ask_company(&self, request: &Request, now: Timestamp) -> Settlement {
         match self.effect(request).await {
+            // A question that cannot be put says nothing of what it is about.
+            Err(why) if request.open.ask == Ask::Query => Settlement::Unknown(why.into()),
             Err(why) => Settlement::Refused(why.into()),
             Ok(effect) => self.settlement(request, effect, now),
         }
@@ -112,16 +116,22 @@ impl Company {
     }
 
     fn settlement(&self, request: &Request, effect: Effect, now: Timestamp) -> Settlement {
+        let asked = request.open.ask;
+        let operation = if asked == Ask::Query { &request.do_operation } else { &request.operation };
         match effect {
-            Effect::Done(state) => match state.status {
-                Status::RequiresCustomer if request.open.ask != Ask::Undo => {
-                    let until = now.plus(banyan_domain::Millis::new(self.page_millis));
-                    Settlement::Awaiting(said(&state), until)
+            Effect::Done(state) => match shows(operation, &state) {
+                Shows::Happened => Settlement::Done(said(&state)),
+                Shows::Waits => {
+                    Settlement::Awaiting(said(&state), now.plus(banyan_domain::Millis::new(self.page_millis)))
                 }
-                Status::Declined | Status::Expired if request.open.ask != Ask::Undo => {
-                    Settlement::Refused(word(state.status).into())
+                Shows::Never => Settlement::Refused(word(state.status).into()),
+                Shows::NotYet if asked == Ask::Query => Settlement::Absent,
+                Shows::NotYet => {
+                    let status = word(state.status);
+                    Settlement::Unknown(
+                        format!("the company says it is done, and the payment is {status}").into(),
+                    )
                 }
-                _ => Settlement::Done(said(&state)),
             },
             Effect::Refused(no) if no.code == codes::NOT_FOUND && request.open.ask == Ask::Query => {
                 Settlement::Absent
@@ -130,6 +140,44 @@ impl Company {
             Effect::NotSent(why) => Settlement::NotSent(why.into()),
             Effect::Unknown(why) => Settlement::Unknown(why.into()),
         }
+    }
+}
+
+/// What a payment shows of an operation on it.
+enum Shows {
+    Happened,
+    /// It waits for the customer.
+    Waits,
+    /// It did not happen, so far.
+    NotYet,
+    /// It did not happen, and cannot any more.
+    Never,
+}
+
+/// Whether `operation` shows in `state`. A company that finds a payment and not an effect says "there it is" of a payment
+/// whose capture was lost, too: only the payment itself tells. Of several refunds it tells one from none.
+const fn shows(operation: &str, state: &PaymentState) -> Shows {
+    use Status::{Authorized, Declined, Expired, PartlyRefunded, Refunded, RequiresCustomer, Voided};
+    match operation.as_bytes() {
+        b"capture" => match state.status {
+            _ if state.captured > 0 => Shows::Happened,
+            Voided | Declined | Expired => Shows::Never,
+            _ => Shows::NotYet,
+        },
+        b"void" => match state.status {
+            Voided | Declined | Expired | Refunded => Shows::Happened,
+            RequiresCustomer | Authorized => Shows::NotYet,
+            _ => Shows::Never,
+        },
+        b"refund" => match state.status {
+            PartlyRefunded | Refunded => Shows::Happened,
+            _ => Shows::NotYet,
+        },
+        _ => match state.status {
+            RequiresCustomer => Shows::Waits,
+            Voided | Declined | Expired => Shows::Never,
+            _ => Shows::Happened,
+        },
     }
 }
 
@@ -188,8 +236,18 @@ impl HttpService {
                 let until = now.plus(banyan_domain::Millis::from_seconds(seconds));
                 Settlement::Awaiting(output(&reply.json), until)
             }
+            status if status.is_success() && request.open.ask == Ask::Query => {
+                match reply.json["refused"].as_str() {
+                    Some(why) => Settlement::Refused(why.into()),
+                    None => Settlement::Done(output(&reply.json)),
+                }
+            }
             status if status.is_success() => Settlement::Done(output(&reply.json)),
             StatusCode::NOT_FOUND if request.open.ask == Ask::Query => Settlement::Absent,
+            // The question was refused, and not what it is about.
+            status if request.open.ask == Ask::Query => Settlement::Unknown(
+                format!("the question was refused with status {}", status.as_u16()).into(),
+            ),
             // There is nothing to undo.
             StatusCode::NOT_FOUND if request.open.ask == Ask::Undo => Settlement::Done(Fields::new()),
             status => {

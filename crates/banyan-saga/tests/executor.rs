@@ -195,6 +195,7 @@ async fn store_and_company_agree_though_the_company_fails_and_hangs_and_the_stor
             let left = shard.read(left).expect("there is room").await.expect("it is seen");
             panic!("{open} sagas are not over, the first of them {}", left[0]);
         }
+        // Between two looks; what is waited for is that no saga is open.
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
 

@@ -201,6 +201,7 @@ pub(crate) async fn effect(
     let (hold, late) = app.faults.times();
     let timed_out = || Refused::Fault("This is a time-out that was asked for.").into_response(shape);
     if drawn.has(Fault::TimeoutBefore) {
+        // The fault itself: the caller is kept waiting for as long as was asked for.
         tokio::time::sleep(hold).await;
         return timed_out();
     }
@@ -229,6 +230,7 @@ pub(crate) async fn effect(
             .into_response(shape);
     }
     if drawn.has(Fault::TimeoutAfter) {
+        // As above, with the deed done.
         tokio::time::sleep(hold).await;
         return timed_out();
     }

@@ -48,6 +48,7 @@ async fn a_caller_who_gives_up_before_the_deed_has_done_nothing() {
         .await;
     let gave_up = tokio::time::timeout(Duration::from_millis(100), company.pay("k", "tok_ok")).await;
     assert!(gave_up.is_err(), "no answer came");
+    // That nothing happens cannot be waited for: the hold of 0.4 s is over by now, with room to spare.
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(company.totals().await[0], 0);
     company.stop().await;

@@ -19,6 +19,8 @@ pub struct Request {
     pub service: Box<str>,
     /// The operation.
     pub operation: Box<str>,
+    /// The operation that does the step: what a query is about.
+    pub do_operation: Box<str>,
     /// Its parameters.
     pub params: Fields,
     /// The idempotency key: the same over all tries and crashes, another for do and undo.
@@ -44,11 +46,16 @@ impl Sagas {
             Ask::Query => step.query.as_ref(),
         }?;
         let Target::Service { service, operation } = &action.target else { return None };
+        let do_operation = match &step.action.target {
+            Target::Service { operation, .. } => operation.clone(),
+            Target::Local(_) => return None,
+        };
         let params = action.params.iter().map(|(name, text)| (&**name, text.fill(saga, definition)));
         Some(Request {
             open,
             service: service.clone(),
             operation: operation.clone(),
+            do_operation,
             params: params.collect(),
             key: step_key(keys, saga.no, open.step, open.ask),
             do_key: step_key(keys, saga.no, open.step, Ask::Do),

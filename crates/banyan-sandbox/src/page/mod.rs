@@ -86,6 +86,7 @@ async fn submit(
     let drawn = app.faults.draw(Met { action: "page", key: &id, order: Some(&payment.order) });
     let (hold, late) = app.faults.times();
     if drawn.has(Fault::TimeoutBefore) {
+        // The fault itself: the caller is kept waiting for as long as was asked for.
         tokio::time::sleep(hold).await;
         return trouble(lang);
     }
@@ -104,6 +105,7 @@ async fn submit(
         return trouble(lang);
     }
     if drawn.has(Fault::TimeoutAfter) {
+        // As above, with the deed done.
         tokio::time::sleep(hold).await;
         return trouble(lang);
     }

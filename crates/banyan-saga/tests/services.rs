@@ -1,0 +1,199 @@
+//! What the answers of services mean to a saga: what nobody knows is never taken for done, nor for refused.
+
+use banyan_domain::saga::{Ask, Fields, OpenAsk, Request, Settlement};
+use banyan_domain::{Currency, Millis, Money, SagaNo, Timestamp};
+use banyan_pay::{
+    Asking, AuthorizeRequest, CaptureRequest, Connection, Effect, Notice, NoticeError, PaymentCompany,
+    PaymentId, PaymentState, Query, RefundRequest, Refused, Secret, Status, VoidRequest, codes,
+};
+use banyan_saga::{Company, HttpService, Service};
+use http::HeaderMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// A company that always says the same.
+#[derive(Debug)]
+struct Parrot(Effect);
+
+impl Parrot {
+    fn says<'a>(&self) -> Asking<'a> {
+        let effect = self.0.clone();
+        Box::pin(async move { effect })
+    }
+}
+
+impl PaymentCompany for Parrot {
+    fn name(&self) -> &'static str {
+        "parrot"
+    }
+    fn authorize<'a>(&'a self, _: &'a AuthorizeRequest) -> Asking<'a> {
+        self.says()
+    }
+    fn capture<'a>(&'a self, _: &'a CaptureRequest) -> Asking<'a> {
+        self.says()
+    }
+    fn void<'a>(&'a self, _: &'a VoidRequest) -> Asking<'a> {
+        self.says()
+    }
+    fn refund<'a>(&'a self, _: &'a RefundRequest) -> Asking<'a> {
+        self.says()
+    }
+    fn query<'a>(&'a self, _: &'a Query) -> Asking<'a> {
+        self.says()
+    }
+    fn notice(&self, _: &HeaderMap, _: &[u8], _: i64) -> Result<Notice, NoticeError> {
+        Err(NoticeError::NoSecret)
+    }
+}
+
+fn request(ask: Ask, do_operation: &str, operation: &str) -> Request {
+    let params: Fields = [("payment", "p-1"), ("amount", "100"), ("currency", "KRW"), ("method", "tok_ok")]
+        .into_iter()
+        .collect();
+    Request {
+        open: OpenAsk { saga: SagaNo::new(1), step: 0, ask, attempt: 1 },
+        service: "company".into(),
+        operation: operation.into(),
+        do_operation: do_operation.into(),
+        params,
+        key: "undo-key".into(),
+        do_key: "do-key".into(),
+        about: "order-1".into(),
+        timeout: Millis::from_seconds(5),
+    }
+}
+
+fn payment(status: Status, captured: i64, refunded: i64) -> Effect {
+    Effect::Done(PaymentState {
+        payment: PaymentId::new("p-1").expect("valid"),
+        order: None,
+        status,
+        amount: Money { minor: 100, currency: Currency::new("KRW").expect("valid") },
+        captured,
+        refunded,
+        card: None,
+        redirect: None,
+    })
+}
+
+fn no(code: &str) -> Effect {
+    Effect::Refused(Refused { code: code.into(), sentence: "no".into() })
+}
+
+fn word(result: &Settlement) -> &'static str {
+    match result {
+        Settlement::Done(_) => "done",
+        Settlement::Refused(_) => "refused",
+        Settlement::Unknown(_) => "unknown",
+        Settlement::NotSent(_) => "not sent",
+        Settlement::Awaiting(..) => "awaiting",
+        Settlement::Absent => "absent",
+    }
+}
+
+/// Bug: a company that finds a payment, and not an effect, said "there it is" of a payment whose capture was lost, and the
+/// capture counted as done.
+#[tokio::test]
+async fn a_payment_that_is_there_is_not_an_effect_that_happened() {
+    use Status::{Authorized, Captured, Declined, PartlyRefunded, Refunded, RequiresCustomer, Voided};
+    let table = [
+        ("authorize", payment(Authorized, 0, 0), "done"),
+        ("authorize", payment(RequiresCustomer, 0, 0), "awaiting"),
+        ("authorize", payment(Declined, 0, 0), "refused"),
+        ("authorize", payment(Voided, 0, 0), "refused"),
+        ("capture", payment(Authorized, 0, 0), "absent"),
+        ("capture", payment(Captured, 100, 0), "done"),
+        ("capture", payment(PartlyRefunded, 100, 40), "done"),
+        ("capture", payment(Voided, 0, 0), "refused"),
+        ("refund", payment(Captured, 100, 0), "absent"),
+        ("refund", payment(Refunded, 100, 100), "done"),
+        ("capture", no(codes::NOT_FOUND), "absent"),
+        ("capture", no("card-declined"), "refused"),
+        ("capture", Effect::Unknown("silence".into()), "unknown"),
+    ];
+    for (done_by, effect, wanted) in table {
+        let company = Company::new(Arc::new(Parrot(effect.clone())), 1_000);
+        let asked = request(Ask::Query, done_by, "query");
+        let got = company.ask(&asked, Timestamp::from_millis(0)).await;
+        assert_eq!(word(&got), wanted, "a query about {done_by}, answered {effect:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_contradicts_the_payment_is_unknown() {
+    let table = [
+        (Ask::Do, "capture", payment(Status::Authorized, 0, 0), "unknown"),
+        (Ask::Do, "capture", payment(Status::Captured, 100, 0), "done"),
+        (Ask::Undo, "void", payment(Status::Authorized, 0, 0), "unknown"),
+        (Ask::Undo, "void", payment(Status::Captured, 100, 0), "refused"),
+        (Ask::Undo, "void", payment(Status::Voided, 0, 0), "done"),
+        (Ask::Undo, "void", payment(Status::Expired, 0, 0), "done"),
+        (Ask::Do, "burn", payment(Status::Captured, 100, 0), "refused"),
+    ];
+    for (ask, operation, effect, wanted) in table {
+        let company = Company::new(Arc::new(Parrot(effect.clone())), 1_000);
+        let got = company.ask(&request(ask, operation, operation), Timestamp::from_millis(0)).await;
+        assert_eq!(word(&got), wanted, "{operation}, answered {effect:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_cannot_be_put_says_nothing() {
+    let company = Company::new(Arc::new(Parrot(payment(Status::Captured, 100, 0))), 1_000);
+    let mut asked = request(Ask::Query, "capture", "query");
+    asked.params = [("payment", "not a payment")].into_iter().collect();
+    assert_eq!(word(&company.ask(&asked, Timestamp::from_millis(0)).await), "unknown");
+}
+
+/// A service that answers every request the same.
+async fn service(status: u16, body: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4_096];
+            let _read = stream.read(&mut head).await;
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+                 connection: close\r\n\r\n{body}"
+            );
+            let _written = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+/// Bug: a query that was refused, for want of a right, counted as a refusal of what it was about.
+#[tokio::test]
+async fn what_an_http_service_says_means_what_the_table_in_the_documents_says() {
+    let table = [
+        (Ask::Do, 200, "{\"booking\":\"b-1\"}", "done"),
+        (Ask::Do, 202, "{\"waiting\":true,\"seconds\":5}", "awaiting"),
+        (Ask::Do, 409, "{\"type\":\"full\"}", "refused"),
+        (Ask::Do, 404, "{}", "refused"),
+        (Ask::Do, 401, "{}", "not sent"),
+        (Ask::Do, 429, "{}", "not sent"),
+        (Ask::Do, 500, "{}", "unknown"),
+        (Ask::Do, 200, "<html>", "unknown"),
+        (Ask::Query, 200, "{\"booking\":\"b-1\"}", "done"),
+        (Ask::Query, 200, "{\"refused\":\"full\"}", "refused"),
+        (Ask::Query, 404, "{}", "absent"),
+        (Ask::Query, 403, "{}", "unknown"),
+        (Ask::Query, 400, "{\"type\":\"bad\"}", "unknown"),
+        (Ask::Undo, 200, "{}", "done"),
+        (Ask::Undo, 404, "{}", "done"),
+        (Ask::Undo, 409, "{}", "refused"),
+        (Ask::Undo, 503, "{}", "unknown"),
+    ];
+    for (ask, status, body, wanted) in table {
+        let address = service(status, body).await;
+        let secret = Secret::new("a-long-enough-key").expect("valid");
+        let connection = Connection::new(&format!("http://{address}"), secret);
+        let service = HttpService::new(&connection, "Bearer a-long-enough-key").expect("an address");
+        let got = service.ask(&request(ask, "book", "book"), Timestamp::from_millis(0)).await;
+        assert_eq!(word(&got), wanted, "{ask:?} answered {status} {body}: {got:?}");
+    }
+}
