@@ -215,8 +215,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let policy = folder.path().join("policy-rc.d");
         let guard = NoServices::begin(&policy).expect("a policy");
-        let answer =
-            Command::new(&policy).args(["postgresql", "start"]).status().expect("the policy's answer");
+        // Read by a shell, not started: see the next test.
+        let answer = Command::new("sh").arg(&policy).args(["postgresql", "start"]).status();
+        let answer = answer.expect("the policy's answer");
         assert_eq!(answer.code(), Some(101));
         drop(guard);
         assert!(!policy.exists());
@@ -226,9 +227,12 @@ mod tests {
     fn the_machines_own_policy_is_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let policy = folder.path().join("policy-rc.d");
+        // Written by another process: a test beside this one that starts a program would take a file that this process has
+        // open for writing along for a moment, and a program that somebody may still write to is not started.
         let write = |code: u8| {
-            fs::write(&policy, format!("#!/bin/sh\nexit {code}\n")).expect("write");
-            fs::set_permissions(&policy, fs::Permissions::from_mode(0o755)).expect("permissions");
+            let script = format!("printf '#!/bin/sh\\nexit {code}\\n' >\"$1\" && chmod 755 \"$1\"");
+            let written = Command::new("sh").args(["-c", &script, "sh"]).arg(&policy).status();
+            assert!(written.expect("a shell").success());
         };
         write(101);
         drop(NoServices::begin(&policy).expect("it already refuses"));
