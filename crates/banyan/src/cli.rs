@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{backup, campaign, key, ledger, log, saga, sandbox, stock, up, verify, view};
+use crate::commands::{backup, campaign, key, ledger, log, matching, saga, sandbox, stock, up, verify, view};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.
@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Log(log::LogCommand),
     /// Check that the log kept every promise, with the acknowledged answers as witnesses
     Verify(verify::VerifyArgs),
+    Match(matching::MatchArgs),
     /// Make a consistent copy of a store, while its server runs or not
     Backup(backup::BackupArgs),
     /// Make a store from a backup
