@@ -185,7 +185,7 @@ impl<'a> Matching<'a> {
             };
             let amount = if movement.currency == posting.currency { (left - booked).abs() } else { there };
             self.found(
-                &Seen { movement: Some(movement), posting: Some(posting), effect },
+                &Seen { charge: None, movement: Some(movement), posting: Some(posting), effect },
                 Kind::AmountDiffers,
                 amount,
                 sides,
@@ -198,7 +198,12 @@ impl<'a> Matching<'a> {
     fn left_there(&mut self, case: &Case<'a>) {
         for there in case.there.iter().filter(|there| there.left > 0) {
             let movement = there.movement;
-            let seen = Seen { movement: Some(movement), posting: None, effect: there.effect };
+            let seen = Seen {
+                charge: if movement.what == What::Refund { case.charge(movement) } else { None },
+                movement: Some(movement),
+                posting: None,
+                effect: there.effect,
+            };
             let done = money(movement.amount, &movement.currency);
             let verb = if movement.what == What::Capture { "took" } else { "sent back" };
             let (kind, sentence, repair) = match there.effect {
@@ -323,7 +328,7 @@ impl<'a> Matching<'a> {
     fn left_here(&mut self, case: &Case<'a>) {
         for here in case.here.iter().filter(|here| here.left > 0) {
             let (posting, what) = (here.posting, here.posting.what.word());
-            let seen = Seen { movement: None, posting: Some(posting), effect: here.effect };
+            let seen = Seen { charge: None, movement: None, posting: Some(posting), effect: here.effect };
             let amount = money(here.left, &posting.currency);
             match here.place {
                 Place::Before | Place::After => {}
@@ -390,7 +395,7 @@ impl<'a> Matching<'a> {
             let state = self.books.sources.get(&effect.saga).map_or("gone", |source| source.state);
             let place = self.period.place(effect.asked_at, effect.settled_at.unwrap_or(self.books.at()));
             let (saga, what) = (effect.saga, effect.what.word());
-            let seen = Seen { movement: None, posting: None, effect: Some(effect) };
+            let seen = Seen { charge: None, movement: None, posting: None, effect: Some(effect) };
             let amount = effect.amount.unwrap_or(0);
             if matches!(place, Place::Before | Place::After) {
                 continue;
@@ -433,15 +438,15 @@ impl<'a> Matching<'a> {
         let sentence =
             format!("Movement {} stands on line {} and again on line {}.", again.id, first.line, again.line);
         let advice = "Ask the company for a right file. It was counted once.";
-        let seen = Seen { movement: Some(again), posting: None, effect: None };
+        let seen = Seen { charge: None, movement: Some(again), posting: None, effect: None };
         self.found(&seen, Kind::ListedTwice, again.amount, sentence, propose::wait(advice));
     }
 
     fn found(&mut self, seen: &Seen<'_>, kind: Kind, amount: i64, sentence: String, repair: Repair) {
-        let Seen { movement, posting, effect } = *seen;
+        let Seen { charge, movement, posting, effect } = *seen;
         let what =
             movement.map(|one| one.what).or(posting.map(|one| one.what)).or(effect.map(|one| one.what));
-        let saga = effect.map(|effect| effect.saga).or(posting.and_then(|posting| posting.saga));
+        let saga = effect.map(|effect| effect.saga).or(posting.or(charge).and_then(|posting| posting.saga));
         let source = saga.and_then(|saga| Some((saga, self.books.sources.get(&saga)?)));
         let filled = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let order = movement.and_then(|one| filled(&one.order));
@@ -470,7 +475,7 @@ impl<'a> Matching<'a> {
                     .map(|(step, _)| step.clone())
                     .or_else(|| effect.map(|one| one.step.clone())),
             }),
-            transfer: posting.map(|one| format!("t-{}", one.transfer)),
+            transfer: posting.or(charge).map(|one| format!("t-{}", one.transfer)),
             movement: movement.map(|one| one.id.clone()),
             line: movement.map(|one| one.line),
             there: movement.map(|one| one.amount),
@@ -488,6 +493,8 @@ impl<'a> Matching<'a> {
 
 /// What a finding is about.
 struct Seen<'a> {
+    /// The booked charge that it gives back, if it is a refund of one.
+    charge: Option<&'a Posting>,
     movement: Option<&'a Movement>,
     posting: Option<&'a Posting>,
     effect: Option<&'a Effect>,

@@ -27,7 +27,7 @@ pub fn page(report: &Report) -> String {
                 header {
                     p.brand { (mark()) "Three-way match" }
                     h1 { "Books, sagas and " (report.company) }
-                    p.facts { (covers(report)) " · " (report.statement) }
+                    p.facts { (covers(report)) " · " (report.statement) " · our side as of event " (report.seq) }
                 }
                 main {
                     (verdict(report, word))
@@ -175,6 +175,8 @@ fn plot(report: &Report) -> Markup {
     if report.hours.len() < 2 {
         return html! {};
     }
+    let busiest =
+        report.sums.iter().max_by_key(|sums| sums.captured_there).map_or("", |sums| sums.currency.as_str());
     let most = report.hours.iter().map(|hour| hour.captured).max().unwrap_or(0).max(1) as f64;
     let back = report.hours.iter().map(|hour| hour.refunded).max().unwrap_or(0) as f64;
     // Both directions in one scale: 100 units for the most that was taken.
@@ -203,7 +205,7 @@ fn plot(report: &Report) -> Markup {
     html! {
         figure.plot {
             figcaption {
-                h3 { "Over the statement's time" }
+                h3 { "Over the statement's time" span.scale { "highest " (money(most as i64, "")) " " (busiest) } }
                 ul.legend {
                     li { span.key.taken {} "taken" } li { span.key.sent {} "sent back" } li { span.key.found {} "findings" }
                 }

@@ -60,18 +60,18 @@ impl Script {
             let currency = Currency::new("KRW").expect("a currency");
             let account =
                 OpenedAccount { no, id: AccountId::new(id).expect("an id"), currency, rule: Rule::Free };
-            script.push(pay::Event::AccountOpened { account, by: actor() }.into());
+            script.push(pay::Event::AccountOpened { account, by: actor() });
         }
         for toml in [CHARGE, REFUND, REVERSE] {
             let definition = Box::new(banyan_saga::read_definition(toml).expect("a definition"));
-            script.push(SagaEvent::Defined { definition, by: actor() }.into());
+            script.push(SagaEvent::Defined { definition, by: actor() });
         }
         script
     }
 
-    fn push(&mut self, event: Event) {
+    fn push(&mut self, event: impl Into<Event>) {
         self.seq += 1;
-        self.books.event(self.seq, self.at, &event);
+        self.books.event(self.seq, self.at, &event.into());
     }
 
     fn time(&mut self, text: &str) -> &mut Self {
@@ -83,26 +83,29 @@ impl Script {
         self.sagas += 1;
         let saga = SagaNo::new(self.sagas);
         let (key, input) = (SagaKey::new(key).expect("a key"), input.iter().copied().collect());
-        self.push(SagaEvent::Started { saga, definition, key, input }.into());
+        self.push(SagaEvent::Started { saga, definition, key, input });
         saga
     }
 
     fn ask(&mut self, saga: SagaNo) {
-        self.push(SagaEvent::Scheduled { saga, step: 0, ask: Ask::Do, attempt: 1 }.into());
+        self.push(SagaEvent::Scheduled { saga, step: 0, ask: Ask::Do, attempt: 1 });
     }
 
     fn settle(&mut self, saga: SagaNo, step: u8, result: Settlement) {
-        self.push(SagaEvent::Settled { saga, step, ask: Ask::Do, attempt: 1, result }.into());
+        self.push(SagaEvent::Settled { saga, step, ask: Ask::Do, attempt: 1, result });
     }
 
     fn post(&mut self, reference: &str, leg: Leg) -> u64 {
         self.transfers += 1;
         let (first, reference) =
             (TransferNo::new(self.transfers), Reference::new(reference).expect("a reference"));
-        self.push(
-            pay::Event::Transferred { first, legs: vec![leg], reference, by: actor(), opened: Vec::new() }
-                .into(),
-        );
+        self.push(pay::Event::Transferred {
+            first,
+            legs: vec![leg],
+            reference,
+            by: actor(),
+            opened: Vec::new(),
+        });
         self.transfers
     }
 
@@ -115,11 +118,11 @@ impl Script {
     }
 
     fn end(&mut self, saga: SagaNo, end: End) {
-        self.push(SagaEvent::Ended { saga, end }.into());
+        self.push(SagaEvent::Ended { saga, end });
     }
 
     fn park(&mut self, saga: SagaNo, step: u8) {
-        self.push(SagaEvent::Parked { saga, step, why: "who knows".into() }.into());
+        self.push(SagaEvent::Parked { saga, step, why: "who knows".into() });
     }
 
     /// A whole charge; the transfer that booked it.
@@ -318,7 +321,7 @@ fn a_saga_that_does_not_know_waits_or_is_stuck_or_was_given_up() {
     }
     let given_up = || {
         let (mut script, saga) = asked();
-        script.push(SagaEvent::TurnedBack { saga, cause: Cause::TimedOut }.into());
+        script.push(SagaEvent::TurnedBack { saga, cause: Cause::TimedOut });
         script.end(saga, End::Compensated);
         script
     };

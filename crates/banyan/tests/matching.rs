@@ -1,11 +1,13 @@
 //! The three-way match over real processes: a clean day, then everything that can go wrong with it, planted one by one, found in
 //! the right word, and put right by the command that the report prints.
 
+#[path = "support/shop.rs"]
+mod shop;
 mod support;
 
 use serde_json::{Value, json};
+use shop::Shop;
 use std::path::Path;
-use support::company::Shop;
 use support::{run, text};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_banyan");
@@ -167,6 +169,7 @@ fn everything_planted_is_found_in_the_right_word_and_put_right() {
     shop.at_company(&path, "back-5", &json!({"amount": 700}));
     let finding = only_finding(&mut shop, "refunded-there-only");
     assert_eq!((&finding["order"], &finding["amount"]), (&json!("order-2"), &json!(700)));
+    assert_eq!((&finding["saga"]["key"], &finding["transfer"]), (&json!("order-2"), &json!("t-2")));
     assert_eq!(finding["repair"]["saga"], "repair-reverse");
     repair(&mut shop, &finding);
     assert_eq!(shop.balance("shop:sales"), 21_000 - 700);

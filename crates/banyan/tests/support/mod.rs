@@ -1,7 +1,6 @@
 //! The real binary, started in a temporary folder on a free port, and a plain HTTP/1.1 client.
 #![allow(dead_code, reason = "each test uses its own part")]
 
-pub(crate) mod company;
 pub(crate) mod kill;
 
 use serde_json::{Value, json};

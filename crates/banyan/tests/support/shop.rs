@@ -1,6 +1,7 @@
 //! The simulated payment company as a process, with a shop that pays at it.
+#![allow(dead_code, reason = "each test uses its own part")]
 
-use super::{Http, Server, text};
+use crate::support::{Http, Server, text, until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
@@ -120,7 +121,7 @@ impl Shop {
     /// The saga once `reached` holds of it.
     #[track_caller]
     pub(crate) fn saga_until(&mut self, no: u64, what: &str, reached: impl Fn(&Value) -> bool) -> Value {
-        super::until(what, || {
+        until(what, || {
             let saga = self.saga(no);
             reached(&saga).then_some(saga)
         })
