@@ -36,6 +36,8 @@ pub struct Effect {
     pub key: String,
     /// When it was first about to be asked.
     pub asked_at: Timestamp,
+    /// Whether the money was only to be set aside so far. There are companies that take it all the same, when it is authorized.
+    pub only_authorized: bool,
     /// When its outcome was known.
     pub settled_at: Option<Timestamp>,
     /// What came of it.

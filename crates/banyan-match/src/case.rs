@@ -1,6 +1,6 @@
 //! All about one payment, and the pairing of its movements with its bookings and steps.
 
-use crate::books::{Books, Effect, Posting, What};
+use crate::books::{Books, Effect, EffectState, Posting, What};
 use crate::statement::Movement;
 use std::collections::BTreeSet;
 
@@ -129,6 +129,22 @@ impl<'a> Case<'a> {
                     .for_each(|there| there.left = 0);
                 self.here.iter_mut().filter(|one| here(one)).for_each(|one| one.left = 0);
             }
+        }
+    }
+
+    /// What was given up before it was booked, and went back, leaves nothing: some companies take money when it is authorized, and
+    /// send it back when that is voided.
+    pub(crate) fn cancel_out(&mut self) {
+        let given_up = self
+            .there
+            .iter()
+            .any(|there| there.effect.is_some_and(|effect| effect.state == EffectState::Not));
+        let sum = |what| -> i64 {
+            let of = self.there.iter().filter(|there| there.movement.what == what);
+            of.map(|there| there.movement.amount).sum()
+        };
+        if given_up && self.here.is_empty() && sum(What::Capture) == sum(What::Refund) {
+            self.there.iter_mut().for_each(|there| there.left = 0);
         }
     }
 

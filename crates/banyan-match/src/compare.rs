@@ -131,6 +131,7 @@ impl<'a> Matching<'a> {
         case.net(self.books);
         case.pair();
         case.even_out();
+        case.cancel_out();
         self.matched += case.there.iter().filter(|there| there.left == 0).count();
         self.differing(&mut case);
         self.left_there(&case);
@@ -389,7 +390,7 @@ impl<'a> Matching<'a> {
             let effect = asked.effect;
             let booked =
                 case.here.iter().any(|here| here.effect.is_some_and(|own| std::ptr::eq(own, effect)));
-            if booked || effect.state == EffectState::Not {
+            if booked || effect.state == EffectState::Not || effect.only_authorized {
                 continue;
             }
             let state = self.books.sources.get(&effect.saga).map_or("gone", |source| source.state);

@@ -2,7 +2,7 @@
 
 use crate::books::{Books, Effect, EffectState, Source, What};
 use banyan_domain::saga::{
-    self, Ask, Definition, End, Fields, Resume, Saga, Settlement, Step, StepState, Target, step_key,
+    self, Action, Ask, Definition, End, Fields, Resume, Saga, Settlement, Step, StepState, Target, step_key,
 };
 use banyan_domain::{Keys, SagaNo, Timestamp};
 use std::collections::BTreeMap;
@@ -36,15 +36,26 @@ impl Books {
         let mut ended = None;
         match event {
             saga::Event::Scheduled { step, ask, .. } => {
-                if *ask != Ask::Query && !tracked.effects.contains_key(&(*step, *ask)) {
-                    let keys = self.keys.as_ref();
-                    if let Some(effect) =
-                        asked(&tracked.saga, definition, &self.company, *step, *ask, at, keys)
-                    {
-                        tracked.payment =
-                            Some(effect.payment.clone()).filter(|p| !p.is_empty()).or(tracked.payment);
-                        tracked.effects.insert((*step, *ask), self.effects.len());
-                        self.effects.push(effect);
+                let asked = Asked {
+                    saga: &tracked.saga,
+                    definition,
+                    company: &self.company,
+                    at,
+                    keys: self.keys.as_ref(),
+                };
+                if let Some((place, effect)) = asked.effect(*step, *ask) {
+                    let payment = Some(effect.payment.clone()).filter(|payment| !payment.is_empty());
+                    tracked.payment = payment.or(tracked.payment);
+                    match tracked.effects.get(&place).map(|known| &mut self.effects[*known]) {
+                        None => {
+                            tracked.effects.insert(place, self.effects.len());
+                            self.effects.push(effect);
+                        }
+                        // What may have been taken when it was authorized may have been taken since then.
+                        Some(known) if known.only_authorized && !effect.only_authorized => {
+                            *known = Effect { asked_at: known.asked_at, ..effect };
+                        }
+                        Some(_) => {}
                     }
                 }
             }
@@ -165,33 +176,62 @@ fn movement(target: &Target, company: &str) -> Option<What> {
     }
 }
 
-/// The effect of asking for a step or its undo, if it moves money at the company.
-fn asked(
-    saga: &Saga,
-    definition: &Definition,
-    company: &str,
-    place: u8,
-    ask: Ask,
+/// A saga that is about to ask somebody.
+struct Asked<'a> {
+    saga: &'a Saga,
+    definition: &'a Definition,
+    company: &'a str,
     at: Timestamp,
-    keys: Option<&Keys>,
-) -> Option<Effect> {
-    let step = definition.steps.get(usize::from(place))?;
-    let action = if ask == Ask::Undo { step.undo.as_ref()? } else { &step.action };
-    let what = movement(&action.target, company)?;
-    let text =
-        |name: &str| action.params.get(name).map(|text| text.fill(saga, definition)).unwrap_or_default();
-    Some(Effect {
-        saga: saga.no.get(),
-        step: step.name.to_string(),
-        what,
-        payment: text("payment"),
-        amount: text("amount").parse().ok(),
-        currency: text("currency"),
-        key: keys.map(|keys| step_key(keys, saga.no, place, ask)).unwrap_or_default(),
-        asked_at: at,
-        settled_at: None,
-        state: EffectState::Open,
-    })
+    keys: Option<&'a Keys>,
+}
+
+impl Asked<'_> {
+    /// The effect of asking for a step or its undo, if it moves money at the company, or may; and which step's it is.
+    fn effect(&self, place: u8, ask: Ask) -> Option<((u8, Ask), Effect)> {
+        let step = self.definition.steps.get(usize::from(place))?;
+        match ask {
+            Ask::Query => None,
+            Ask::Undo => Some(((place, ask), self.moving(place, ask, step, step.undo.as_ref()?)?)),
+            Ask::Do if operation(&step.action.target, self.company) == Some("authorize") => {
+                let captures =
+                    |step: &Step| movement(&step.action.target, self.company) == Some(What::Capture);
+                let after = usize::from(place) + 1;
+                let capture = after + self.definition.steps.get(after..)?.iter().position(captures)?;
+                let what = What::Capture;
+                let effect = Effect {
+                    only_authorized: true,
+                    key: String::new(),
+                    ..self.made(step, &step.action, what)
+                };
+                Some(((u8::try_from(capture).ok()?, Ask::Do), effect))
+            }
+            Ask::Do => Some(((place, ask), self.moving(place, ask, step, &step.action)?)),
+        }
+    }
+
+    fn moving(&self, place: u8, ask: Ask, step: &Step, action: &Action) -> Option<Effect> {
+        let what = movement(&action.target, self.company)?;
+        let key = self.keys.map(|keys| step_key(keys, self.saga.no, place, ask)).unwrap_or_default();
+        Some(Effect { key, ..self.made(step, action, what) })
+    }
+
+    fn made(&self, step: &Step, action: &Action, what: What) -> Effect {
+        let fill = |name: &str| action.params.get(name).map(|text| text.fill(self.saga, self.definition));
+        let text = |name: &str| fill(name).unwrap_or_default();
+        Effect {
+            saga: self.saga.no.get(),
+            step: step.name.to_string(),
+            what,
+            payment: text("payment"),
+            amount: text("amount").parse().ok(),
+            currency: text("currency"),
+            key: String::new(),
+            asked_at: self.at,
+            only_authorized: false,
+            settled_at: None,
+            state: EffectState::Open,
+        }
+    }
 }
 
 /// Takes the answer to a step, its undo, or a question.

@@ -21,6 +21,25 @@ name = "book"
 kind = "retriable"
 do = { local = "pay.post", debit = "company:receivable", credit = "shop:sales", amount = "${input.amount}" }
 "#;
+const TWO_STEPS: &str = r#"
+name = "two-steps"
+version = 1
+[[step]]
+name = "authorize"
+kind = "compensatable"
+promises = ["idempotent"]
+do = { service = "company", operation = "authorize", amount = "${input.amount}", currency = "KRW" }
+undo = { service = "company", operation = "void", payment = "${authorize.payment}" }
+[[step]]
+name = "capture"
+kind = "pivot"
+promises = ["idempotent"]
+do = { service = "company", operation = "capture", payment = "${authorize.payment}", amount = "${input.amount}", currency = "KRW" }
+[[step]]
+name = "book"
+kind = "retriable"
+do = { local = "pay.post", debit = "company:receivable", credit = "shop:sales", amount = "${input.amount}" }
+"#;
 const REFUND: &str = r#"
 name = "refund"
 version = 1
@@ -62,7 +81,7 @@ impl Script {
                 OpenedAccount { no, id: AccountId::new(id).expect("an id"), currency, rule: Rule::Free };
             script.push(pay::Event::AccountOpened { account, by: actor() });
         }
-        for toml in [CHARGE, REFUND, REVERSE] {
+        for toml in [CHARGE, REFUND, REVERSE, TWO_STEPS] {
             let definition = Box::new(banyan_saga::read_definition(toml).expect("a definition"));
             script.push(SagaEvent::Defined { definition, by: actor() });
         }
@@ -89,6 +108,10 @@ impl Script {
 
     fn ask(&mut self, saga: SagaNo) {
         self.push(SagaEvent::Scheduled { saga, step: 0, ask: Ask::Do, attempt: 1 });
+    }
+
+    fn ask_for(&mut self, saga: SagaNo, step: u8, ask: Ask) {
+        self.push(SagaEvent::Scheduled { saga, step, ask, attempt: 1 });
     }
 
     fn settle(&mut self, saga: SagaNo, step: u8, result: Settlement) {
@@ -210,7 +233,7 @@ fn what_agrees_is_clean() {
     let charge = script.charge("o-1", "pay_1", 500);
     script.refund("o-1.1", "pay_1", 200, charge);
     let report = script.check(&[CAPTURED, "2026-11-22T12:00:01Z,mv_2,pay_1,o-1,refund,-200,KRW,"], &[]);
-    assert_eq!((report.clean, report.matched, report.seq), (true, 2, 19));
+    assert_eq!((report.clean, report.matched, report.seq), (true, 2, 20));
     assert_eq!((report.sums[0].captured_here, report.sums[0].refunded_here), (500, 200));
 }
 
@@ -417,4 +440,37 @@ fn our_own_key_tells_two_equal_charges_apart() {
     let report = script.check(&[&line], &["late", "late"]);
     let seen = report.findings.iter().find(|finding| finding.movement.is_some()).expect("the movement");
     assert_eq!(seen.saga.as_ref().map(|saga| saga.saga), Some(2));
+}
+
+#[test]
+fn a_company_that_takes_the_money_when_it_is_authorized_is_understood() {
+    let authorized = || {
+        let mut script = Script::new();
+        let saga = script.start(4, "o-1", &[("amount", "500")]);
+        script.ask(saga);
+        let output: Fields = [("payment", "pay_1")].into_iter().collect();
+        script.settle(saga, 0, Settlement::Done(output));
+        (script, saga)
+    };
+    // Set aside and no more is nothing to look for; taken already, it is on its way.
+    authorized().0.check(&[], &[]);
+    authorized().0.check(&[CAPTURED], &["late"]);
+    let (mut script, saga) = authorized();
+    script.time("2026-11-23T00:10:00Z").ask_for(saga, 1, Ask::Do);
+    script.settle(saga, 1, Settlement::Done(Fields::new()));
+    script.book(saga, 2, charged(500));
+    script.end(saga, End::Completed);
+    script.check(&[CAPTURED], &[]);
+    let given_up = || {
+        let (mut script, saga) = authorized();
+        script.push(SagaEvent::TurnedBack { saga, cause: Cause::TimedOut });
+        script.ask_for(saga, 0, Ask::Undo);
+        let result = Settlement::Done(Fields::new());
+        script.push(SagaEvent::Settled { saga, step: 0, ask: Ask::Undo, attempt: 1, result });
+        script.end(saga, End::Compensated);
+        script
+    };
+    given_up().check(&[], &[]);
+    given_up().check(&[CAPTURED], &["given-up-here"]);
+    given_up().check(&[CAPTURED, "2026-11-22T12:00:09Z,mv_2,pay_1,o-1,refund,-500,KRW,"], &[]);
 }

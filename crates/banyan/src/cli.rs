@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// Make, list and remove API keys; make shoppers' tokens for trying things
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Add the ledger's books up
+    /// Add the ledger's books up, print an account's statement
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
     /// Read the log: its events, its shape, its health

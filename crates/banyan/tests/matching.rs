@@ -6,7 +6,7 @@ mod shop;
 mod support;
 
 use serde_json::{Value, json};
-use shop::Shop;
+use shop::{Shop, define};
 use std::path::Path;
 use support::{run, text};
 
@@ -134,12 +134,24 @@ fn everything_planted_is_found_in_the_right_word_and_put_right() {
         .to_vec();
     let payment =
         |at: usize| charges[at]["steps"][0]["output"]["payment"].as_str().expect("a payment").to_owned();
+    // What the company pays out is no refund, and what members pay in is a charge like another.
+    for account in ["bank:main", "shop:fees"] {
+        shop.open_account(account, "KRW", "free");
+    }
+    define(&mut shop.http, include_str!("../../../examples/sagas/settlement.toml"));
+    define(&mut shop.http, include_str!("../../../examples/sagas/top-up.toml"));
+    let payout = json!({"account": "company:receivable", "bank": "bank:main", "net": "4900", "fees": "shop:fees", "fee": "100"});
+    shop.run_saga("settlement", "po-1", &payout);
     let report = expect_clean(&mut shop);
     assert_eq!((&report["movements"], &report["matched"]), (&json!(3), &json!(3)), "{report:#}");
     assert_eq!(
         (&report["sums"][0]["captured_there"], &report["sums"][0]["captured_here"]),
         (&json!(21_000), &json!(21_000))
     );
+
+    let top_up = json!({"member": "m-1", "amount": "2500", "currency": "KRW", "method": "tok_ok"});
+    shop.run_saga("top-up", "topup-1", &top_up);
+    expect_clean(&mut shop);
 
     // Somebody took a payment at the company, and no order here knows of it.
     let pay = |order: &str, amount: u32| json!({"order": order, "amount": {"minor": amount, "currency": "KRW"}, "method": "tok_ok"});

@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod campaign;
 pub(crate) mod key;
 pub(crate) mod ledger;
+mod ledger_statement;
 pub(crate) mod log;
 pub(crate) mod matching;
 mod openapi;
