@@ -87,6 +87,8 @@ pub struct Source {
     pub name: String,
     /// What it is about.
     pub key: String,
+    /// The order that its input names, or else its key.
+    pub order: String,
     /// `running`, `compensating`, `parked`, `completed` or `compensated`.
     pub state: &'static str,
     /// The step at which it is parked, and why.
@@ -112,6 +114,10 @@ pub struct Books {
     pub(crate) sources: BTreeMap<u64, Source>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) postings: BTreeMap<u64, Posting>,
+    /// Payments of completed sagas that ask the company, by what the sagas are about. Known once the books are closed.
+    pub(crate) paid: BTreeMap<String, BTreeSet<String>>,
+    /// What most charges are booked against. Known once the books are closed.
+    pub(crate) sales: Option<String>,
     pub(crate) seq: u64,
     pub(crate) at: Timestamp,
 }
@@ -131,6 +137,8 @@ impl Books {
             sources: BTreeMap::new(),
             effects: Vec::new(),
             postings: BTreeMap::new(),
+            paid: BTreeMap::new(),
+            sales: None,
             seq: 0,
             at: Timestamp::default(),
         }
@@ -218,6 +226,16 @@ impl Books {
                 posting.payment = Some(payment);
             }
         }
+        for source in self.sources.values().filter(|source| source.asks && source.state == "completed") {
+            if let Some(payment) = &source.payment {
+                self.paid.entry(source.key.clone()).or_default().insert(payment.clone());
+            }
+        }
+        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+        let charges =
+            self.postings.values().filter(|posting| posting.what == What::Capture && posting.of.is_none());
+        charges.for_each(|posting| *times.entry(&posting.other).or_default() += 1);
+        self.sales = times.into_iter().max_by_key(|(_, times)| *times).map(|(account, _)| account.to_owned());
     }
 
     fn pay(&mut self, at: Timestamp, event: &pay::Event) {

@@ -315,12 +315,8 @@ impl<'a> Matching<'a> {
                 && other.movement.amount == one.amount
         });
         let paid_elsewhere = || {
-            self.books.sources.values().any(|source| {
-                source.key == one.order
-                    && source.asks
-                    && source.state == "completed"
-                    && source.payment.as_deref().is_some_and(|payment| payment != one.payment)
-            })
+            let payments = self.books.paid.get(&one.order);
+            payments.is_some_and(|payments| payments.iter().any(|payment| *payment != one.payment))
         };
         again || (one.what == What::Capture && !one.order.is_empty() && paid_elsewhere())
     }
@@ -451,7 +447,7 @@ impl<'a> Matching<'a> {
         let source = saga.and_then(|saga| Some((saga, self.books.sources.get(&saga)?)));
         let filled = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let order = movement.and_then(|one| filled(&one.order));
-        let order = order.or_else(|| source.map(|(_, source)| source.key.clone()));
+        let order = order.or_else(|| source.map(|(_, source)| source.order.clone()));
         let payment =
             movement.map(|one| one.payment.clone()).or_else(|| posting.and_then(|one| one.payment.clone()));
         let since =

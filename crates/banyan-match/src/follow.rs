@@ -141,6 +141,7 @@ impl Books {
         let source = Source {
             name: definition.name.to_string(),
             key: key.to_string(),
+            order: named("order").unwrap_or_else(|| key.to_string()),
             state: "running",
             parked: None,
             payment: named("payment"),

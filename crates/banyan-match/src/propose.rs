@@ -152,13 +152,7 @@ fn account(books: &Books, currency: &str) -> String {
 
 /// Where takings are booked: what most charges are booked against.
 fn sales(books: &Books) -> String {
-    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-    for posting in
-        books.postings.values().filter(|posting| posting.what == What::Capture && posting.of.is_none())
-    {
-        *times.entry(&posting.other).or_default() += 1;
-    }
-    times.into_iter().max_by_key(|(_, times)| *times).map_or(SALES, |(account, _)| account).to_owned()
+    books.sales.clone().unwrap_or_else(|| SALES.to_owned())
 }
 
 /// `text` as one word of a shell.

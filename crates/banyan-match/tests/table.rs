@@ -474,3 +474,124 @@ fn a_company_that_takes_the_money_when_it_is_authorized_is_understood() {
     given_up().check(&[CAPTURED], &["given-up-here"]);
     given_up().check(&[CAPTURED, "2026-11-22T12:00:09Z,mv_2,pay_1,o-1,refund,-500,KRW,"], &[]);
 }
+
+/// What happens to one payment of a random day.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Fine,
+    FineAndRefunded,
+    Dropped,
+    Behind,
+    Twice,
+    RefundedThere,
+    Amount,
+    Listed,
+    InFlight,
+    GivenUp,
+    Parked,
+}
+
+impl Fate {
+    const ALL: [Self; 11] = [
+        Self::Fine,
+        Self::FineAndRefunded,
+        Self::Dropped,
+        Self::Behind,
+        Self::Twice,
+        Self::RefundedThere,
+        Self::Amount,
+        Self::Listed,
+        Self::InFlight,
+        Self::GivenUp,
+        Self::Parked,
+    ];
+
+    fn word(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Fine | Self::FineAndRefunded => return None,
+            Self::Dropped => "missing-there",
+            Self::Behind => "missing-here",
+            Self::Twice => "duplicate-there",
+            Self::RefundedThere => "refunded-there-only",
+            Self::Amount => "amount-differs",
+            Self::Listed => "listed-twice",
+            Self::InFlight => "late",
+            Self::GivenUp => "given-up-here",
+            Self::Parked => "not-booked",
+        })
+    }
+
+    /// Lets it happen to payment `no`: our side into the log, the company's into lines.
+    fn happen(self, script: &mut Script, no: usize, amount: i64, lines: &mut Vec<String>) {
+        let (order, payment) = (format!("o-{no}"), format!("pay_{no}"));
+        let mut say = |word: &str, amount: i64, part: u8| {
+            lines.push(format!("{NOON},mv_{no}_{part},{payment},{order},{word},{amount},KRW,"));
+        };
+        let asked = |script: &mut Script, done: bool| {
+            let saga = script.start(1, &order, &[("payment", &payment), ("amount", &amount.to_string())]);
+            script.ask(saga);
+            if done {
+                script.settle(saga, 0, Settlement::Done(Fields::new()));
+            }
+            saga
+        };
+        match self {
+            Self::Behind => {}
+            Self::InFlight => drop(asked(script, false)),
+            Self::GivenUp => {
+                let saga = asked(script, false);
+                script.push(SagaEvent::TurnedBack { saga, cause: Cause::TimedOut });
+                script.end(saga, End::Compensated);
+            }
+            Self::Parked => {
+                let saga = asked(script, true);
+                script.park(saga, 1);
+            }
+            _ => {
+                let charge = script.charge(&order, &payment, amount);
+                if matches!(self, Self::FineAndRefunded) {
+                    script.refund(&format!("{order}.1"), &payment, amount / 2, charge);
+                }
+            }
+        }
+        match self {
+            Self::Dropped => return,
+            Self::Amount => say("capture", amount + 1, 0),
+            _ => say("capture", amount, 0),
+        }
+        match self {
+            Self::FineAndRefunded | Self::RefundedThere => say("refund", -(amount / 2), 1),
+            Self::Twice => say("capture", amount, 1),
+            Self::Listed => say("capture", amount, 0),
+            _ => {}
+        }
+    }
+}
+
+proptest::proptest! {
+    /// Whatever happens to the payments of a day, and in whichever order the company lists it: each is found in its word, for
+    /// its payment, and nothing else is.
+    #[test]
+    fn every_fate_of_a_random_day_is_found_and_nothing_else(
+        fates in proptest::collection::vec((0..Fate::ALL.len(), 2_i64..5), 0..40), turn in 0_usize..100,
+    ) {
+        let (mut script, mut lines) = (Script::new(), Vec::new());
+        let mut expected: Vec<(&str, String)> = Vec::new();
+        for (no, (fate, amount)) in fates.iter().enumerate() {
+            let fate = Fate::ALL[*fate];
+            fate.happen(&mut script, no, *amount, &mut lines);
+            expected.extend(fate.word().map(|word| (word, format!("pay_{no}"))));
+        }
+        if !lines.is_empty() {
+            let turn = turn % lines.len();
+            lines.rotate_left(turn);
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let report = script.match_day("2026-11-22", &lines);
+        let found = report.findings.iter().map(|one| (one.kind.word(), one.payment.clone().unwrap_or_default()));
+        let mut found: Vec<(&str, String)> = found.collect();
+        found.sort();
+        expected.sort();
+        proptest::prop_assert_eq!(found, expected);
+    }
+}

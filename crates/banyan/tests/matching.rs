@@ -8,7 +8,7 @@ mod support;
 use serde_json::{Value, json};
 use shop::{Shop, define};
 use std::path::Path;
-use support::{run, text};
+use support::{run, text, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_banyan");
 
@@ -256,6 +256,67 @@ fn everything_planted_is_found_in_the_right_word_and_put_right() {
     }
     let books = run(Path::new(BINARY), &["verify", "--data", text(&shop.server.data)]);
     assert!(books.status.success(), "{books:?}");
+}
+
+#[test]
+fn a_day_of_orders_paid_returned_and_cancelled_is_clean() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut shop = Shop::open(folder.path());
+    for (path, body) in [
+        ("/v1/terms", json!({"currency": "KRW", "shipping_fee": 3_000})),
+        ("/v1/products/mug", json!({"price": {"minor": 12_900, "currency": "KRW"}})),
+        ("/v1/stock/mug", json!({"on_hand": 10, "reason": "count"})),
+    ] {
+        let set = shop.http.send("PUT", path, &[], body.to_string().as_bytes()).expect("an answer");
+        assert!(set.status < 300, "{path}: {set:?}");
+    }
+    let orders: Vec<String> = ["tok_ok", "tok_ok", "tok_declined", "tok_ok"]
+        .iter()
+        .enumerate()
+        .map(|(at, method)| {
+            let body =
+                json!({"member": "m-1", "lines": [{"product": "mug", "quantity": 2}], "method": method});
+            let headers = [("idempotency-key", &*format!("place-{at}"))];
+            let placed = shop.http.send("POST", "/v1/orders", &headers, body.to_string().as_bytes());
+            placed.expect("an answer").expect(201)["order"].as_str().expect("an order").to_owned()
+        })
+        .collect();
+    let reach = |shop: &mut Shop, order: &str, state: &str| {
+        until("the order gets there", || {
+            let seen = shop.http.get(&format!("/v1/orders/{order}")).expect("an answer").expect(200);
+            let settled =
+                seen["refunds"].as_array().is_none_or(|all| all.iter().all(|one| one["state"] == "done"));
+            (seen["state"] == state && settled).then_some(seen)
+        })
+    };
+    for (order, state) in orders.iter().zip(["paid", "paid", "failed", "paid"]) {
+        reach(&mut shop, order, state);
+    }
+    let one = json!({"lines": [{"product": "mug", "quantity": 1}], "reason": "too small"}).to_string();
+    let path = format!("/v1/orders/{}/returns", orders[0]);
+    shop.http
+        .send("POST", &path, &[("idempotency-key", "back-1")], one.as_bytes())
+        .expect("an answer")
+        .expect(201);
+    let path = format!("/v1/orders/{}/cancel", orders[1]);
+    shop.http.post(&path, &json!({"reason": "changed my mind"})).expect("an answer").expect(200);
+    let returned = reach(&mut shop, &orders[0], "paid");
+    assert_eq!(returned["refunds"].as_array().map(Vec::len), Some(1), "{returned:#}");
+    reach(&mut shop, &orders[1], "cancelled");
+    let report = expect_clean(&mut shop);
+    assert_eq!((&report["movements"], &report["matched"]), (&json!(5), &json!(5)), "{report:#}");
+    let sums = &report["sums"][0];
+    assert_eq!(
+        (&sums["captured_there"], &sums["refunded_there"]),
+        (&sums["captured_here"], &sums["refunded_here"])
+    );
+
+    // A refund that the statement lacks is a refund of its order.
+    let lines = statement(&mut shop);
+    let refund = lines.lines().find(|line| line.contains("refund")).expect("a line").to_owned();
+    let finding = only_finding_in(&shop, &lines.replace(&format!("{refund}\n"), ""), "missing-there");
+    assert_eq!((&finding["what"], &finding["saga"]["name"]), (&json!("refund"), &json!("order-refund")));
+    assert!(orders.iter().any(|order| finding["order"] == **order), "{finding:#}");
 }
 
 #[test]

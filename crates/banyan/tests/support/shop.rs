@@ -1,12 +1,11 @@
 //! The simulated payment company as a process, with a shop that pays at it.
 #![allow(dead_code, reason = "each test uses its own part")]
 
-use crate::support::{Http, Server, text, until};
+use crate::support::company::Company;
+use crate::support::{Http, Server, until};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_banyan");
 const COMPANY_KEY: &str = "the-shops-own-key";
@@ -43,54 +42,22 @@ pub(crate) struct Shop {
     pub(crate) server: Server,
     pub(crate) http: Http,
     pub(crate) folder: PathBuf,
-    company: Child,
-    /// Kept open: a program whose words nobody takes may end.
-    _said: BufReader<ChildStdout>,
-    at: SocketAddr,
-}
-
-impl Drop for Shop {
-    fn drop(&mut self) {
-        let _ended = self.company.kill();
-        let _reaped = self.company.wait();
-    }
+    company: Company,
 }
 
 impl Shop {
     /// Starts both in `folder`, and defines the saga `charge`.
     pub(crate) fn open(folder: &Path) -> Self {
-        let company_data = folder.join("company");
-        std::fs::create_dir(&company_data).expect("a folder");
-        for (name, key) in [("company.key", COMPANY_KEY), ("webhook.key", "what-signs-webhooks")] {
-            std::fs::write(company_data.join(name), key).expect("a key");
-        }
-        let at = TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a free port");
-        let mut company = Command::new(BINARY)
-            .args(["sandbox", "--listen", &at.to_string(), "--data", text(&company_data)])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let (mut said, mut out) = (String::new(), BufReader::new(company.stdout.take().expect("piped")));
-        out.read_line(&mut said).expect("it says where it is");
-        assert!(said.contains("(simulated)"), "{said}");
-        let services = folder.join("services.toml");
-        let lines = format!(
-            "[service.company]\nkind = \"sandbox\"\nurl = \"http://{at}\"\nkey_file = \"company/company.key\"\n"
-        );
-        std::fs::write(&services, lines).expect("a file");
-        let server =
-            Server::start(Path::new(BINARY), &folder.join("store"), &["--services", text(&services)]);
+        let (company, server) = Company::beside_a_server(folder);
         let mut http = server.operator();
         define(&mut http, CHARGE);
-        Self { server, http, folder: folder.to_owned(), company, _said: out, at }
+        Self { server, http, folder: folder.to_owned(), company }
     }
 
     /// Asks the company as the shop's own people do, past the shop.
     pub(crate) fn at_company(&self, path: &str, key: &str, body: &Value) -> Value {
-        let bearer = format!("Bearer {COMPANY_KEY}");
-        let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
-        let reply = Http::to(self.at).send("POST", path, &headers, body.to_string().as_bytes());
+        let mut http = Http::with_key(self.company.address, COMPANY_KEY);
+        let reply = http.send("POST", path, &[("idempotency-key", key)], body.to_string().as_bytes());
         let reply = reply.expect("an answer");
         assert!((200..300).contains(&reply.status), "{path}: {reply:?}");
         reply.json()
@@ -98,10 +65,8 @@ impl Shop {
 
     /// The company's statement of a day.
     pub(crate) fn statement(&self, file: &str) -> String {
-        let bearer = format!("Bearer {COMPANY_KEY}");
-        let path = format!("/api/statements/{file}");
-        let reply =
-            Http::to(self.at).send("GET", &path, &[("authorization", &bearer)], b"").expect("an answer");
+        let mut http = Http::with_key(self.company.address, COMPANY_KEY);
+        let reply = http.get(&format!("/api/statements/{file}")).expect("an answer");
         assert_eq!(reply.status, 200, "{reply:?}");
         reply.text()
     }
