@@ -1,6 +1,6 @@
 //! Our two sides, as the log tells them: what sagas asked of the company, and what the ledger's accounts of it were given.
 
-use crate::follow::Tracked;
+use crate::follow::{Tracked, operation};
 use banyan_domain::pay::{self, Leg};
 use banyan_domain::saga::Definition;
 use banyan_domain::{Event, Keys, SagaNo, Timestamp};
@@ -172,6 +172,16 @@ impl Books {
     #[must_use]
     pub fn has_account(&self) -> bool {
         !self.watched.is_empty()
+    }
+
+    /// Whether a saga is defined that asks the company for anything.
+    #[must_use]
+    pub fn knows_company(&self) -> bool {
+        let mut steps = self.definitions.iter().flat_map(|definition| &definition.steps);
+        steps.any(|step| {
+            let actions = [Some(&step.action), step.undo.as_ref()].into_iter().flatten();
+            actions.into_iter().any(|action| operation(&action.target, &self.company).is_some())
+        })
     }
 
     /// The first of the accounts that is kept in `currency`.

@@ -161,7 +161,7 @@ impl Books {
 }
 
 /// The operation, if `target` is the company.
-fn operation<'a>(target: &'a Target, company: &str) -> Option<&'a str> {
+pub(crate) fn operation<'a>(target: &'a Target, company: &str) -> Option<&'a str> {
     match target {
         Target::Service { service, operation } if **service == *company => Some(operation),
         _ => None,

@@ -345,6 +345,7 @@ fn what_cannot_be_compared_is_said_and_not_guessed() {
     wrong(&["--statement", &empty, "--day", "yesterday"], 2, "2026-11-27");
     wrong(&["--statement", &empty, "--at", "1000000"], 2, "leave --at out");
     wrong(&["--statement", &empty, "--account", "company:recievable"], 2, "no account");
+    wrong(&["--statement", &empty, "--company", "stripe"], 2, "no saga asks a service stripe");
     let nothing = run(Path::new(BINARY), &["match", "--data", &data, "--statement", &empty]);
     assert!(nothing.status.success(), "{nothing:?}");
 }

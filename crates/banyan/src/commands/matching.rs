@@ -72,6 +72,14 @@ pub(crate) fn run(args: &MatchArgs) -> Result<ExitCode, Failure> {
             "--account: the ledger has no account {all}; look with `banyan ledger trial-balance`"
         )));
     }
+    if !books.knows_company() && !books.has_account() {
+        return Err(Failure::usage(format!(
+            "up to event {}, no saga asks a service {}, and the ledger has no account {}: name them with --company and --account",
+            books.seq(),
+            args.company,
+            accounts.join(", ")
+        )));
+    }
     let names: Vec<String> = args.statement.iter().map(|path| file_name(path)).collect();
     let report = compare(&books, &names.join(", "), &movements, period);
     // Ending the process gives the memory back faster than taking the tables apart.
