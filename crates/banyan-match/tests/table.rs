@@ -385,6 +385,9 @@ fn midnight_makes_late_and_not_missing() {
     let mut script = Script::new();
     script.time("2026-11-22T00:00:03Z").charge("o-1", "pay_1", 500);
     script.check(&[], &["late"]);
+    let mut script = Script::new();
+    script.time("2026-11-22T23:59:57Z").charge("o-1", "pay_1", 500);
+    script.check(&[], &["late"]);
     // A file made at noon cannot have what was taken a minute later.
     let mut script = Script::new();
     script.time("2026-11-22T12:01:00Z").charge("o-1", "pay_1", 500);
