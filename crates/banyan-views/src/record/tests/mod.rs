@@ -1,5 +1,6 @@
 //! The store against the domain's own state: after any commands, stopped anywhere, poisoned, rebuilt.
 
+mod capabilities;
 mod damage;
 mod model;
 mod parked;
@@ -8,3 +9,4 @@ mod redemptions;
 mod running;
 mod shop;
 mod stopped;
+mod story;
