@@ -170,6 +170,8 @@ impl<'batch> Session<'_, 'batch> {
             Event::Stock(event) => self.stock.apply(moment, event),
             Event::Pay(event) => self.ledger.apply(moment, event),
             Event::Saga(event) => self.sagas.apply(moment, event),
+            // Not shown yet.
+            Event::Order(_) => Ok(()),
             Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => Ok(()),
         }
     }

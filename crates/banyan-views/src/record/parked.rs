@@ -35,6 +35,7 @@ impl Key {
     pub(crate) fn of(event: &Event) -> Option<Self> {
         Some(match event {
             Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => return None,
+            Event::Order(_) => return None,
             Event::Coupon(event) => Self::of_coupon(event),
             Event::Stock(_) => Self::Stock,
             Event::Pay(_) => Self::Ledger,
