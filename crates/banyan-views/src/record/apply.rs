@@ -3,6 +3,7 @@
 use super::coupons::PendingCoupons;
 use super::ledger::LedgerRows;
 use super::members::{Entry, MemberIndex};
+use super::orders;
 use super::parked::{Key, ParkedLane};
 use super::redemptions::Redemptions;
 use super::rows::{Change, TotalsChange, ms};
@@ -170,8 +171,7 @@ impl<'batch> Session<'_, 'batch> {
             Event::Stock(event) => self.stock.apply(moment, event),
             Event::Pay(event) => self.ledger.apply(moment, event),
             Event::Saga(event) => self.sagas.apply(moment, event),
-            // Not shown yet.
-            Event::Order(_) => Ok(()),
+            Event::Order(event) => orders::apply(moment, event),
             Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => Ok(()),
         }
     }

@@ -13,6 +13,7 @@ mod file;
 mod json;
 mod ledger;
 mod members;
+mod orders;
 mod parked;
 mod reader;
 mod rebuild;
@@ -29,6 +30,7 @@ pub use ledger::{
     AccountRecord, HoldState, StatementCursor, StatementLine, StatementPage, TransferKind, TransferPage,
     TransferRecord,
 };
+pub use orders::{OrderLineRecord, OrderPage, OrderRecord, OrderRefundRecord};
 pub use reader::{CampaignRecord, CouponRecord, MemberPage, ParkedEvent, RecordReader};
 pub use rebuild::{OfflineReader, RebuildReport, RecordLock, rebuild, rebuild_online};
 pub use rebuilder::{RebuildStatus, Rebuilder, StartRefused};

@@ -1,7 +1,7 @@
 //! The lane of events that contradict the rows.
 
 use banyan_domain::coupon::Event as CouponEvent;
-use banyan_domain::{CampaignNo, CouponId, Event, SagaNo, Timestamp};
+use banyan_domain::{CampaignNo, CouponId, Event, OrderNo, SagaNo, Timestamp};
 use banyan_log::Seq;
 use core::fmt;
 use rusqlite::types::Type;
@@ -21,6 +21,9 @@ pub(crate) enum Key {
     /// The definitions of sagas.
     Definitions,
     Saga(SagaNo),
+    /// Products and terms.
+    PriceList,
+    Order(OrderNo),
 }
 
 /// The keys that are parked.
@@ -35,11 +38,11 @@ impl Key {
     pub(crate) fn of(event: &Event) -> Option<Self> {
         Some(match event {
             Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => return None,
-            Event::Order(_) => return None,
             Event::Coupon(event) => Self::of_coupon(event),
             Event::Stock(_) => Self::Stock,
             Event::Pay(_) => Self::Ledger,
             Event::Saga(event) => event.saga().map_or(Self::Definitions, Self::Saga),
+            Event::Order(event) => event.order().map_or(Self::PriceList, Self::Order),
         })
     }
 
@@ -75,6 +78,8 @@ impl Key {
             "ledger" => Self::Ledger,
             "definitions" => Self::Definitions,
             "saga" => Self::Saga(SagaNo::new(name.parse().ok()?)),
+            "prices" => Self::PriceList,
+            "order" => Self::Order(OrderNo::new(name.parse().ok()?)),
             _ => return None,
         })
     }
@@ -162,6 +167,8 @@ impl fmt::Display for Key {
             Self::Ledger => f.write_str("ledger"),
             Self::Definitions => f.write_str("definitions"),
             Self::Saga(no) => write!(f, "saga {}", no.get()),
+            Self::PriceList => f.write_str("prices"),
+            Self::Order(no) => write!(f, "order {}", no.get()),
         }
     }
 }

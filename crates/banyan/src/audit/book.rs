@@ -1,6 +1,7 @@
 //! The auditor's own book: one plain table per campaign, filled from the log and checked at every line.
 
 use super::ledger::LedgerBook;
+use super::orders::{OrderBook, Others};
 use super::sagas::{SagaBook, Taken};
 use super::stock::StockBook;
 use super::{Findings, Fingerprint, Followed, Kind, ensure, fingerprint};
@@ -24,6 +25,7 @@ pub(crate) struct Book {
     pub stock: StockBook,
     pub ledger: LedgerBook,
     pub sagas: SagaBook,
+    pub orders: OrderBook,
     campaigns: BTreeMap<u32, Campaign>,
     numbers: BTreeMap<String, u32>,
     codes: Option<CodeKey>,
@@ -110,8 +112,13 @@ impl Book {
                 self.note(seq, followed);
                 self.check_given_back(seq, event);
             }
-            // Checked by the replay through the rules.
-            AnyEvent::Order(_) => {}
+            AnyEvent::Order(event) => {
+                let campaigns = &self.campaigns;
+                let coupon = |id: CouponId| coupon_and_holder(campaigns, id);
+                let (stock, ledger, sagas) = (&self.stock, &self.ledger, &self.sagas);
+                let followed = self.orders.follow(event, &Others { stock, ledger, sagas, coupon: &coupon });
+                self.note(seq, followed);
+            }
         }
     }
 
@@ -166,6 +173,7 @@ impl Book {
         self.stock.close(&mut self.findings, at, may_be_late);
         self.ledger.close(&mut self.findings, at, may_be_late);
         self.sagas.close(&mut self.findings, at, may_be_late);
+        self.orders.close(&mut self.findings, self.seq, &self.sagas);
         self.keys.sort_unstable_by_key(|(stamp, seq, _)| (stamp.high, stamp.low, *seq));
         for pair in self.keys.windows(2) {
             let ((a, a_seq, a_time), (b, b_seq, b_time)) = (pair[0], pair[1]);
@@ -230,6 +238,13 @@ impl Book {
             self.findings.add(seq, kind, format!("campaign {}: {what}", campaign.definition.id));
         }
     }
+}
+
+/// A coupon's line, and the order that holds it.
+fn coupon_and_holder(campaigns: &BTreeMap<u32, Campaign>, id: CouponId) -> Option<(Coupon, Option<String>)> {
+    let campaign = campaigns.get(&id.campaign().get())?;
+    let coupon = campaign.coupons.get(usize::try_from(id.n().checked_sub(1)?).ok()?)?;
+    Some((*coupon, campaign.holds.get(&id.n()).map(|(order, _)| order.clone())))
 }
 
 impl Campaign {

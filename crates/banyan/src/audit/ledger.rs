@@ -37,6 +37,8 @@ pub(crate) struct LedgerBook {
     holds: BTreeMap<u64, Hold>,
     /// By number, and so by time.
     refundable: BTreeMap<u64, Refundable>,
+    /// By hold, what was captured of it.
+    captured: BTreeMap<u64, i64>,
 }
 
 /// An account, minor units.
@@ -116,9 +118,14 @@ impl LedgerBook {
         self.holds.contains_key(&no)
     }
 
-    /// How much of a transfer was given back, as far as it can still be.
+    /// The amount of a transfer that can be given back, and how much of it was.
     pub(crate) fn given_back(&self, no: u64) -> Option<(i64, i64)> {
         self.refundable.get(&no).map(|row| (row.amount, row.refunded))
+    }
+
+    /// What was captured of a hold.
+    pub(crate) fn captured(&self, no: u64) -> i64 {
+        self.captured.get(&no).copied().unwrap_or(0)
     }
 
     /// The account numbered `no`.
@@ -222,6 +229,7 @@ impl LedgerBook {
                 self.pend(owners.0, owners.1, -if last { left } else { amount })?;
                 self.post(debit, credit, amount)?;
                 self.remember(time, no, debit, credit, amount);
+                *self.captured.entry(pending.get()).or_default() += amount;
                 match self.holds.get_mut(&pending.get()).filter(|_| !last && amount < left) {
                     Some(hold) => hold.left -= amount,
                     None => _ = self.holds.remove(&pending.get()),

@@ -1,12 +1,13 @@
 //! The offline auditor: what must always be true, counted again from the log by other code than the rules.
 //!
-//! [`book`] follows every event with plain tables and no knowledge of `banyan_domain::State`: coupons itself, goods, money
-//! and sagas in [`stock`], [`ledger`] and [`sagas`]. [`acks`] holds the log to the answers that were given. A finding names
+//! [`book`] follows every event with plain tables and no knowledge of `banyan_domain::State`: coupons itself, goods, money,
+//! sagas and orders in [`stock`], [`ledger`], [`sagas`] and [`orders`]. [`acks`] holds the log to the answers that were given. A finding names
 //! the log position where it shows.
 
 pub(crate) mod acks;
 pub(crate) mod book;
 pub(crate) mod ledger;
+pub(crate) mod orders;
 pub(crate) mod sagas;
 pub(crate) mod stock;
 #[cfg(test)]
@@ -69,6 +70,8 @@ pub(crate) enum Kind {
     Ledger,
     /// A saga took a step it may not take, or ended otherwise than it says.
     Saga,
+    /// An order costs what it should not, has not what it says, or was given back too much.
+    CustomerOrder,
 }
 
 /// Whether an event may be, or which truth it breaks and how.

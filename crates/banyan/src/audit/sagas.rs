@@ -7,7 +7,7 @@ use banyan_domain::saga::{Ask, Definition, End, Event, Fields, Resume, Settlemen
 use banyan_domain::{ReservationNo, TransferNo};
 use core::fmt;
 use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long after a saga's end answers still find it, milliseconds.
 const LATE_MILLIS: u64 = 2 * 3_600 * 1_000;
@@ -52,6 +52,8 @@ pub(crate) struct SagaBook {
     /// Which saga has a name and key, and when it ended, if it did.
     keys: BTreeMap<Fingerprint, (u64, Option<u64>)>,
     over: VecDeque<(u64, Fingerprint)>,
+    /// Sagas in which an operator had a hand.
+    by_hand: BTreeSet<u64>,
     begun: u64,
     /// Of those that are no longer in `sagas`.
     completed: u64,
@@ -135,6 +137,9 @@ impl SagaBook {
             return Err((Kind::Saga, format!("saga {no} moved, and never began or ended long ago")));
         };
         let definition = &self.definitions[saga.definition];
+        if matches!(event, Event::Resumed { how: Resume::Skip(_) | Resume::Undo, .. }) {
+            self.by_hand.insert(no);
+        }
         let followed = saga.follow(time, definition, event);
         if let Way::Ended(_) = saga.way {
             self.ended.push_back((time, no));
@@ -147,6 +152,19 @@ impl SagaBook {
     /// What `saga` took, while it is remembered.
     pub(crate) fn taken(&self, saga: u64) -> Vec<Taken> {
         self.sagas.get(&saga).map(|saga| saga.taken.clone()).unwrap_or_default()
+    }
+
+    /// Whether an operator has skipped a step of `saga`, or forced it back: what it did then is not for its steps to tell.
+    pub(crate) fn is_by_hand(&self, saga: u64) -> bool {
+        self.by_hand.contains(&saga)
+    }
+
+    /// Whether `saga` has ended, and is not parked again.
+    pub(crate) fn is_over(&self, saga: u64) -> bool {
+        match self.sagas.get(&saga) {
+            Some(saga) => matches!(saga.way, Way::Ended(_)) && saga.parked.is_none(),
+            None => (1..=self.begun).contains(&saga),
+        }
     }
 
     /// The saga numbered `no`, while it is remembered.

@@ -30,6 +30,8 @@ pub(crate) struct StockBook {
     items: Vec<Item>,
     places: BTreeMap<(Box<str>, Box<str>), u32>,
     skus: BTreeMap<Box<str>, u32>,
+    /// The SKUs' names, by their numbers.
+    names: Vec<Box<str>>,
     limits: BTreeMap<u32, Limit>,
     /// Live ones, and those committed not too long ago.
     reservations: BTreeMap<u64, Reservation>,
@@ -162,9 +164,15 @@ impl StockBook {
         self.reservations.get(&no).is_some_and(|row| row.live)
     }
 
-    /// Whether a reservation was sold, as far as that is remembered.
-    pub(crate) fn is_committed(&self, no: u64) -> bool {
-        self.reservations.get(&no).is_some_and(|row| !row.live)
+    /// What a reservation sold, in units of each SKU, while that is remembered.
+    pub(crate) fn sold(&self, no: u64) -> Option<BTreeMap<Box<str>, i64>> {
+        let row = self.reservations.get(&no).filter(|row| !row.live)?;
+        let mut sold = BTreeMap::new();
+        for part in &row.parts {
+            let sku = self.names.get(self.level(part.item)?.sku as usize)?;
+            *sold.entry(sku.clone()).or_default() += part.held + part.promised;
+        }
+        Some(sold)
     }
 
     /// The numbers of an item.
@@ -217,6 +225,9 @@ impl StockBook {
     fn create(&mut self, sku: &str, location: &str, on_hand: i64) -> Followed {
         let next = self.skus.len() as u32;
         let sku_no = *self.skus.entry(sku.into()).or_insert(next);
+        if sku_no == next {
+            self.names.push(sku.into());
+        }
         self.items.push(Item { sku: sku_no, on_hand, ..Item::default() });
         let before = self.places.insert((sku.into(), location.into()), self.items.len() as u32);
         ensure(before.is_none(), Kind::Stock, || format!("{sku} at {location} was created twice"))

@@ -3,6 +3,7 @@
 use crate::audit::acks::Acks;
 use crate::audit::book::Book;
 use crate::audit::ledger::LedgerSummary;
+use crate::audit::orders::OrderSummary;
 use crate::audit::sagas::{SagaSummary, Way};
 use crate::audit::stock::StockSummary;
 use crate::audit::{Finding, Kind};
@@ -24,7 +25,8 @@ use std::time::Instant;
 /// the quantity, no member above the limit, nothing issued outside the window, while paused or off the allow-list, every hold
 /// ended in time, codes unique, time never back, digests equal; goods: on hand what came less what left, nothing reserved twice,
 /// every reservation ended in time; money: debits equal credits, no balance against its rule, nothing captured or given back
-/// twice; sagas: nothing done without an intent, nothing done after its undo, nothing left of what was undone. With --acks,
+/// twice; sagas: nothing done without an intent, nothing done after its undo, nothing left of what was undone;
+/// orders: what is paid has its goods, money, points and coupon, what failed holds nothing, nothing given back twice. With --acks,
 /// every answer that was given must be in the log.
 #[derive(clap::Args)]
 #[command(
@@ -62,6 +64,7 @@ struct Report {
     stock: StockSummary,
     ledger: LedgerSummary,
     sagas: SagaSummary,
+    orders: OrderSummary,
     findings_total: u64,
     findings: Vec<Finding>,
     damage: Option<String>,
@@ -118,6 +121,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         stock: book.stock.summary(),
         ledger: book.ledger.summary(),
         sagas: book.sagas.summary(),
+        orders: book.orders.summary(),
         findings_total: book.findings.total(),
         findings: book.findings.first().to_vec(),
         damage,
@@ -260,6 +264,14 @@ fn compare_capabilities(state: &State, book: &mut Book) {
             differ(format!("saga {}: the rules have {rules:?}, the auditor {own:?}", saga.no.get()));
         }
     }
+    for order in state.orders().orders() {
+        let rules = (order.state, order.refunded(), order.refunded_points());
+        let own = book.orders.get(order.no.get());
+        let own = own.map(|own| (own.state, own.refunded, own.refunded_points));
+        if own != Some(rules) {
+            differ(format!("{}: the rules have {rules:?}, the auditor {own:?}", order.no));
+        }
+    }
 }
 
 fn print(report: &Report) {
@@ -291,7 +303,7 @@ fn print(report: &Report) {
 
 /// A line for each capability that the store has used.
 fn print_capabilities(report: &Report) {
-    let Report { stock, ledger, sagas, .. } = report;
+    let Report { stock, ledger, sagas, orders, .. } = report;
     if stock.items > 0 {
         let StockSummary { items, on_hand, held, reservations, live, committed, released, expired } = stock;
         println!(
@@ -313,6 +325,12 @@ fn print_capabilities(report: &Report) {
         let SagaSummary { begun, completed, compensated, parked, under_way } = sagas;
         println!(
             "sagas: {begun} begun: {completed} completed, {compensated} compensated, {parked} parked, {under_way} under way"
+        );
+    }
+    if orders.placed > 0 {
+        let OrderSummary { placed, under_way, paid, cancelled, failed, refunds } = orders;
+        println!(
+            "orders: {placed} placed: {under_way} under way, {paid} paid, {cancelled} cancelled, {failed} failed; {refunds} refunds"
         );
     }
 }

@@ -3,6 +3,7 @@
 mod capabilities;
 mod damage;
 mod model;
+mod orders;
 mod parked;
 mod rebuilding;
 mod redemptions;

@@ -323,7 +323,7 @@ pub(super) fn dump(path: &Path) -> String {
 }
 
 /// The tables for people, and the view of those that are split.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 26] = [
     "checkpoint",
     "campaign",
     "coupon",
@@ -344,4 +344,10 @@ const TABLES: [&str; 20] = [
     "saga_definition_step",
     "saga",
     "saga_step",
+    "product",
+    "terms",
+    "customer_order",
+    "order_line",
+    "order_refund",
+    "order_refund_line",
 ];

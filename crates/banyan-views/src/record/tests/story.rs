@@ -2,14 +2,15 @@
 
 use super::shop::{Op, SECRET, Shop, member, operator};
 use banyan_domain::coupon::CodeKey;
+use banyan_domain::order::{self, Cart, CartLine, Part, Product, Terms};
 use banyan_domain::pay::{self, NewTransfer, Rule, Side, Transfers};
 use banyan_domain::saga::{
     Action, Ask, Definition, Fields, Patience, Promises, Resume, Settlement, Step, StepKind, Target, Template,
 };
 use banyan_domain::stock::{self, Configuration, ImportRow, Line, Lines, ReservationState};
 use banyan_domain::{
-    AccountId, Currency, LocationId, Millis, OrderId, Reason, Reference, ReservationNo, SagaKey, SagaName,
-    SagaNo, SkuId, StepName, StoreSecret, Timestamp, TransferNo, saga,
+    AccountId, Currency, LocationId, Millis, Money, OrderId, OrderNo, ProductId, Reason, Reference,
+    ReservationNo, SagaKey, SagaName, SagaNo, SkuId, StepName, StoreSecret, Timestamp, TransferNo, saga,
 };
 use proptest::prelude::*;
 
@@ -37,6 +38,10 @@ pub(super) enum Deed {
     Answer { which: usize, keep: bool, how: u8 },
     Cancel(u64),
     Resume(u64, u8),
+    Price(i64),
+    Place { m: u32, lines: Vec<(u8, u32)>, coupon: bool, points: i64 },
+    CancelOrder(u64),
+    ReturnOrder(u64, u8),
     Pass(u32),
     NextBlock,
 }
@@ -77,7 +82,14 @@ pub(super) fn deeds(most: usize) -> impl Strategy<Value = Vec<Deed>> {
         1 => (30_000..400_000_u32).prop_map(Deed::Pass),
         8 => Just(Deed::NextBlock),
     ];
-    let deed = prop_oneof![2 => coupon, 9 => stock, 5 => pay, 7 => saga, 4 => time];
+    let order = prop_oneof![
+        1 => (1..2_000_i64).prop_map(Deed::Price),
+        12 => (1..5_u32, prop::collection::vec((0..3_u8, 1..3_u32), 1..3), any::<bool>(), 0..4_i64)
+            .prop_map(|(m, lines, coupon, p)| Deed::Place { m, lines, coupon, points: p * 500 }),
+        2 => (0..30_u64).prop_map(Deed::CancelOrder),
+        4 => (0..30_u64, 0..3_u8).prop_map(|(o, p)| Deed::ReturnOrder(o, p)),
+    ];
+    let deed = prop_oneof![2 => coupon, 8 => stock, 5 => pay, 9 => saga, 4 => order, 4 => time];
     prop::collection::vec(deed, 1..most)
 }
 
@@ -160,10 +172,26 @@ fn step(name: &str, kind: StepKind, action: Action, undo: Option<Action>) -> Ste
     }
 }
 
-/// A saga over this store's stock and ledger and a company outside.
-fn definition(version: u32) -> Definition {
-    let number = "${reserve.reservation}";
-    let lines = [("lines", "${input.lines}"), ("order", "${key}"), ("hold", "900")];
+fn when(field: &str, step: Step) -> Step {
+    Step { when: Some(field.into()), ..step }
+}
+
+/// The checkout: of an order, or without one. Less than the example, and more that can go wrong.
+fn checkout(version: u32) -> Definition {
+    use StepKind::{Compensatable, Pivot, Retriable};
+    let order = [("order", "${input.order}")];
+    let reservation = [("reservation", "${reserve.reservation}")];
+    let lines =
+        [("lines", "${input.lines}"), ("member", "${input.member}"), ("order", "${key}"), ("hold", "900")];
+    let points = [
+        ("debit", "points:${input.member}"),
+        ("credit", "shop:points"),
+        ("amount", "${input.points}"),
+        ("currency", "PTS"),
+        ("reference", "${key}"),
+        ("hold", "900"),
+    ];
+    let coupon = [("coupon", "${input.coupon}"), ("member", "${input.member}"), ("order", "${key}")];
     let money = [
         ("debit", "bank"),
         ("credit", "shop:sales"),
@@ -172,32 +200,82 @@ fn definition(version: u32) -> Definition {
         ("reference", "${key}"),
         ("refundable", "yes"),
     ];
-    let mut steps = vec![
-        step(
-            "reserve",
-            StepKind::Compensatable,
-            local("stock.reserve", &lines),
-            Some(local("stock.release", &[("reservation", number)])),
-        ),
-        step("authorize", StepKind::Compensatable, service("authorize"), Some(service("void"))),
-        step("capture", StepKind::Pivot, service("capture"), None),
-        step("book", StepKind::Retriable, local("pay.post", &money), None),
-        step("commit", StepKind::Retriable, local("stock.commit", &[("reservation", number)]), None),
-        step("deliver", StepKind::Retriable, service("deliver"), None),
+    let held = [("transfer", "${hold-points.transfer}")];
+    let paid = [
+        ("order", "${input.order}"),
+        ("payment", "${authorize.payment}"),
+        ("transfer", "${book.transfer}"),
+        ("points", "${hold-points.transfer}"),
+        ("reservation", "${reserve.reservation}"),
     ];
-    steps[5].when = Some("delivery".into());
-    Definition {
-        name: SagaName::new("checkout").expect("valid"),
-        version,
-        steps,
-        deadline: Some(Millis::from_seconds(300)),
-        at_risk: Some("amount".into()),
-    }
+    let undone = |name, params: &[(&str, &str)]| Some(local(name, params));
+    let steps = vec![
+        when(
+            "order",
+            step("begin-order", Compensatable, local("order.begin", &order), undone("order.fail", &order)),
+        ),
+        step("reserve", Compensatable, local("stock.reserve", &lines), undone("stock.release", &reservation)),
+        when(
+            "coupon",
+            step(
+                "hold-coupon",
+                Compensatable,
+                local("coupon.hold", &coupon),
+                undone("coupon.release", &coupon),
+            ),
+        ),
+        when(
+            "points",
+            step("hold-points", Compensatable, local("pay.hold", &points), undone("pay.void", &held)),
+        ),
+        step("authorize", Compensatable, service("authorize"), Some(service("void"))),
+        step("capture", Pivot, service("capture"), None),
+        when("amount", step("book", Retriable, local("pay.post", &money), None)),
+        when("points", step("spend-points", Retriable, local("pay.capture", &held), None)),
+        when("coupon", step("redeem-coupon", Retriable, local("coupon.redeem", &coupon), None)),
+        step("commit", Retriable, local("stock.commit", &reservation), None),
+        when("order", step("finish-order", Retriable, local("order.paid", &paid), None)),
+        when("delivery", step("deliver", Retriable, service("deliver"), None)),
+    ];
+    let name = SagaName::new("checkout").expect("valid");
+    let (deadline, at_risk) = (Some(Millis::from_seconds(300)), Some("amount".into()));
+    Definition { name, version, steps, deadline, at_risk }
+}
+
+/// What gives an order back, or part of it.
+fn order_refund() -> Definition {
+    use StepKind::{Compensatable, Pivot, Retriable};
+    let refund = [("order", "${input.order}"), ("refund", "${input.refund}")];
+    let money = [("transfer", "${input.transfer}"), ("amount", "${input.amount}"), ("reference", "${key}")];
+    let points = [
+        ("debit", "shop:points"),
+        ("credit", "points:${input.member}"),
+        ("amount", "${input.points}"),
+        ("reference", "${key}"),
+    ];
+    let goods = [
+        ("reservation", "${input.reservation}"),
+        ("lines", "${input.lines}"),
+        ("reason", "returned with ${key}"),
+    ];
+    let begin = local("order.begin-refund", &refund);
+    let steps = vec![
+        step("begin-refund", Compensatable, begin, Some(local("order.refund-refused", &refund))),
+        when("amount", step("refund-money", Pivot, service("refund"), None)),
+        when("amount", step("book-refund", Retriable, local("pay.refund", &money), None)),
+        when("points", step("return-points", Retriable, local("pay.post", &points), None)),
+        when("lines", step("take-goods-back", Retriable, local("stock.return", &goods), None)),
+        step("finish-refund", Retriable, local("order.refunded", &refund), None),
+    ];
+    let name = SagaName::new("order-refund").expect("valid");
+    Definition { name, version: 1, steps, deadline: None, at_risk: Some("amount".into()) }
 }
 
 fn begin(shop: &mut Shop) {
-    shop.command(saga::Command::Define { definition: Box::new(definition(1)), by: operator() });
-    assert_eq!(shop.state.sagas().definitions().count(), 1, "it is a sound definition");
+    for definition in [checkout(1), order_refund()] {
+        shop.command(saga::Command::Define { definition: Box::new(definition), by: operator() });
+    }
+    assert_eq!(shop.state.sagas().definitions().count(), 2, "they are sound definitions");
     for s in 0..2 {
         let command = stock::Command::SetStock {
             sku: sku(s),
@@ -213,7 +291,51 @@ fn begin(shop: &mut Shop) {
         let (id, by) = (account(a), operator());
         shop.command(pay::Command::OpenAccount { id, currency: won, rule: Rule::Free, by });
     }
+    begin_orders(shop);
     shop.end_block();
+}
+
+/// Terms, a price list, and points for everybody.
+fn begin_orders(shop: &mut Shop) {
+    let won = Currency::new("KRW").expect("valid");
+    let terms =
+        Terms { currency: won, shipping_fee: 250, free_shipping_from: Some(5_000), vat_basis_points: 1_000 };
+    shop.command(order::Command::SetTerms { terms, by: operator() });
+    price(shop, 1_000);
+    let points = Currency::new("PTS").expect("valid");
+    for m in 1..5 {
+        let side = |id: String, rule| Side {
+            account: AccountId::new(id).expect("valid"),
+            open_if_missing: Some((points, rule)),
+        };
+        let credit = side(format!("points:{}", member(m)), Rule::DebitsWithinCredits);
+        let post = NewTransfer::Post {
+            debit: side("shop:points".into(), Rule::Free),
+            credit,
+            amount: 3_000,
+            refundable: false,
+        };
+        let reference = Reference::new("welcome").expect("valid");
+        shop.command(pay::Command::Transfer { transfers: Transfers::one(post), reference, by: operator() });
+    }
+}
+
+fn price(shop: &mut Shop, minor: i64) {
+    let price = |times: i64| Money { minor: minor * times, currency: Currency::new("KRW").expect("valid") };
+    let part = |s: u8, quantity| Part { sku: sku(s), quantity };
+    let product = |id: &str, times, parts| Product {
+        id: ProductId::new(id).expect("valid"),
+        price: price(times),
+        vat_basis_points: 1_000,
+        parts,
+        on_sale: true,
+    };
+    let products = vec![
+        product("mug", 1, vec![part(0, 1)]),
+        product("pen", 2, vec![part(1, 1)]),
+        product("set", 7, vec![part(0, 2), part(1, 1)]),
+    ];
+    shop.command(order::Command::SetProducts { products, by: operator() });
 }
 
 fn reason(text: &str) -> Reason {
@@ -226,6 +348,9 @@ fn do_one(shop: &mut Shop, deed: &Deed) {
         Deed::Pass(ms) => shop.op(&Op::Pass(*ms)),
         Deed::NextBlock => _ = shop.end_block(),
         Deed::Start(..) | Deed::Answer { .. } | Deed::Cancel(_) | Deed::Resume(..) => do_saga(shop, deed),
+        Deed::Price(_) | Deed::Place { .. } | Deed::CancelOrder(_) | Deed::ReturnOrder(..) => {
+            do_order(shop, deed);
+        }
         Deed::Post(..)
         | Deed::Hold(..)
         | Deed::Capture(..)
@@ -368,8 +493,8 @@ fn do_saga(shop: &mut Shop, deed: &Deed) {
             let key = SagaKey::new(format!("order-{key}")).expect("valid");
             shop.command(Command::Start { name, key, input });
             if amount == 7 {
-                let version = shop.state.sagas().definitions().count() as u32 + 1;
-                shop.command(Command::Define { definition: Box::new(definition(version)), by: operator() });
+                let version = shop.state.sagas().definitions().count() as u32;
+                shop.command(Command::Define { definition: Box::new(checkout(version)), by: operator() });
             }
         }
         Deed::Answer { .. } if shop.asked.is_empty() => {}
@@ -403,5 +528,35 @@ fn do_saga(shop: &mut Shop, deed: &Deed) {
             shop.command(Command::Resume { saga, how, by, reason: reason("by hand") });
         }
         ref other => panic!("{other:?} is nothing of sagas"),
+    }
+}
+
+fn do_order(shop: &mut Shop, deed: &Deed) {
+    let product = |p: u8| ProductId::new(["mug", "pen", "set"][usize::from(p)]).expect("valid");
+    let orders = shop.state.orders().placed();
+    // One of the last few.
+    let no = |o: u64| OrderNo::new(orders.saturating_sub(o % 6));
+    match *deed {
+        Deed::Price(minor) => price(shop, minor),
+        Deed::Place { m, ref lines, coupon, points } => {
+            let line = |&(p, quantity): &(u8, u32)| CartLine { product: product(p), quantity };
+            let member = member(m);
+            let own = shop.issued.iter().rev().find(|issued| coupon && issued.1 == member);
+            let coupon = own.map(|issued| issued.0);
+            let cart = Cart { lines: lines.iter().map(line).collect(), member, coupon, points };
+            let (method, return_url) = ("tok_ok".into(), "".into());
+            let cart = Box::new(cart);
+            shop.command(order::Command::Place { cart, method, return_url, expect_total: None });
+        }
+        Deed::CancelOrder(o) => {
+            let reason = reason("changed their mind");
+            shop.command(order::Command::Cancel { order: no(o), by: operator(), reason });
+        }
+        Deed::ReturnOrder(o, p) => {
+            let lines = vec![CartLine { product: product(p), quantity: 1 }];
+            let reason = reason("too small");
+            shop.command(order::Command::Return { order: no(o), lines, by: operator(), reason });
+        }
+        ref other => panic!("{other:?} is nothing of orders"),
     }
 }
