@@ -315,7 +315,7 @@ fn orders_are_listed_and_the_auditor_agrees() {
     let (mut listed, mut one) = (page["orders"][1].clone(), one);
     (listed["seq"], one["seq"]) = (json!(0), json!(0));
     assert_eq!(listed, one);
-    assert_eq!(page["seq"].as_u64().is_some_and(|there| there >= seq), true);
+    assert!(page["seq"].as_u64().is_some_and(|there| there >= seq), "{page}");
     let all = list("/v1/orders?limit=2".into());
     assert_eq!((names(&all), &all["next"]), (vec![waiting.clone(), declined.clone()], &json!(declined)));
     let rest = list(format!("/v1/orders?limit=2&after={declined}"));
