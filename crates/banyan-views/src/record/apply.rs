@@ -142,6 +142,10 @@ impl<'batch> Session<'_, 'batch> {
         if let Event::StoreCreated { secret } = event {
             return self.store_created(StoreKeys::new(&secret.keys()));
         }
+        // As nearly always: nothing is parked, and nobody asks what the event is about.
+        if self.parked.is_empty() && self.care == Care::Fast {
+            return self.change(seq, at, event);
+        }
         let Some(key) = Key::of(event) else { return Ok(()) };
         if !self.parked.is_empty()
             && let Some(blocking) = self.parked.blocks(key)
