@@ -1,12 +1,16 @@
 //! Stories told by the rules: the auditor follows them to the end, finds nothing, and counts the same.
 
 use super::{audit, by, checkout, reason};
+use crate::audit::orders::OrderSummary;
+use banyan_domain::coupon::{self, Audience, Benefit, CampaignDefinition, Stacking};
+use banyan_domain::order::{self, Cart, CartLine, Part, Product, Terms};
 use banyan_domain::pay::{self, NewTransfer, Rule, Side, Transfers};
-use banyan_domain::saga::{self, Ask, Fields, OpenAsk, Resume, Settlement};
+use banyan_domain::saga::{self, Ask, Definition, Fields, OpenAsk, Resume, Settlement};
 use banyan_domain::stock::{self, Configuration, Line, Lines};
 use banyan_domain::{
-    AccountId, Command, Currency, Decision, Entry, Event, LocationId, MemberId, Millis, Reference,
-    ReservationNo, SagaKey, SagaName, SagaNo, SkuId, State, StoreSecret, Timestamp, TransferNo,
+    AccountId, CampaignId, Command, CouponId, Currency, Decision, Entry, Event, LocationId, MemberId, Millis,
+    Money, OrderNo, ProductId, Reference, ReservationNo, SagaKey, SagaName, SagaNo, SkuId, State,
+    StoreSecret, Timestamp, TransferNo,
 };
 
 struct Story {
@@ -24,9 +28,14 @@ impl Story {
         state.begin_block(Timestamp::from_millis(now));
         let blocks = vec![(now, vec![Event::StoreCreated { secret }])];
         let mut story = Self { state, now, blocks, asked: Vec::new(), chance: seed };
-        story.ask(saga::Command::Define { definition: Box::new(checkout()), by: by() });
-        assert_eq!(story.state.sagas().definitions().count(), 1, "it is a sound definition");
+        story.define(checkout());
         story
+    }
+
+    fn define(&mut self, definition: Definition) {
+        let before = self.state.sagas().definitions().count();
+        self.ask(saga::Command::Define { definition: Box::new(definition), by: by() });
+        assert_eq!(self.state.sagas().definitions().count(), before + 1, "it is a sound definition");
     }
 
     /// A number below `end`, by chance.
@@ -160,7 +169,7 @@ impl Story {
         let OpenAsk { saga, step, ask, attempt } = self.asked[place];
         let result = match (ask, self.pick(8)) {
             (Ask::Query, 0 | 6) => Settlement::Absent,
-            (_, 0..=3) => Settlement::Done(Fields::new()),
+            (_, 0..=3) => Settlement::Done([("payment", "p")].into_iter().collect()),
             (_, 4) => Settlement::Refused("declined".into()),
             (_, 5) => Settlement::Unknown("time-out".into()),
             (_, 6) => Settlement::NotSent("down".into()),
@@ -221,4 +230,145 @@ fn nothing_is_found_in_what_the_rules_did() {
     }
     let seen = [completed, compensated, parked, u64::from(returned), u64::from(refunded)];
     assert!(seen.iter().all(|count| *count > 5), "the stories have everything in them: {seen:?}");
+}
+
+impl Story {
+    /// A shop that sells with the example sagas.
+    fn of_orders(seed: u64) -> Self {
+        let mut story = Self::new(seed);
+        story.define(Definition {
+            version: 2,
+            ..example(include_str!("../../../../../examples/sagas/checkout.toml"))
+        });
+        story.define(example(include_str!("../../../../../examples/sagas/order-refund.toml")));
+        let won = Currency::new("KRW").expect("valid");
+        let terms = Terms {
+            currency: won,
+            shipping_fee: 250,
+            free_shipping_from: Some(5_000),
+            vat_basis_points: 1_000,
+        };
+        story.ask(order::Command::SetTerms { terms, by: by() });
+        story.price(1_000);
+        let points = Currency::new("PTS").expect("valid");
+        for (debit, credit) in [("shop:points", "points:m0"), ("shop:points", "points:m1")] {
+            let side = |id: &str, rule| Side {
+                account: AccountId::new(id).expect("valid"),
+                open_if_missing: Some((points, rule)),
+            };
+            let (debit, credit) = (side(debit, Rule::Free), side(credit, Rule::DebitsWithinCredits));
+            let post = NewTransfer::Post { debit, credit, amount: 5_000, refundable: false };
+            let reference = Reference::new("welcome").expect("valid");
+            story.ask(pay::Command::Transfer { transfers: Transfers::one(post), reference, by: by() });
+        }
+        for id in ["company:receivable", "shop:sales"] {
+            let id = AccountId::new(id).expect("valid");
+            story.ask(pay::Command::OpenAccount { id, currency: won, rule: Rule::Free, by: by() });
+        }
+        let campaign = CampaignDefinition {
+            id: CampaignId::new("noon").expect("valid"),
+            name: "noon".into(),
+            quantity: None,
+            per_member: 1_000,
+            benefit: Benefit::Percent { basis_points: 1_000, cap: None },
+            minimum_order: None,
+            starts_at: None,
+            ends_at: None,
+            audience: Audience::Everyone,
+            valid_for: None,
+            stacking: Stacking::Exclusive,
+        };
+        story.ask(coupon::Command::CreateCampaign { definition: Box::new(campaign), by: by() });
+        story
+    }
+
+    fn price(&mut self, minor: i64) {
+        let part = |sku: &str, quantity| Part { sku: SkuId::new(sku).expect("valid"), quantity };
+        let product = |id: &str, minor, parts| Product {
+            id: ProductId::new(id).expect("valid"),
+            price: Money { minor, currency: Currency::new("KRW").expect("valid") },
+            vat_basis_points: 1_000,
+            parts,
+            on_sale: true,
+        };
+        let set = product("set", 3 * minor, vec![part("s0", 2), part("s1", 1)]);
+        let products = vec![product("mug", minor, vec![part("s0", 1)]), set];
+        self.ask(order::Command::SetProducts { products, by: by() });
+    }
+
+    fn shopping(&mut self) {
+        let product = ProductId::new(["mug", "set"][self.pick(2) as usize]).expect("valid");
+        let placed = self.state.orders().placed();
+        let order = OrderNo::new(placed.saturating_sub(self.pick(5)));
+        let quantity = self.pick(3) as u32 + 1;
+        let line = CartLine { product, quantity };
+        match self.pick(8) {
+            0 => {
+                let minor = self.pick(3_000) as i64;
+                self.price(minor);
+            }
+            1..=4 => {
+                let member = MemberId::new(format!("m{}", self.pick(2))).expect("valid");
+                let points = self.pick(3) as i64 * 400;
+                let coupon = (self.pick(2) == 0).then(|| self.issue(&member)).flatten();
+                let cart = Box::new(Cart { member, lines: vec![line], coupon, points });
+                let (method, return_url) = ("tok_ok".into(), "".into());
+                self.ask(order::Command::Place { cart, method, return_url, expect_total: None });
+            }
+            5 => self.ask(order::Command::Cancel { order, by: by(), reason: reason() }),
+            _ => {
+                let lines = vec![CartLine { quantity: 1, ..line }];
+                self.ask(order::Command::Return { order, lines, by: by(), reason: reason() });
+            }
+        }
+    }
+
+    /// A new coupon of `member`.
+    fn issue(&mut self, member: &MemberId) -> Option<CouponId> {
+        let campaign = CampaignId::new("noon").expect("valid");
+        let member = member.clone();
+        self.ask(coupon::Command::IssueCoupon { campaign, member, segments: [].into() });
+        self.blocks.iter().rev().flat_map(|(_, events)| events.iter().rev()).find_map(|event| match event {
+            Event::Coupon(coupon::Event::CouponIssued { coupon, .. }) => Some(*coupon),
+            _ => None,
+        })
+    }
+}
+
+fn example(text: &str) -> Definition {
+    banyan_saga::read_definition(text).expect("it can be read")
+}
+
+#[test]
+fn nothing_is_found_in_orders_that_the_rules_carried_out() {
+    let mut seen = OrderSummary::default();
+    for seed in 0..60 {
+        let mut story = Story::of_orders(seed);
+        for _ in 0..300 {
+            match story.pick(12) {
+                0 | 1 => story.goods(),
+                2..=5 => story.shopping(),
+                6..=10 => story.sagas(),
+                _ => {
+                    let millis = if story.pick(9) == 0 { 9_000_000 } else { story.pick(9_000) };
+                    story.pass(millis);
+                }
+            }
+        }
+        story.pass(1);
+        let book = audit(&story.blocks);
+        assert_eq!(book.findings.first(), [], "seed {seed}");
+        let sums = book.orders.summary();
+        for order in story.state.orders().orders() {
+            let own = book.orders.get(order.no.get()).expect("it was placed");
+            let (own, rules) = ((own.state, own.refunded), (order.state, order.refunded()));
+            assert_eq!(own, rules, "seed {seed}, {}", order.no);
+        }
+        seen.paid += sums.paid;
+        seen.cancelled += sums.cancelled;
+        seen.failed += sums.failed;
+        seen.refunds += sums.refunds;
+    }
+    let OrderSummary { paid, cancelled, failed, refunds, .. } = seen;
+    assert!([paid, cancelled, failed, refunds].iter().all(|count| *count > 20), "{seen:?}");
 }
