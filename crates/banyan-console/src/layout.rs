@@ -17,6 +17,8 @@ pub(crate) const SPARK_SAMPLES: usize = 60;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Sale,
+    Orders,
+    Products,
     Stock,
     Ledger,
     Sagas,
@@ -121,8 +123,10 @@ pub(crate) fn head(lang: Lang, title: &str, plots: bool) -> Markup {
 
 fn banner(viewer: &Viewer, section: Section) -> Markup {
     let lang = viewer.lang();
-    let places: [(Section, &str, Text); 8] = [
+    let places: [(Section, &str, Text); 10] = [
         (Section::Sale, "/console", text::SALE),
+        (Section::Orders, "/console/orders", text::ORDERS),
+        (Section::Products, "/console/products", text::PRODUCTS),
         (Section::Stock, "/console/stock", text::STOCK),
         (Section::Ledger, "/console/ledger", text::LEDGER),
         (Section::Sagas, "/console/sagas", text::SAGAS),

@@ -6,7 +6,7 @@ use crate::link;
 use crate::log_pages::{Found, campaign_id};
 use crate::text::{self, Lang, Text};
 use banyan_domain::coupon::{CampaignState, CouponState};
-use banyan_domain::{Timestamp, coupon};
+use banyan_domain::{OrderNo, Timestamp, coupon};
 use banyan_engine::{CampaignSummary, Summary};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -237,9 +237,19 @@ pub(crate) fn definition_href(name: &str) -> String {
     format!("/console/sagas/definitions/{}", link::encode(name))
 }
 
-/// An order, as far as it has a page.
+pub(crate) fn order_href(order: OrderNo) -> String {
+    format!("/console/orders/{order}")
+}
+
+/// An order, with its page if it was placed here, and its refunds like the order. Orders of other systems are names.
 pub(crate) fn order_link(order: &str) -> Markup {
-    html! { span.mono title=(order) { (short(order)) } }
+    let ours = OrderNo::parse(order.split('.').next().unwrap_or_default());
+    html! {
+        @match ours {
+            Ok(no) => { a.mono href=(order_href(no)) { (order) } },
+            Err(_) => { span.mono title=(order) { (short(order)) } },
+        }
+    }
 }
 
 pub(crate) fn event_href(seq: u64) -> String {
@@ -327,7 +337,7 @@ pub(crate) fn words(lang: Lang, json: &serde_json::Map<String, Value>) -> Markup
     html! {
         @if !coupon.is_empty() { a href=(coupon_href(coupon)) { (coupon) } " " }
         @if !member.is_empty() { (lang.t(text::TO)) " " a href=(member_href(member)) title=(member) { (short(member)) } " " }
-        @if !order.is_empty() { (lang.t(text::ORDER)) " " span.mono { (short(order)) } " " }
+        @if !order.is_empty() { (lang.t(text::ORDER)) " " (order_link(order)) " " }
         @match text("type") {
             "campaign-quantity-changed" => { (lang.f(text::TO_QUANTITY, &[&count("quantity")])) " " },
             "campaign-extended" => { (lang.f(text::TO_END, &[text("ends_at")])) " " },
@@ -352,10 +362,10 @@ fn shop_words(lang: Lang, json: &serde_json::Map<String, Value>) -> Markup {
         @if let Some(no) = whole("item") { a href=(format!("/console/items/{no}")) { (lang.f(text::ITEM_N, &[&no.to_string()])) } " " }
         @if let Some(no) = whole("account") { a href=(format!("/console/accounts/{no}")) { (if text("id").is_empty() { no.to_string() } else { text("id").to_owned() }) } " " }
         @if let Some(no) = whole("saga") { a href=(format!("/console/sagas/{no}")) { (lang.f(text::SAGA_N, &[&no.to_string()])) } " " }
-        @for name in ["sku", "location", "reservation", "transfer", "first", "reference", "key", "ask", "result", "end", "how", "cause", "why"] {
+        @for name in ["sku", "location", "payment", "reservation", "transfer", "first", "reference", "key", "ask", "result", "end", "how", "cause", "why"] {
             @if !text(name).is_empty() { span.word { (short(text(name))) } " " }
         }
-        @for (name, word) in [("on_hand", text::ON_HAND), ("quantity", text::UNITS), ("by_quantity", text::UNITS_DIFFERENCE), ("safety", text::SAFETY), ("step", text::STEP), ("attempt", text::TRIES)] {
+        @for (name, word) in [("on_hand", text::ON_HAND), ("quantity", text::UNITS), ("by_quantity", text::UNITS_DIFFERENCE), ("safety", text::SAFETY), ("step", text::STEP), ("attempt", text::TRIES), ("amount", text::AMOUNT_BACK), ("refund", text::REFUND)] {
             @if let Some(n) = whole(name).filter(|_| !text("type").starts_with("campaign")) { span.hint { (lang.t(word)) " " (n) } " " }
         }
     }

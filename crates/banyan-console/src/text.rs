@@ -5,11 +5,14 @@
 #[rustfmt::skip]
 mod goods;
 #[rustfmt::skip]
+mod orders;
+#[rustfmt::skip]
 mod sagas;
 #[rustfmt::skip]
 mod words;
 
 pub(crate) use goods::*;
+pub(crate) use orders::*;
 pub(crate) use sagas::*;
 pub(crate) use words::*;
 
@@ -145,7 +148,7 @@ pub(crate) const fn refusal(refusal: Refusal) -> Option<Text> {
     })
 }
 
-/// A problem of stock or sagas that an operator can meet on a form, by the name that the API gives it.
+/// A problem of stock, sagas or orders that an operator can meet on a form, by the name that the API gives it.
 pub(crate) fn problem(slug: &str) -> Option<Text> {
     Some(match slug {
         "stock-below-held" => STOCK_BELOW_HELD,
@@ -153,6 +156,9 @@ pub(crate) fn problem(slug: &str) -> Option<Text> {
         "saga-not-parked" => SAGA_NOT_PARKED,
         "saga-too-late" => SAGA_TOO_LATE,
         "saga-cannot-undo" => SAGA_CANNOT_UNDO,
+        "order-settling" => ORDER_SETTLING,
+        "order-ended" => ORDER_ENDED,
+        "refund-under-way" => ORDER_REFUND_RUNS,
         _ => return None,
     })
 }

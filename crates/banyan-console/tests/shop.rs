@@ -4,12 +4,15 @@ mod common;
 
 use banyan_domain::saga::Settlement;
 use banyan_domain::stock::Level;
-use banyan_domain::{LocationId, SagaNo, SkuId};
+use banyan_domain::{LocationId, OrderNo, SagaNo, SkuId};
 use common::shop::{self, done};
 use common::{Browser, Page, Store};
 use http::StatusCode;
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 9] = [
+    "/console/orders",
+    "/console/orders?state=paid&q=member",
+    "/console/products",
     "/console/stock",
     "/console/ledger",
     "/console/sagas",
@@ -78,6 +81,12 @@ async fn every_page_renders_empty_and_full_in_both_languages_for_both_roles() {
         format!("/console/sagas/{}", sagas.compensated.get()),
         format!("/console/sagas/{}", sagas.parked_back.get()),
         format!("/console/sagas/{}", sagas.parked_forward.get()),
+        format!("/console/orders/{}", sagas.paid),
+        format!("/console/orders/{}", sagas.waiting),
+        format!("/console/orders/{}", sagas.failed),
+        format!("/console/orders/{}", sagas.parked),
+        format!("/console/orders/{}", sagas.returned),
+        "/console/sagas/definitions/order-refund".into(),
         "/console/events?type=saga-step-settled".into(),
     ];
     for key in [&store.operator, &store.auditor] {
@@ -107,6 +116,9 @@ async fn every_page_renders_empty_and_full_in_both_languages_for_both_roles() {
         "/console/sagas/999",
         "/console/sagas/x",
         "/console/sagas/definitions/none",
+        "/console/orders/o-999",
+        "/console/orders/o-01",
+        "/console/orders/x",
     ] {
         assert_eq!(browser.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
@@ -405,6 +417,129 @@ async fn parked_sagas_are_listed_by_age_and_money_and_decided_with_a_reason() {
         let fields = [("csrf", csrf.as_str()), ("action", "retry"), ("reason", "why not")];
         assert_eq!(auditor.post(path, &fields).await.status, StatusCode::FORBIDDEN, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_listed_by_state_and_show_lines_refunds_and_what_they_wait_for() {
+    let store = Store::open();
+    let sagas = shop::open(&store).await;
+    let mut browser = operator(&store).await;
+    let href = |order: OrderNo| format!("href=\"/console/orders/{order}\"");
+    let all = browser.get("/console/orders").await;
+    let places = [sagas.returned, sagas.parked, sagas.failed, sagas.waiting, sagas.paid]
+        .map(|order| all.body.find(&href(order)).expect("it is listed"));
+    assert!(places.is_sorted(), "the newest first");
+    assert!(all.body.contains("authorize: waits for somebody"), "{}", main(&all));
+    let paid = browser.get("/console/orders?state=paid").await;
+    assert!(paid.body.contains(&href(sagas.paid)) && !paid.body.contains(&href(sagas.failed)));
+    let of_member = browser.get("/console/orders?q=member-104").await;
+    assert!(of_member.body.contains(&href(sagas.failed)) && !of_member.body.contains(&href(sagas.paid)));
+    assert!(browser.get("/console/orders?q=nobody").await.body.contains("No order fits"));
+    let found = browser.get(&format!("/console/orders?q={}", sagas.paid)).await;
+    assert_eq!(found.location(), format!("/console/orders/{}", sagas.paid));
+
+    let page = browser.get(&format!("/console/orders/{}", sagas.paid)).await;
+    for word in [
+        "40,800 KRW",
+        "-5,000 KRW",
+        "pay_70211",
+        "noon-1",
+        "/console/sagas/1\"",
+        "order-paid",
+        "tea-sejak-80g",
+    ] {
+        assert!(page.body.contains(word), "{word}: {}", main(&page));
+    }
+    let page = browser.get(&format!("/console/orders/{}", sagas.returned)).await;
+    for word in [".1</a>", "return", "8,900", "one has a torn cover", "order-refund-done"] {
+        assert!(page.body.contains(word), "{word}: {}", main(&page));
+    }
+    let page = browser.get(&format!("/console/orders/{}", sagas.parked)).await;
+    assert!(
+        page.body.contains("waits for an operator")
+            && page.body.contains(&format!("/console/sagas/{}", sagas.parked_back.get()))
+    );
+    let saga = browser.get(&format!("/console/sagas/{}", sagas.completed.get())).await;
+    assert!(saga.body.contains(&href(sagas.paid)), "a saga leads to its order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_cancelled_with_a_reason_before_and_after_it_is_paid() {
+    let store = Store::open();
+    let sagas = shop::open(&store).await;
+    let mut browser = operator(&store).await;
+    for (order, becomes) in [(sagas.waiting, "order-cancel-requested"), (sagas.paid, "order-refund-begun")] {
+        let own = format!("/console/orders/{order}");
+        let page = browser.get(&own).await;
+        let (csrf, token) = (page.csrf(), once(&page, "value=\"cancel\""));
+        let change = format!("{own}/change");
+        let fields = |reason: &'static str| {
+            [("csrf", csrf.as_str()), ("action", "cancel"), ("once", token.as_str()), ("reason", reason)]
+        };
+        assert_eq!(browser.post(&change, &fields(" ")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let done = browser.post(&change, &fields("the shopper called")).await;
+        assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", main(&done));
+        let again = browser.post(&change, &fields("the shopper called")).await;
+        assert_eq!(again.status, StatusCode::SEE_OTHER, "{}", main(&again));
+        let page = browser.get(done.location()).await;
+        for word in ["It became", becomes, "the shopper called"] {
+            assert!(page.body.contains(word), "{word}: {}", main(&page));
+        }
+        let listed = "</a></span><span class=\"what\">";
+        let times = page.body.matches(&format!(">{becomes}{listed}")).count();
+        assert_eq!(times, 1, "sent twice, it is carried out once: {}", main(&page));
+    }
+    let page = browser.get(&format!("/console/orders/{}", sagas.failed)).await;
+    assert!(
+        page.body.contains("nothing about it can be changed") && page.body.contains("declined"),
+        "{}",
+        main(&page)
+    );
+    let csrf = page.csrf();
+    let late = [
+        ("csrf", csrf.as_str()),
+        ("action", "cancel"),
+        ("reason", "x"),
+        ("once", "0123456789abcdef0123456789abcdef"),
+    ];
+    let late = browser.post(&format!("/console/orders/{}/change", sagas.failed), &late).await;
+    assert_eq!(late.status, StatusCode::GONE);
+    assert!(late.body.contains("over already"), "{}", main(&late));
+    let mut auditor = Browser::signed_in(store.console(), &store.auditor).await;
+    let csrf = auditor.get("/console/orders").await.csrf();
+    let fields = [("csrf", csrf.as_str()), ("action", "cancel"), ("reason", "why not")];
+    let path = format!("/console/orders/{}/change", sagas.parked);
+    assert_eq!(auditor.post(&path, &fields).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_price_list_says_what_a_product_is_made_of_and_how_many_can_be_had() {
+    let store = Store::open();
+    let mut browser = operator(&store).await;
+    assert!(
+        browser.get("/console/products").await.body.contains("The terms are not set"),
+        "an empty page teaches"
+    );
+    shop::open(&store).await;
+    let page = browser.get("/console/products").await;
+    for word in [
+        "219,000 KRW",
+        "2 × ",
+        "/console/stock/teapot-cast-iron\"",
+        "sold out",
+        "not on sale",
+        "3,000 KRW",
+        "10 %",
+    ] {
+        assert!(page.body.contains(word), "{word}: {}", main(&page));
+    }
+    let off = browser.get("/console/products?state=off").await;
+    assert!(off.body.contains("linen-apron") && !off.body.contains("mug-black"));
+    let found = browser.get("/console/products?q=TEA&state=on").await;
+    assert!(found.body.contains("tea-for-two") && !found.body.contains("mug-black"));
+    let after = browser.get("/console/products?after=tea-for-two").await;
+    assert!(after.body.contains("teapot-cast-iron") && !after.body.contains("mug-black"));
+    assert!(browser.get("/console/products?q=nothing").await.body.contains("No product fits"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

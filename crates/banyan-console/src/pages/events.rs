@@ -13,7 +13,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 
 /// Every type of event.
-const KINDS: [&str; 41] = [
+const KINDS: [&str; 50] = [
     "coupon-issued",
     "coupon-held",
     "coupon-redeemed",
@@ -52,6 +52,15 @@ const KINDS: [&str; 41] = [
     "saga-parked",
     "saga-resumed",
     "saga-ended",
+    "products-set",
+    "terms-set",
+    "order-placed",
+    "order-paid",
+    "order-failed",
+    "order-cancel-requested",
+    "order-refund-begun",
+    "order-refund-done",
+    "order-refund-refused",
     "key-kept",
     "state-digested",
     "store-created",

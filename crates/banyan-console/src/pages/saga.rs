@@ -13,7 +13,7 @@ use crate::text::{self, Lang, Text};
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
 use banyan_domain::saga::{Cause, Definition, End, Event as SagaEvent, Phase, Saga, StepState, Try};
-use banyan_domain::{Event, SagaNo};
+use banyan_domain::{Event, OrderNo, SagaNo};
 use http::StatusCode;
 use maud::{Markup, html};
 
@@ -114,13 +114,21 @@ async fn gone(viewer: &Viewer, number: SagaNo, told: &Told<'_>) -> Response {
     let title = format!("{} {}", definition.name, number.get());
     let body = html! {
         (crumbs(lang))
-        (layout::title(&title, &html! { (steps::saga_state(lang, phase, false)) (parts::copy(lang, key.as_str(), &parts::short(key.as_str()))) }))
+        (layout::title(&title, &html! { (steps::saga_state(lang, phase, false)) (about(lang, key.as_str())) }))
         p.notice { (lang.t(text::SAGA_GONE)) }
         (steps::diagram(lang, &definition, None))
         (timeline(viewer, &definition, &saga_timeline::from_log(told.events), told))
         (fields(lang, text::INPUT, input.iter()))
     };
     Page::new(&title, Section::Sagas, body).show(viewer).into_response()
+}
+
+/// What a saga is about: an order has a page.
+fn about(lang: Lang, key: &str) -> Markup {
+    html! {
+        @if OrderNo::parse(key.split('.').next().unwrap_or_default()).is_ok() { (parts::order_link(key)) }
+        @else { (parts::copy(lang, key, &parts::short(key))) }
+    }
 }
 
 fn crumbs(lang: Lang) -> Markup {
@@ -144,7 +152,7 @@ fn body(
         (crumbs(lang))
         (layout::title(&format!("{} {no}", definition.name), &html! {
             (steps::saga_state(lang, saga.phase, saga.parked.is_some()))
-            (parts::copy(lang, key, &parts::short(key)))
+            (about(lang, key))
         }))
         (done(lang, told, query))
         (parked(lang, saga, definition))

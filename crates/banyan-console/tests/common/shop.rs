@@ -1,13 +1,14 @@
-//! A shop on a busy morning: stock, books, and sagas in every state a page can show. Nobody answers for the payment company
+//! A shop on a busy morning: stock, books, prices, orders, and sagas in every state a page can show. Nobody answers for the payment company
 //! but the test itself.
 
 use super::Store;
+use banyan_domain::order::{self, Cart, CartLine, Part, Product, Terms};
 use banyan_domain::pay::{NewTransfer, Rule, Side, Transfers};
 use banyan_domain::saga::{Ask, Fields, Settlement};
 use banyan_domain::stock::{Configuration, Line, Lines};
 use banyan_domain::{
-    AccountId, Actor, Command, CouponId, Currency, LocationId, MemberId, Millis, OrderId, Outcome, Reason,
-    Reference, SagaKey, SagaName, SagaNo, SkuId, pay, saga, stock,
+    AccountId, Actor, Command, CouponId, Currency, LocationId, MemberId, Millis, Money, OrderId, OrderNo,
+    Outcome, ProductId, Reason, Reference, SagaKey, SagaName, SagaNo, SkuId, pay, saga, stock,
 };
 
 /// The sagas of [`open`], by what became of them.
@@ -20,6 +21,16 @@ pub struct Sagas {
     pub parked_back: SagaNo,
     /// A step after its point of no return was refused: parked on the way forward.
     pub parked_forward: SagaNo,
+    /// The order of `completed`.
+    pub paid: OrderNo,
+    /// The order of `awaiting`.
+    pub waiting: OrderNo,
+    /// The order of `compensated`.
+    pub failed: OrderNo,
+    /// The order of `parked_back`.
+    pub parked: OrderNo,
+    /// A paid order of which part came back.
+    pub returned: OrderNo,
 }
 
 fn by() -> Actor {
@@ -92,6 +103,35 @@ impl Store {
         }
     }
 
+    /// Places an order of `lines`, each `PRODUCT*QUANTITY`, and gives it with its checkout.
+    pub async fn place(
+        &self,
+        member: &str,
+        lines: &str,
+        coupon: Option<CouponId>,
+        points: i64,
+    ) -> (OrderNo, SagaNo) {
+        let line = |text: &str| {
+            let (product, quantity) = text.split_once('*').expect("PRODUCT*QUANTITY");
+            let product = ProductId::new(product).expect("a product");
+            CartLine { product, quantity: quantity.parse().expect("a number") }
+        };
+        let lines = lines.split(' ').map(line).collect();
+        let cart = Cart { member: MemberId::new(member).expect("a member"), lines, coupon, points };
+        let command = order::Command::Place {
+            cart: Box::new(cart),
+            method: "tok_4242424242".into(),
+            return_url: "".into(),
+            expect_total: None,
+        };
+        let order = match self.must(Command::Order(command)).await {
+            Outcome::Order(order::Outcome::Order { order }) => order,
+            other => panic!("an order is placed, not {other:?}"),
+        };
+        let saga = self.app.shard().read(move |state| state.orders().order(order).map(|order| order.saga));
+        (order, saga.expect("there is room").await.expect("it is seen").expect("it is placed"))
+    }
+
     /// Says what came of what a saga asks now.
     pub async fn answer(&self, saga: SagaNo, result: Settlement) {
         let open = self.app.shard().read(move |state| state.sagas().saga(saga)?.open_ask());
@@ -106,6 +146,7 @@ impl Store {
         for text in [
             include_str!("../../../../examples/sagas/checkout.toml"),
             include_str!("../../../../examples/sagas/delivery.toml"),
+            include_str!("../../../../examples/sagas/order-refund.toml"),
         ] {
             let definition = Box::new(banyan_saga::read_definition(text).expect("the example is good"));
             self.must(Command::Saga(saga::Command::Define { definition, by: by() })).await;
@@ -127,7 +168,39 @@ pub async fn open(store: &Store) -> Sagas {
     goods(store).await;
     books(store).await;
     store.define_sagas().await;
+    prices(store).await;
     sagas(store).await
+}
+
+async fn prices(store: &Store) {
+    let currency = Currency::new("KRW").expect("a currency");
+    let terms =
+        Terms { currency, shipping_fee: 3_000, free_shipping_from: Some(50_000), vat_basis_points: 1_000 };
+    store.must(Command::Order(order::Command::SetTerms { terms, by: by() })).await;
+    let product = |id: &str, minor: i64, parts: &[(&str, u32)], on_sale: bool| Product {
+        id: ProductId::new(id).expect("a product"),
+        price: Money { minor, currency },
+        vat_basis_points: 1_000,
+        parts: parts.iter().map(|(part, quantity)| Part { sku: sku(part), quantity: *quantity }).collect(),
+        on_sale,
+    };
+    let products = vec![
+        product("mug-white", 12_900, &[("mug-white", 1)], true),
+        product("mug-black", 14_900, &[("mug-black", 1)], true),
+        product("teapot-cast-iron", 189_000, &[("teapot-cast-iron", 1)], true),
+        product("tea-sejak-80g", 18_000, &[("tea-sejak-80g", 1)], true),
+        product(
+            "tea-for-two",
+            219_000,
+            &[("teapot-cast-iron", 1), ("mug-white", 2), ("tea-sejak-80g", 1)],
+            true,
+        ),
+        product("candle-pine", 19_000, &[("candle-pine", 1)], true),
+        product("notebook-dot-a5", 8_900, &[("notebook-dot-a5", 1)], true),
+        product("poster-hangang", 24_000, &[("poster-hangang", 1)], true),
+        product("linen-apron", 39_000, &[("linen-apron", 1)], false),
+    ];
+    store.must(Command::Order(order::Command::SetProducts { products, by: by() })).await;
 }
 
 async fn goods(store: &Store) {
@@ -209,52 +282,64 @@ async fn sagas(store: &Store) -> Sagas {
     store.campaign("noon", "Noon sale", Some(1_000)).await;
     store.issue("noon", "member-101").await;
     let campaign = store.app.shard().summary().campaign("noon").expect("it is there").no;
-    let code = store.app.codes().code(CouponId::new(campaign, 1)).to_string();
-    let checkout = |order: &'static str, member: &'static str, lines: &'static str, amount: &'static str| {
-        let input = vec![
-            ("member", member),
-            ("lines", lines),
-            ("amount", amount),
-            ("currency", "KRW"),
-            ("method", "tok_4242424242"),
-        ];
-        (order, input)
-    };
-    let begin =
-        async |(order, input): (&str, Vec<(&str, &str)>)| store.begin("checkout", order, &input).await;
 
-    let (order, mut input) = checkout("order-901", "member-101", "mug-white*2 tea-sejak-80g*1", "43800");
-    input.extend([("coupon", code.as_str()), ("points", "1000")]);
-    let completed = begin((order, input)).await;
+    let coupon = Some(CouponId::new(campaign, 1));
+    let (paid, completed) = store.place("member-101", "mug-white*2 tea-sejak-80g*1", coupon, 1_000).await;
     store.answer(completed, Settlement::NotSent("connection refused".into())).await;
     wait_for_ask(store, completed).await;
     store.answer(completed, done(&[("payment", "pay_70211")])).await;
     store.answer(completed, done(&[])).await;
 
-    let awaiting = begin(checkout("order-902", "member-102", "mug-black*1", "14900")).await;
+    let (waiting, awaiting) = store.place("member-102", "mug-black*1", None, 0).await;
     let until = banyan_api::now().plus(Millis::from_seconds(900));
     let said = [("payment", "pay_70212"), ("redirect", "http://127.0.0.1:9000/pay/3f9a1c77e0b24d")];
     let said = said.iter().map(|(name, value)| (*name, *value)).collect();
     store.answer(awaiting, Settlement::Awaiting(said, until)).await;
 
-    let unknown = begin(checkout("order-903", "member-103", "notebook-dot-a5*3", "26700")).await;
+    let (_, unknown) = store.place("member-103", "notebook-dot-a5*3", None, 0).await;
     store.answer(unknown, Settlement::Unknown("no answer in 10 s".into())).await;
 
-    let compensated = begin(checkout("order-904", "member-104", "candle-pine*1", "19000")).await;
+    let (failed, compensated) = store.place("member-104", "candle-pine*1", None, 0).await;
     store.answer(compensated, refused("declined")).await;
 
-    let parked_back = begin(checkout("order-905", "member-105", "teapot-cast-iron*1", "189000")).await;
+    let (parked, parked_back) = store.place("member-105", "teapot-cast-iron*1", None, 0).await;
     store.answer(parked_back, done(&[("payment", "pay_70215")])).await;
     store.answer(parked_back, refused("authorization-expired")).await;
     store.answer(parked_back, refused("void-not-allowed")).await;
 
     let input = [("day", "2026-11-24"), ("address", "Seoul, Mapo-gu 12"), ("member", "member-101")];
-    let parked_forward = store.begin("delivery", "order-901", &input).await;
+    let parked_forward = store.begin("delivery", &paid.to_string(), &input).await;
     store.answer(parked_forward, done(&[("slot", "tue-pm-4")])).await;
     store.answer(parked_forward, done(&[("booking", "cj-55120")])).await;
     store.answer(parked_forward, refused("unknown-recipient")).await;
 
-    Sagas { completed, awaiting, unknown, compensated, parked_back, parked_forward }
+    let (returned, saga) = store.place("member-100", "tea-for-two*1 notebook-dot-a5*2", None, 0).await;
+    store.answer(saga, done(&[("payment", "pay_70217")])).await;
+    store.answer(saga, done(&[])).await;
+    let lines =
+        vec![CartLine { product: ProductId::new("notebook-dot-a5").expect("a product"), quantity: 1 }];
+    let back = reason("one has a torn cover");
+    store
+        .must(Command::Order(order::Command::Return { order: returned, lines, by: by(), reason: back }))
+        .await;
+    let refund =
+        store.app.shard().read(move |state| Some(state.orders().order(returned)?.refunds.last()?.saga));
+    let refund = refund.expect("there is room").await.expect("it is seen").expect("it is under way");
+    store.answer(refund, done(&[])).await;
+
+    Sagas {
+        completed,
+        awaiting,
+        unknown,
+        compensated,
+        parked_back,
+        parked_forward,
+        paid,
+        waiting,
+        failed,
+        parked,
+        returned,
+    }
 }
 
 /// Waits until a saga asks again.
