@@ -295,7 +295,7 @@ pub(crate) fn event_list(
 /// What an event says, with the name of its place instead of its number and of the thing that the page is about.
 fn event_in_place(lang: Lang, found: &Found, summary: &Summary, place: Option<String>) -> Markup {
     let mut json = found.json(summary);
-    for known in ["item", "sku", "location"] {
+    for known in ["item", "sku", "location", "order"] {
         json.remove(known);
     }
     html! { @if let Some(place) = place { b { (place) } " " } (words(lang, &json)) }
@@ -366,9 +366,14 @@ fn shop_words(lang: Lang, json: &serde_json::Map<String, Value>) -> Markup {
             @if !text(name).is_empty() { span.word { (short(text(name))) } " " }
         }
         @for (name, word) in [("on_hand", text::ON_HAND), ("quantity", text::UNITS), ("by_quantity", text::UNITS_DIFFERENCE), ("safety", text::SAFETY), ("step", text::STEP), ("attempt", text::TRIES), ("amount", text::AMOUNT_BACK), ("refund", text::REFUND)] {
-            @if let Some(n) = whole(name).filter(|_| !text("type").starts_with("campaign")) { span.hint { (lang.t(word)) " " (n) } " " }
+            @if let Some(n) = whole(name).filter(|_| !text("type").starts_with("campaign")) { span.hint { (lang.t(word)) " " (signed(n)) } " " }
         }
     }
+}
+
+/// A whole number that may be below zero.
+fn signed(n: i64) -> String {
+    format!("{}{}", if n < 0 { "-" } else { "" }, format::number(n.unsigned_abs()))
 }
 
 /// The sentence for a refusal or another problem, in the viewer's language where there is one.

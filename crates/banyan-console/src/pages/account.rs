@@ -200,6 +200,15 @@ fn lines(page: &EventPage, account: AccountNo) -> Vec<Line> {
     lines
 }
 
+/// What is left of a hold, in words.
+fn hold_words(viewer: &Viewer, row: &AccountRow, left: Option<i64>) -> String {
+    let lang = viewer.lang();
+    match left {
+        Some(left) => lang.f(text::HOLD_LEFT, &[&format::plain_amount(left.into(), row.currency)]),
+        None => lang.t(text::HOLD_OVER).into(),
+    }
+}
+
 fn table(viewer: &Viewer, row: &AccountRow, lines: &[Line], known: &Known) -> Markup {
     let lang = viewer.lang();
     let amount = |minor: Option<i64>, currency: Currency| html! { @if let Some(minor) = minor { (format::plain_amount(minor.into(), currency)) } };
@@ -217,7 +226,7 @@ fn table(viewer: &Viewer, row: &AccountRow, lines: &[Line], known: &Known) -> Ma
             tbody { @for line in lines {
                 @let debit = amount(line.debit, row.currency);
                 @let credit = amount(line.credit, row.currency);
-                @let left = known.held.get(&line.transfer).map_or_else(|| lang.t(text::HOLD_OVER).to_owned(), |left| lang.f(text::HOLD_LEFT, &[&format::plain_amount((*left).into(), row.currency)]));
+                @let left = hold_words(viewer, row, known.held.get(&line.transfer).copied());
                 tr .is-hold[line.is_hold] {
                     th scope="row" { a.mono href=(parts::event_href(line.seq)) { (line.transfer) } }
                     td.when { (parts::time(lang, line.at)) }

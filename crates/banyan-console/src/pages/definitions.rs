@@ -97,12 +97,14 @@ pub(crate) async fn versions(viewer: Viewer, Path(name): Path<String>) -> Respon
 }
 
 fn details(lang: Lang, definition: &Definition) -> Markup {
+    let endless = || lang.t(text::NO_DEADLINE).to_owned();
+    let deadline = definition.deadline.map_or_else(endless, |span| format::span(lang, span));
     html! {
         dl.facts {
-            (fact(lang.t(text::DEADLINE), &html! { @match definition.deadline { Some(span) => { (format::span(lang, span)) }, None => { (lang.t(text::NO_DEADLINE)) } } }))
+            (fact(lang.t(text::DEADLINE), &html! { (deadline) }))
             @if let Some(field) = &definition.at_risk { (fact(lang.t(text::RISK_FIELD), &html! { span.mono { (field) } })) }
         }
-        div.scroll tabindex="0" {
+        div.scroll tabindex="0" role="region" aria-label=(lang.t(text::DETAILS)) {
             table {
                 thead { tr {
                     th scope="col" { (lang.t(text::STEP)) }
@@ -133,6 +135,8 @@ fn row(lang: Lang, step: &Step) -> Markup {
     let patience = step.patience;
     let words = [patience.timeout, patience.retry_first, patience.retry_longest]
         .map(|span| format::stopwatch(lang, span));
+    let tries = patience.tries.to_string();
+    let words = lang.f(text::PATIENCE_WORDS, &[&words[0], &tries, &words[1], &words[2]]);
     html! {
         tr {
             th scope="row" { b { (step.name) } span.id { (lang.t(kind)) @if let Some(field) = &step.when { ", " (lang.f(text::ONLY_WITH, &[field])) } } }
@@ -140,7 +144,7 @@ fn row(lang: Lang, step: &Step) -> Markup {
             td { (target(step.undo.as_ref())) }
             td { (target(step.query.as_ref())) }
             td { @if promises.iter().any(|(kept, _)| *kept) { ul { @for (_, word) in promises.into_iter().filter(|(kept, _)| *kept) { li { (lang.t(word)) } } } } @else { span.hint { "–" } } }
-            td { @if step.is_local() { span.hint { (lang.t(text::HERE)) } } @else { (lang.f(text::PATIENCE_WORDS, &[&words[0], &patience.tries.to_string(), &words[1], &words[2]])) } }
+            td { @if step.is_local() { span.hint { (lang.t(text::HERE)) } } @else { (words) } }
         }
     }
 }

@@ -17,6 +17,14 @@ use maud::{Markup, html};
 /// Accounts on one page.
 const PAGE_ACCOUNTS: usize = 50;
 
+/// The columns of the trial balance.
+const TRIAL: [(Text, fn(&Totals) -> i128); 4] = [
+    (text::DEBITS_POSTED, |totals| totals.debits_posted),
+    (text::CREDITS_POSTED, |totals| totals.credits_posted),
+    (text::DEBITS_HELD, |totals| totals.debits_pending),
+    (text::CREDITS_HELD, |totals| totals.credits_pending),
+];
+
 /// What an account has, in minor units of its currency.
 #[derive(Clone, Debug)]
 pub(crate) struct AccountRow {
@@ -169,25 +177,19 @@ fn trial_balance(viewer: &Viewer, found: &Found) -> Markup {
                 span.hint { (lang.f(text::AS_OF_NOW, &[&format::number(found.seq)])) }
             }
             @if !balanced { (parts::fault(lang.t(text::OUT_OF_BALANCE))) }
-            div.scroll tabindex="0" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { (lang.t(text::CURRENCY)) }
-                            @for word in [text::DEBITS_POSTED, text::CREDITS_POSTED, text::DEBITS_HELD, text::CREDITS_HELD] { th.num scope="col" { (lang.t(word)) } }
-                            th scope="col" {}
-                        }
+            table.stack {
+                thead { tr {
+                    th scope="col" { (lang.t(text::CURRENCY)) }
+                    @for (word, _) in TRIAL { th.num scope="col" { (lang.t(word)) } }
+                    th scope="col" {}
+                } }
+                tbody { @for (currency, totals) in &found.totals {
+                    tr {
+                        th scope="row" { b { (currency) } }
+                        @for (word, sum) in TRIAL { td.num data-label=(lang.t(word)) { (format::plain_amount(sum(totals), *currency)) } }
+                        td.what { @if totals.is_balanced() { (parts::state(lang, "redeemed", text::IN_BALANCE)) } @else { (parts::state(lang, "failed", text::OUT_OF_BALANCE)) } }
                     }
-                    tbody { @for (currency, totals) in &found.totals {
-                        tr {
-                            th scope="row" { (currency) }
-                            @for sum in [totals.debits_posted, totals.credits_posted, totals.debits_pending, totals.credits_pending] {
-                                td.num { (format::plain_amount(sum, *currency)) }
-                            }
-                            td { @if totals.is_balanced() { (parts::state(lang, "redeemed", text::IN_BALANCE)) } @else { (parts::state(lang, "failed", text::OUT_OF_BALANCE)) } }
-                        }
-                    } }
-                }
+                } }
             }
             dl.totals.plain-line {
                 (count(lang.t(text::ACCOUNTS), found.accounts.into()))
@@ -224,13 +226,13 @@ pub(crate) const fn rule(rule: Rule) -> Text {
 pub(crate) fn balance(lang: Lang, balance: i64, currency: Currency) -> Markup {
     let side = if balance < 0 { text::DEBIT_BALANCE } else { text::CREDIT_BALANCE };
     html! {
-        span { b { (format::amount(i128::from(balance).abs(), currency)) } @if balance == 0 { span.side {} } @else { " " span.side { (lang.t(side)) } } }
+        span { b { (format::amount(i128::from(balance).abs(), currency)) } @if balance == 0 { " " span.side {} } @else { " " span.side { (lang.t(side)) } } }
     }
 }
 
 fn table(lang: Lang, rows: &[AccountRow]) -> Markup {
     let amount = |word: Text, minor: i64, row: &AccountRow| {
-        html! { td.num data-label=(lang.t(word)) { @if minor == 0 { span.hint { "0" } } @else { (format::plain_amount(minor.into(), row.currency)) } } }
+        html! { td.num data-label=(lang.t(word)) { @if minor == 0 { span.hint.none { "0" } } @else { (format::plain_amount(minor.into(), row.currency)) } } }
     };
     html! {
         table.stack {

@@ -174,15 +174,27 @@ fn totals(lang: Lang, order: &Order) -> Markup {
     }
 }
 
+/// The columns of an order's lines, beside the product.
+const LINE_COLUMNS: [Text; 8] = [
+    text::UNITS,
+    text::UNIT_PRICE,
+    text::GROSS,
+    text::DISCOUNT,
+    text::POINTS,
+    text::PAID_AMOUNT,
+    text::VAT_IN_IT,
+    text::RETURNED,
+];
+
 fn lines(lang: Lang, order: &Order) -> Markup {
-    let amount = |word: Text, minor: i64| html! { td.num data-label=(lang.t(word)) { @if minor == 0 { span.hint { "0" } } @else { (format::plain_amount(minor.into(), order.currency)) } } };
+    let amount = |word: Text, minor: i64| html! { td.num data-label=(lang.t(word)) { @if minor == 0 { span.hint.none { "0" } } @else { (format::plain_amount(minor.into(), order.currency)) } } };
     html! {
         section {
             header.line { h2 { (lang.t(text::LINES)) } span.hint { (order.currency) } }
             table.stack {
                 thead { tr {
                     th scope="col" { (lang.t(text::PRODUCT)) }
-                    @for word in [text::UNITS, text::UNIT_PRICE, text::GROSS, text::DISCOUNT, text::POINTS, text::PAID_AMOUNT, text::VAT_IN_IT, text::RETURNED] {
+                    @for word in LINE_COLUMNS {
                         th.num scope="col" { (lang.t(word)) }
                     }
                 } }
@@ -196,7 +208,7 @@ fn lines(lang: Lang, order: &Order) -> Markup {
                         (amount(text::POINTS, line.points))
                         (amount(text::PAID_AMOUNT, line.paid()))
                         (amount(text::VAT_IN_IT, line.vat))
-                        td.num data-label=(lang.t(text::RETURNED)) { @match order.returned(at) { 0 => { span.hint { "0" } }, n => { (format::number(n.into())) } } }
+                        td.num data-label=(lang.t(text::RETURNED)) { @match order.returned(at) { 0 => { span.hint.none { "0" } }, n => { (format::number(n.into())) } } }
                     }
                 } }
             }
@@ -249,7 +261,7 @@ fn refund_row(lang: Lang, order: &Order, refund: &Refund) -> Markup {
             td { (parts::state(lang, shape, word)) @if let Some(why) = &refund.why { " " q.reason { (why) } } }
             td.what { @for (index, part) in refund.lines.iter().enumerate() { @if index > 0 { ", " } (part.quantity) " × " (parts::short(&product(part.line))) } }
             td.num data-label=(lang.t(text::AMOUNT_BACK)) { (format::plain_amount(refund.amount.into(), order.currency)) }
-            td.num data-label=(lang.t(text::POINTS)) { @match (refund.points, points) { (0, _) | (_, None) => { span.hint { "0" } }, (n, Some(points)) => { (format::plain_amount(n.into(), points)) } } }
+            td.num data-label=(lang.t(text::POINTS)) { @match (refund.points, points) { (0, _) | (_, None) => { span.hint.none { "0" } }, (n, Some(points)) => { (format::plain_amount(n.into(), points)) } } }
             td.what { (parts::time(lang, refund.begun_at)) " " span.by { (lang.f(text::BY, &[refund.by.as_str()])) } q.reason { (refund.reason) } }
         }
     }
@@ -297,6 +309,7 @@ fn panel(viewer: &Viewer, order: &Order, attempt: Option<&Attempt>) -> Markup {
 
 fn facts(viewer: &Viewer, order: &Order) -> Markup {
     let (lang, member) = (viewer.lang(), order.member.as_str());
+    let saga = lang.f(text::SAGA_N, &[&order.saga.get().to_string()]);
     let coupon = order.coupon.map(|coupon| {
         let summary = viewer.console.app.shard().summary();
         banyan_api::coupon_name(&log_pages::campaign_id(&summary, coupon.campaign()), coupon)
@@ -307,7 +320,7 @@ fn facts(viewer: &Viewer, order: &Order) -> Markup {
             dl.facts {
                 (fact(lang.t(text::MEMBER), &html! { a href=(parts::member_href(member)) title=(member) { (parts::short(member)) } }))
                 (fact(lang.t(text::PLACED_AT), &parts::time(lang, order.placed_at)))
-                (fact(lang.t(text::CHECKOUT_SAGA), &html! { a href=(parts::saga_href(order.saga.get())) { (lang.f(text::SAGA_N, &[&order.saga.get().to_string()])) } }))
+                (fact(lang.t(text::CHECKOUT_SAGA), &html! { a href=(parts::saga_href(order.saga.get())) { (saga) } }))
                 @if let Some(coupon) = &coupon { (fact(lang.t(text::COUPON), &html! { a href=(parts::coupon_href(coupon)) { (coupon) } })) }
                 @if let Some(payment) = &order.payment {
                     (fact(lang.t(text::PAID_AT), &parts::time(lang, payment.at)))

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use banyan_domain::order::{Order, OrderState};
 use banyan_domain::saga::StepState;
 use banyan_domain::{Currency, OrderNo, SagaNo, State, Timestamp};
+use http::HeaderMap;
 use maud::{Markup, html};
 
 /// Orders on one page.
@@ -112,12 +113,14 @@ pub(crate) fn state(lang: Lang, of: OrderState) -> Markup {
 }
 
 /// Lists orders.
-pub(crate) async fn show(viewer: Viewer, Query(query): Query<Fields>) -> Response {
+pub(crate) async fn show(viewer: Viewer, headers: HeaderMap, Query(query): Query<Fields>) -> Response {
     let lang = viewer.lang();
     let field = |name: &str| forms::field(&query, name).to_owned();
     let asked = Asked { state: field("state"), q: field("q"), before: field("before").parse().ok() };
-    // A number is an order's own address.
-    if let Ok(no) = OrderNo::parse(&asked.q) {
+    // A number is an order's own address; while somebody types, it stands in the list.
+    if let Ok(no) = OrderNo::parse(&asked.q)
+        && !headers.contains_key("hx-request")
+    {
         return Redirect::to(&parts::order_href(no)).into_response();
     }
     let found = match find(&viewer, &asked).await {
@@ -151,6 +154,14 @@ fn place_command(viewer: &Viewer) -> String {
 }
 
 async fn find(viewer: &Viewer, asked: &Asked) -> Result<Found, Response> {
+    if let Ok(no) = OrderNo::parse(&asked.q) {
+        let found = look(viewer, move |state| {
+            let rows =
+                state.orders().order(no).map(|order| OrderRow::new(state, order)).into_iter().collect();
+            Found { rows, next: None, placed: state.orders().placed(), seq: state.seq() }
+        });
+        return found.await;
+    }
     let wanted = TABS.iter().find(|(name, ..)| *name == asked.state).map(|(_, state, _)| *state);
     let mut found =
         Found { rows: Vec::new(), next: Some(asked.before.unwrap_or(u64::MAX)), placed: 0, seq: 0 };
@@ -235,8 +246,8 @@ fn table(lang: Lang, rows: &[OrderRow]) -> Markup {
                         @if row.more_products > 0 { " " span.hint { (lang.f(text::AND_MORE, &[&row.more_products.to_string()])) } }
                     }
                     td.num data-label=(lang.t(text::TOTAL)) { (format::amount(row.total.into(), row.currency)) }
-                    td.num data-label=(lang.t(text::REFUNDED)) { @if row.refunded == 0 { span.hint { "–" } } @else { (format::plain_amount(row.refunded.into(), row.currency)) } }
-                    td data-label=(lang.t(text::WAITS_FOR)) { @match &row.waits { Some(waits) => { span { (waits.words(lang)) } }, None => { span.hint { "–" } } } }
+                    td.num data-label=(lang.t(text::REFUNDED)) { @if row.refunded == 0 { span.hint.none { "–" } } @else { (format::plain_amount(row.refunded.into(), row.currency)) } }
+                    td data-label=(lang.t(text::WAITS_FOR)) { @match &row.waits { Some(waits) => { span { (waits.words(lang)) } }, None => { span.hint.none { "–" } } } }
                     td.when data-label=(lang.t(text::PLACED_AT)) { (parts::time(lang, row.placed_at)) }
                 }
             } }

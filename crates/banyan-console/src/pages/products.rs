@@ -133,7 +133,7 @@ fn terms(viewer: &Viewer, terms: Option<&Terms>) -> Markup {
         dl.totals aria-label=(lang.t(text::TERMS)) {
             (fact(lang.t(text::CURRENCY), &html! { (terms.currency) }))
             (fact(lang.t(text::SHIPPING_FEE), &html! { (amount(terms.shipping_fee)) }))
-            (fact(lang.t(text::FREE_FROM), &html! { @match terms.free_shipping_from { Some(from) => { (amount(from)) }, None => { (lang.t(text::NEVER_FREE)) } } }))
+            (fact(lang.t(text::FREE_FROM), &html! { (terms.free_shipping_from.map_or_else(|| lang.t(text::NEVER_FREE).to_owned(), amount)) }))
             (fact(lang.t(text::VAT), &html! { (percent(terms.vat_basis_points)) }))
         }
     }

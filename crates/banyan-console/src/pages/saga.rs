@@ -155,7 +155,7 @@ fn body(
             (about(lang, key))
         }))
         (done(lang, told, query))
-        (parked(lang, saga, definition))
+        (parked(lang, saga, definition, viewer.who.may_change()))
         (steps::diagram(lang, definition, Some(saga)))
         div.columns {
             div {
@@ -193,7 +193,7 @@ fn done(lang: Lang, told: &Told<'_>, query: &Fields) -> Markup {
     }
 }
 
-fn parked(lang: Lang, saga: &Saga, definition: &Definition) -> Markup {
+fn parked(lang: Lang, saga: &Saga, definition: &Definition, may_decide: bool) -> Markup {
     let Some(park) = &saga.parked else { return html! {} };
     let step =
         definition.steps.get(usize::from(park.step)).map(|step| step.name.to_string()).unwrap_or_default();
@@ -201,6 +201,7 @@ fn parked(lang: Lang, saga: &Saga, definition: &Definition) -> Markup {
         div.notice.wait role="status" {
             strong { (lang.f(text::PARKED_NOTICE, &[&step])) } " " (parts::time(lang, park.since)) ": " (park.why)
             @if let Some(risk) = Risk::of(saga, definition) { ". " (lang.t(text::MONEY_AT_RISK)) ": " b { (risk.words(lang)) } }
+            @if may_decide { " · " a href="#actions" { (lang.t(text::DECIDE)) } }
         }
     }
 }
@@ -223,6 +224,7 @@ fn timeline(
 }
 
 fn facts(lang: Lang, saga: &Saga, definition: &Definition) -> Markup {
+    let risk = Risk::of(saga, definition).filter(|_| !saga.is_over());
     let version = html! {
         a href=(parts::definition_href(definition.name.as_str())) { (definition.name) } ", " (lang.f(text::VERSION_N, &[&definition.version.to_string()]))
     };
@@ -231,7 +233,7 @@ fn facts(lang: Lang, saga: &Saga, definition: &Definition) -> Markup {
             h2 { (lang.t(text::DETAILS)) }
             dl.facts {
                 (fact(lang.t(text::DEFINITION), &version))
-                @if let Some(risk) = Risk::of(saga, definition).filter(|_| !saga.is_over()) { (fact(lang.t(text::MONEY_AT_RISK), &html! { (risk.words(lang)) })) }
+                @if let Some(risk) = risk { (fact(lang.t(text::MONEY_AT_RISK), &html! { (risk.words(lang)) })) }
                 (fact(lang.t(text::STARTED), &parts::time(lang, saga.started_at)))
                 (fact(lang.t(text::CHANGED), &parts::time(lang, saga.changed_at)))
                 @if let Some(cause) = &saga.cause { (fact(lang.t(text::TURNED_BACK_WHY), &saga_timeline::cause(lang, definition, cause))) }

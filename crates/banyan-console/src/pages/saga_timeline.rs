@@ -5,7 +5,7 @@ use crate::gate::Viewer;
 use crate::log_pages::{Found, Look};
 use crate::parts;
 use crate::secret;
-use crate::text::{self, Lang};
+use crate::text::{self, Lang, Text};
 use banyan_domain::saga::{
     Ask, Cause, Definition, End, Event as SagaEvent, Fields, Resume, Saga, Settlement, StepState,
 };
@@ -193,7 +193,7 @@ fn line(
             span.rail { @if undo { (parts::shape(shape)) } }
             div.what {
                 @if let Some(step) = step { b { (step.name) } " " }
-                @if let Some(ask) = entry.ask { span.ask { (asked(lang, ask)) } " " }
+                @if let Some(asked) = asked(entry) { span.ask { (lang.t(asked)) } " " }
                 @if entry.attempt > 1 { span.hint { (lang.f(text::T_TRY, &[&entry.attempt.to_string()])) } " " }
                 span.word { (word) }
                 @if let Some(took) = entry.took.filter(|took| took.get() > 0) { " " span.hint { (lang.f(text::IN, &[&format::stopwatch(lang, took)])) } }
@@ -203,11 +203,13 @@ fn line(
     }
 }
 
-const fn asked(lang: Lang, ask: Ask) -> &'static str {
-    match ask {
-        Ask::Do => lang.t(text::T_DO),
-        Ask::Undo => lang.t(text::T_UNDO),
-        Ask::Query => lang.t(text::T_QUERY),
+/// What was asked, where the lane and the outcome do not say so already.
+const fn asked(entry: &TimelineEntry) -> Option<Text> {
+    match (entry.ask, &entry.what) {
+        (Some(Ask::Query), _) => Some(text::T_QUERY),
+        (Some(Ask::Undo), What::Settled(Settlement::Done(_))) => None,
+        (Some(Ask::Undo), _) => Some(text::T_UNDO),
+        _ => None,
     }
 }
 

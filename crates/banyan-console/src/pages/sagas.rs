@@ -13,6 +13,7 @@ use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect, Response};
 use banyan_domain::saga::{Definition, Phase, Saga, Sagas, StepState};
 use banyan_domain::{Currency, SagaKey, SagaNo, Timestamp};
+use http::HeaderMap;
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -122,7 +123,7 @@ const fn tab_of(phase: Phase) -> usize {
 }
 
 /// Lists sagas.
-pub(crate) async fn show(viewer: Viewer, Query(query): Query<Fields>) -> Response {
+pub(crate) async fn show(viewer: Viewer, headers: HeaderMap, Query(query): Query<Fields>) -> Response {
     let lang = viewer.lang();
     let field = |name: &str| forms::field(&query, name).to_owned();
     let asked = Asked {
@@ -131,8 +132,9 @@ pub(crate) async fn show(viewer: Viewer, Query(query): Query<Fields>) -> Respons
         sort: field("sort"),
         before: field("before").parse().ok(),
     };
-    // A number is a saga's own address.
+    // A number is a saga's own address; while somebody types, it stands in the list.
     if let Ok(no) = asked.q.parse::<u64>()
+        && !headers.contains_key("hx-request")
         && let Ok(true) = look(&viewer, move |state| state.sagas().saga(SagaNo::new(no)).is_some()).await
     {
         return Redirect::to(&parts::saga_href(no)).into_response();
@@ -203,6 +205,13 @@ async fn find(viewer: &Viewer, asked: &Asked) -> Result<(Vec<SagaRow>, Option<u6
     if asked.state == "parked" {
         return Ok((Vec::new(), None));
     }
+    if let Ok(no) = asked.q.parse::<u64>() {
+        let row = look(viewer, move |state| {
+            let saga = state.sagas().saga(SagaNo::new(no))?;
+            Some(SagaRow::new(saga, state.sagas().definition(saga.definition)?))
+        });
+        return Ok((row.await?.into_iter().collect(), None));
+    }
     let tab = TABS.iter().position(|(name, _)| *name == asked.state);
     let key = SagaKey::new(asked.q.as_str()).ok();
     if !asked.q.is_empty() && key.is_none() {
@@ -270,7 +279,7 @@ fn table(lang: Lang, rows: &[SagaRow]) -> Markup {
                     (heading(row))
                     td { (steps::saga_state(lang, row.phase, row.parked.is_some())) }
                     td data-label=(lang.t(text::STANDS_AT)) { span { (stands(lang, row)) } }
-                    td.num data-label=(lang.t(text::AT_RISK)) { @match row.risk { Some(risk) => { (risk.words(lang)) }, None => { span.hint { "–" } } } }
+                    td.num data-label=(lang.t(text::AT_RISK)) { @match row.risk { Some(risk) => { (risk.words(lang)) }, None => { span.hint.none { "–" } } } }
                     td data-label=(lang.t(text::STARTED)) { (parts::time(lang, row.started_at)) }
                     td data-label=(lang.t(text::CHANGED)) { (parts::time(lang, row.changed_at)) }
                 }

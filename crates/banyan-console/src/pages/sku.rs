@@ -219,7 +219,7 @@ fn totals(lang: Lang, seen: &Seen) -> Markup {
 }
 
 fn locations(lang: Lang, seen: &Seen) -> Markup {
-    let cell = |word: Text, n: u32| html! { td.num data-label=(lang.t(word)) { @if n == 0 { span.hint { "0" } } @else { (format::number(n.into())) } } };
+    let cell = |word: Text, n: u32| html! { td.num data-label=(lang.t(word)) { @if n == 0 { span.hint.none { "0" } } @else { (format::number(n.into())) } } };
     html! {
         section {
             h2 { (lang.t(text::LOCATIONS)) }
@@ -271,10 +271,10 @@ fn reserved_table(lang: Lang, seen: &Seen, rows: &[Reserved], looked: Option<u64
                                 span { (format::number(row.units)) @if row.promised > 0 { " " span.hint { (lang.f(text::N_BEYOND, &[&format::number(row.promised)])) } } }
                             }
                             td data-label=(lang.t(text::MEMBER)) {
-                                @match &row.member { Some(member) => { a href=(parts::member_href(member)) title=(member) { (parts::short(member)) } }, None => { span.hint { "–" } } }
+                                @match &row.member { Some(member) => { a href=(parts::member_href(member)) title=(member) { (parts::short(member)) } }, None => { span.hint.none { "–" } } }
                             }
                             td data-label=(lang.t(text::ORDER_TITLE)) {
-                                @match &row.order { Some(order) => { (parts::order_link(order)) }, None => { span.hint { "–" } } }
+                                @match &row.order { Some(order) => { (parts::order_link(order)) }, None => { span.hint.none { "–" } } }
                             }
                             td data-label=(lang.t(text::ENDS_BY_ITSELF)) { (parts::time(lang, row.until)) }
                         }

@@ -267,7 +267,7 @@ pub(crate) fn enough(lang: Lang, enough: Enough) -> Markup {
 }
 
 fn table(lang: Lang, rows: &[&SkuSums]) -> Markup {
-    let cell = |word: Text, n: u64| html! { td.num data-label=(lang.t(word)) { @if n == 0 { span.hint { "0" } } @else { (format::number(n)) } } };
+    let cell = |word: Text, n: u64| html! { td.num data-label=(lang.t(word)) { @if n == 0 { span.hint.none { "0" } } @else { (format::number(n)) } } };
     html! {
         table.stack {
             thead { tr {
