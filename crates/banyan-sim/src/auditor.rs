@@ -462,7 +462,7 @@ fn is_due_by_time(event: &Event) -> bool {
     match event {
         Event::StoreCreated { .. } => false,
         Event::StateDigested { .. } => true,
-        Event::KeyKept { .. } | Event::Saga(_) => false,
+        Event::KeyKept { .. } | Event::Saga(_) | Event::Order(_) => false,
         Event::Stock(event) => matches!(event, stock::Event::ReservationExpired { .. }),
         Event::Pay(event) => matches!(event, pay::Event::HoldExpired { .. }),
         Event::Coupon(event) => matches!(

@@ -17,6 +17,7 @@ impl Model {
             Command::Stock(command) => stock::natural(&self.stock, command).map(Outcome::Stock).map(as_it_is),
             Command::Pay(command) => ledger::natural(&self.ledger, command).map(Outcome::Pay).map(as_it_is),
             Command::Saga(command) => sagas::natural(&self.sagas, command).map(Outcome::Saga).map(as_it_is),
+            Command::Order(_) => None,
         }
     }
 
@@ -38,6 +39,7 @@ impl Model {
             Command::Stock(_) => format!("{:?}", self.stock.items),
             Command::Pay(_) => format!("{:?}", self.ledger.accounts),
             Command::Saga(command) => sagas::about(&self.sagas, command),
+            Command::Order(_) => "no orders".into(),
         }
     }
 }

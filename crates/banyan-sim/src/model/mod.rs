@@ -90,8 +90,11 @@ impl Model {
                 self.local_step(seq, event)?;
                 Outcome::Saga(outcome)
             }
-            Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => {
-                return Err("it is of no capability".into());
+            Event::StoreCreated { .. }
+            | Event::StateDigested { .. }
+            | Event::KeyKept { .. }
+            | Event::Order(_) => {
+                return Err("it is of no capability that anybody asked for".into());
             }
         })
     }
