@@ -11,8 +11,8 @@ use banyan_domain::coupon::{
     Outcome as CouponOutcome, Refusal as No, ReleaseCause,
 };
 use banyan_domain::{
-    CampaignNo, Command, CouponId, Digest, Entry, Event, Outcome, Refusal, State, Timestamp, limits, pay,
-    saga, stock,
+    CampaignNo, Command, CouponId, Digest, Entry, Event, Outcome, Refusal, State, Timestamp, limits, order,
+    pay, saga, stock,
 };
 use banyan_engine::{Answer, Summary};
 use std::collections::BTreeMap;
@@ -313,6 +313,7 @@ impl Auditor {
         let mut told = None;
         let mut last = None;
         let mut chain = Chain::default();
+        let mut whole = false;
         while self.model.seq < seq {
             let Some(entry) = entries.next() else {
                 let head = self.model.seq;
@@ -320,8 +321,9 @@ impl Auditor {
                     "{command:?} was answered with event {seq}, the log is durable up to {head}"
                 ));
             };
-            // A command to a saga has one event of its own; the saga goes on by itself from there.
-            if last.is_some() && matches!(command, Command::Saga(_)) {
+            // A command to a saga has one event of its own, one about an order ends with the order's; the sagas go on by
+            // themselves from there.
+            if whole {
                 self.follows(time, entry, &mut chain)?;
                 continue;
             }
@@ -331,6 +333,11 @@ impl Auditor {
                 entry.event
             );
             last = Some(entry.stamp);
+            whole = match command {
+                Command::Saga(_) => true,
+                Command::Order(_) => matches!(entry.event, Event::Order(_)),
+                Command::Coupon(_) | Command::Stock(_) | Command::Pay(_) => false,
+            };
             told = self.confirm(time, entry)?;
         }
         chain.end()?;
@@ -354,6 +361,12 @@ impl Auditor {
             }
             Event::Saga(event) => Some(self.model.sagas.local(event).is_some()),
             Event::Coupon(_) | Event::Stock(_) | Event::Pay(_) => None,
+            Event::Order(
+                order::Event::Paid { .. }
+                | order::Event::Failed { .. }
+                | order::Event::RefundDone { .. }
+                | order::Event::RefundRefused { .. },
+            ) => None,
             other => return Err(format!("event {seq} was asked for by nobody: {other:?}")),
         };
         match local {

@@ -3,7 +3,8 @@
 use crate::disk::Lies;
 use banyan_domain::coupon::{self, Refusal as CouponRefusal};
 use banyan_domain::{
-    AccountNo, Command, Decision, Event, KeyStamp, MemberId, Refusal, State, TransferNo, pay, saga, stock,
+    AccountNo, Command, Decision, Event, KeyStamp, MemberId, Refusal, State, TransferNo, order, pay, saga,
+    stock,
 };
 use banyan_engine::{DomainRules, Rules};
 use clap::ValueEnum;
@@ -63,6 +64,10 @@ pub enum Plant {
     LegAcrossCurrencies,
     /// One unit more is reserved than is there.
     OversoldByOne,
+    /// An order is placed below the price on the list.
+    BelowPrice,
+    /// A return gives the same goods back without end.
+    ReturnsUnbounded,
 }
 
 impl Plant {
@@ -212,6 +217,26 @@ fn bend_shop(
             part.into_iter().for_each(|part| part.held += 1);
             let event = stock::Event::ReservationMade { reservation, parts, until, member, order };
             Ok(Decision::One(Event::Stock(event)))
+        }
+        (Plant::BelowPrice, Ok(Decision::Many(mut events)), Command::Order(order::Command::Place { .. })) => {
+            for event in &mut events {
+                if let Event::Order(order::Event::Placed { lines, .. }) = event {
+                    lines.iter_mut().for_each(|line| line.unit_price -= 1);
+                }
+            }
+            Ok(Decision::Many(events))
+        }
+        (
+            Plant::ReturnsUnbounded,
+            Ok(Decision::Many(mut events)),
+            Command::Order(order::Command::Return { .. }),
+        ) => {
+            for event in &mut events {
+                if let Event::Order(order::Event::RefundBegun { lines, .. }) = event {
+                    lines.iter_mut().for_each(|line| line.quantity = 0);
+                }
+            }
+            Ok(Decision::Many(events))
         }
         (_, decided, _) => decided,
     }

@@ -2,6 +2,7 @@
 
 mod coupons;
 mod ledger;
+mod orders;
 mod sagas;
 mod stock;
 
@@ -17,7 +18,7 @@ impl Model {
             Command::Stock(command) => stock::natural(&self.stock, command).map(Outcome::Stock).map(as_it_is),
             Command::Pay(command) => ledger::natural(&self.ledger, command).map(Outcome::Pay).map(as_it_is),
             Command::Saga(command) => sagas::natural(&self.sagas, command).map(Outcome::Saga).map(as_it_is),
-            Command::Order(_) => None,
+            Command::Order(command) => orders::natural(self, command).map(Outcome::Order).map(as_it_is),
         }
     }
 
@@ -28,6 +29,7 @@ impl Model {
             (Command::Stock(command), Refusal::Stock(no)) => stock::justified(&self.stock, now, command, no),
             (Command::Pay(command), Refusal::Pay(no)) => ledger::justified(&self.ledger, now, command, no),
             (Command::Saga(command), Refusal::Saga(no)) => sagas::justified(&self.sagas, now, command, no),
+            (Command::Order(command), no) => orders::justified(self, now, command, no),
             _ => false,
         }
     }
@@ -39,7 +41,7 @@ impl Model {
             Command::Stock(_) => format!("{:?}", self.stock.items),
             Command::Pay(_) => format!("{:?}", self.ledger.accounts),
             Command::Saga(command) => sagas::about(&self.sagas, command),
-            Command::Order(_) => "no orders".into(),
+            Command::Order(_) => format!("{:?}", self.orders),
         }
     }
 }
@@ -50,6 +52,7 @@ pub(crate) fn fits(command: &Command, event: &Event, now: u64, model: &Model) ->
         (Command::Coupon(command), event) => coupons::fits(command, event, now, model),
         (Command::Stock(command), Event::Stock(event)) => stock::fits(&model.stock, command, event, now),
         (Command::Pay(command), Event::Pay(event)) => ledger::fits(&model.ledger, command, event, now),
+        (Command::Order(command), event) => orders::fits(model, command, event),
         (Command::Saga(command), Event::Saga(event)) => sagas::fits(&model.sagas, command, event),
         _ => false,
     }

@@ -1,16 +1,45 @@
-//! The engine's state, held against what the log says: stock, ledger and sagas.
+//! The engine's state, held against what the log says: stock, ledger, sagas and orders.
 
+use super::orders::Way;
 use super::{Model, Objection};
+use banyan_domain::order::OrderState;
 use banyan_domain::saga::{End, Phase};
 use banyan_domain::stock::ReservationState;
-use banyan_domain::{ReservationNo, SagaNo, State};
+use banyan_domain::{OrderNo, ReservationNo, SagaNo, State};
 
 impl Model {
     /// Compares every row of `state`.
     pub(crate) fn compare_shop(&self, state: &State) -> Result<(), Objection> {
         self.compare_stock(state)?;
         self.compare_ledger(state)?;
-        self.compare_sagas(state)
+        self.compare_sagas(state)?;
+        self.compare_orders(state)
+    }
+
+    fn compare_orders(&self, state: &State) -> Result<(), Objection> {
+        let (seen, known) = (state.orders().placed(), self.orders.orders.len() as u64);
+        object_unless!(seen == known, "the state has had {seen} orders, the log {known}");
+        for (no, order) in (1..).map(OrderNo::new).zip(&self.orders.orders) {
+            let Some(seen) = state.orders().order(no) else {
+                object_unless!(order.ended_at.is_some(), "the state has lost {no}, {order:?}");
+                continue;
+            };
+            let way = match seen.state {
+                OrderState::Placed => Way::Placed,
+                OrderState::Paid => Way::Paid,
+                OrderState::Cancelled => Way::Cancelled,
+                OrderState::Failed => Way::Failed,
+            };
+            let refunds = (seen.refunds.len(), seen.refunded(), seen.refunded_points());
+            let (money, points) = order.given_back();
+            let same = way == order.way
+                && (seen.total(), seen.points()) == (order.total(), order.points())
+                && refunds == (order.refunds.len(), money, points)
+                && seen.lines == order.lines
+                && seen.member == order.member;
+            object_unless!(same, "{no} is {seen:?} in the state and {order:?} in the log");
+        }
+        Ok(())
     }
 
     fn compare_stock(&self, state: &State) -> Result<(), Objection> {

@@ -1,12 +1,13 @@
 //! What a saga does in this store, compared with what the log says became of it.
 
+use super::ledger::Kind;
+use super::orders::Way;
 use super::sagas::Local;
 use super::{Model, Objection};
-use crate::model::ledger::Kind;
 use banyan_domain::coupon::{CouponCode, CouponState};
 use banyan_domain::saga::Event;
 use banyan_domain::stock::ReservationState;
-use banyan_domain::{ReservationNo, TransferNo};
+use banyan_domain::{OrderNo, ReservationNo, TransferNo};
 
 impl Model {
     /// A local step says that it is done: then it is, in the name of its saga.
@@ -51,14 +52,50 @@ impl Model {
                 let made = no.and_then(|no| self.ledger.transfer(no)).ok_or("it moved nothing")?;
                 object_unless!(made.seq + 1 == seq, "its transfer is not its own: {made:?}");
                 object_unless!(made.reference == key, "its transfer is for {}", made.reference);
-                let amount = if action == "pay.post" { wanted("amount") } else { wanted("points") };
+                // An order's refund posts points alone.
+                let refund = saga.input.get("refund").is_some();
+                let amount =
+                    if action == "pay.post" && !refund { wanted("amount") } else { wanted("points") };
                 object_unless!(Some(made.amount) == amount, "it moved {} of {amount:?}", made.amount);
             }
+            "pay.refund" => {
+                let no = output.get("transfer").and_then(|no| TransferNo::parse(no).ok());
+                let made = no.and_then(|no| self.ledger.transfer(no)).ok_or("it moved nothing")?;
+                let own = made.seq + 1 == seq && made.reference == key && made.kind == Kind::Back;
+                object_unless!(own, "its transfer is not its own: {made:?}");
+                object_unless!(Some(made.amount) == wanted("amount"), "it moved {}", made.amount);
+            }
+            "order.begin"
+            | "order.begin-refund"
+            | "order.fail"
+            | "order.paid"
+            | "order.refunded"
+            | "order.refund-refused" => self.order_step(action, saga)?,
+            // What came back is compared with the order in the end: it may be long after the sale is forgotten.
+            "stock.return" => {}
             "pay.void" => {
                 object_unless!(self.points_held(key) == 0, "its points are still held");
             }
             _ => return Err(format!("step {place} does {action}, which nobody knows")),
         }
+        Ok(())
+    }
+
+    /// What a saga told its order is so.
+    fn order_step(&self, action: &str, saga: &super::sagas::Saga) -> Result<(), Objection> {
+        let order = saga.input.get("order").and_then(|no| OrderNo::parse(no).ok());
+        let order = order.and_then(|no| self.orders.order(no)).ok_or("it is about no order")?;
+        let refund = saga.input.get("refund").and_then(|no| no.parse::<usize>().ok());
+        let refund = refund.and_then(|no| order.refunds.get(no.checked_sub(1)?)).map(|refund| refund.done);
+        let fits = match action {
+            "order.begin" => order.way == Way::Placed,
+            "order.begin-refund" => refund == Some(None),
+            "order.fail" => matches!(order.way, Way::Failed | Way::Cancelled),
+            "order.paid" => order.way == Way::Paid,
+            "order.refunded" => refund == Some(Some(true)),
+            _ => refund == Some(Some(false)),
+        };
+        object_unless!(fits, "after {action}, the order is {order:?}");
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod compare;
 mod coupons;
 pub(crate) mod ledger;
 mod local;
+pub(crate) mod orders;
 pub(crate) mod sagas;
 pub(crate) mod stock;
 
@@ -23,6 +24,7 @@ pub(crate) struct Model {
     pub(crate) stock: stock::Stock,
     pub(crate) ledger: ledger::Ledger,
     pub(crate) sagas: sagas::Sagas,
+    pub(crate) orders: orders::Orders,
     keys: BTreeMap<(u64, u64), Key>,
     pub(crate) time: u64,
     pub(crate) seq: u64,
@@ -90,11 +92,9 @@ impl Model {
                 self.local_step(seq, event)?;
                 Outcome::Saga(outcome)
             }
-            Event::StoreCreated { .. }
-            | Event::StateDigested { .. }
-            | Event::KeyKept { .. }
-            | Event::Order(_) => {
-                return Err("it is of no capability that anybody asked for".into());
+            Event::Order(event) => Outcome::Order(self.orders.apply(now, event, &self.sagas)?),
+            Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => {
+                return Err("it is of no capability".into());
             }
         })
     }
@@ -105,6 +105,7 @@ impl Model {
             Remembered::Stock(answer) => self.stock.kept(answer).map(Outcome::Stock),
             Remembered::Pay(answer) => self.ledger.kept(answer).map(Outcome::Pay),
             Remembered::Saga(outcome) => Some(Outcome::Saga(*outcome)),
+            Remembered::Order(outcome) => Some(Outcome::Order(*outcome)),
             coupon => return self.kept_coupon(coupon).map(Outcome::Coupon),
         };
         kept.ok_or_else(|| "it is not so".into())

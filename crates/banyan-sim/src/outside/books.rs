@@ -3,8 +3,11 @@
 use super::company::{Company, Payment};
 use super::network::Network;
 use super::partners::Partners;
+use crate::model::ledger::Kind;
+use crate::model::orders::Way;
 use crate::model::sagas::Saga;
 use crate::model::{Model, Objection};
+use banyan_domain::OrderNo;
 use banyan_domain::coupon::CouponState;
 use banyan_domain::saga::End;
 use banyan_domain::stock::ReservationState;
@@ -20,6 +23,7 @@ pub(crate) fn audit(model: &Model, network: &Network) -> Result<Ends, Objection>
 fn audit_books(model: &Model, company: &Company, partners: &Partners) -> Result<Ends, Objection> {
     let mut ends = [0; 3];
     let (mut sold, mut taken) = (0, 0);
+    let (mut returned, mut given, mut refunds_open) = (0, 0, false);
     for saga in &model.sagas.sagas {
         let name = model.sagas.definition(saga).name.as_str();
         let key = saga.key.as_str();
@@ -34,6 +38,12 @@ fn audit_books(model: &Model, company: &Company, partners: &Partners) -> Result<
         };
         ends[way] += 1;
         match name {
+            "order-refund" => {
+                let (back, sent) = refund(model, saga).map_err(wrong)?;
+                returned += back;
+                refunds_open |= way == 2;
+                given += sent;
+            }
             "checkout" => {
                 let (booked, captured) = checkout(model, company, saga).map_err(wrong)?;
                 // Money that was captured and is not booked: only where an operator sees it.
@@ -47,11 +57,17 @@ fn audit_books(model: &Model, company: &Company, partners: &Partners) -> Result<
             _ => delivery(partners, saga).map_err(wrong)?,
         }
     }
-    let whole: i64 = company.payments.iter().map(|payment| payment.captured - payment.refunded).sum();
-    object_unless!(whole == taken, "the company took {whole}, the orders {taken}");
+    let captured: i64 = company.payments.iter().map(|payment| payment.captured).sum();
+    object_unless!(captured == taken, "the company took {captured}, the orders {taken}");
+    // A parked refund may have been sent and not be booked: an operator sees it.
+    let refunded: i64 = company.payments.iter().map(|payment| payment.refunded).sum();
+    object_unless!(refunds_open || refunded == given, "the company gave {refunded} back, the orders {given}");
     let receivable = model.ledger.accounts.iter().find(|account| account.id.as_str() == "company:receivable");
     let receivable = receivable.map_or(0, |account| account.sums[0] - account.sums[1]);
-    object_unless!(receivable == sold, "{receivable} is booked as sold, and {sold} was");
+    object_unless!(
+        receivable == sold - returned,
+        "{receivable} is booked, {sold} was sold, {returned} given back"
+    );
     Ok(ends)
 }
 
@@ -62,16 +78,27 @@ fn checkout(model: &Model, company: &Company, saga: &Saga) -> Result<(i64, i64),
     let payments = || company.payments.iter().filter(|payment| payment.order == key);
     let charged = payments().filter(|payment| payment.captured > 0).count();
     object_unless!(charged <= 1, "it was charged {charged} times");
-    let captured: i64 = payments().map(|payment| payment.captured - payment.refunded).sum();
+    let captured: i64 = payments().map(|payment| payment.captured).sum();
     let posted = model.ledger.transfers.iter().filter(|made| made.reference == key);
     let posted: Vec<_> = posted
-        .filter(|made| matches!(made.kind, crate::model::ledger::Kind::Posted { .. }))
+        .filter(|made| matches!(made.kind, Kind::Posted { .. }))
         .map(|made| (account(model, made.credit), made.amount))
         .collect();
     let sum =
         |to: &str| posted.iter().filter(|(credit, _)| *credit == to).map(|(_, amount)| amount).sum::<i64>();
     let (sales, points) = (sum("shop:sales"), sum("shop:points"));
     object_unless!(posted.len() <= 2, "it was booked {} times", posted.len());
+    if let Some(order) = saga.input.get("order").and_then(|no| OrderNo::parse(no).ok()) {
+        let order = model.orders.order(order).ok_or("its order is not there")?;
+        let fits = match (saga.ended, saga.parked) {
+            (_, Some(_)) | (None, _) => true,
+            (Some(End::Completed), None) => {
+                order.way == Way::Paid || order.refunds.iter().any(|back| back.cancel)
+            }
+            (Some(End::Compensated), None) => matches!(order.way, Way::Failed | Way::Cancelled),
+        };
+        object_unless!(fits && order.cancel_is_told(), "its order is {order:?}");
+    }
     let open = payments().filter(|payment| Payment::is_open(payment)).count();
     let stock = model.reservation_of(key).map(|made| made.state);
     let coupons: Vec<_> = model.coupons_of(key).collect();
@@ -102,6 +129,28 @@ fn checkout(model: &Model, company: &Company, saga: &Saga) -> Result<(i64, i64),
         }
     }
     Ok((sales, captured))
+}
+
+/// What was booked back, and what the order says was given back, by a refund.
+fn refund(model: &Model, saga: &Saga) -> Result<(i64, i64), Objection> {
+    let key = saga.key.as_str();
+    let (order, no) = key.rsplit_once('.').ok_or("its key is none of a refund")?;
+    let order =
+        OrderNo::parse(order).ok().and_then(|no| model.orders.order(no)).ok_or("it is of no order")?;
+    let refund = no.parse::<usize>().ok().and_then(|no| order.refunds.get(no.checked_sub(1)?));
+    let refund = refund.ok_or("it is of no refund")?;
+    let made = || model.ledger.transfers.iter().filter(|made| made.reference == key);
+    let back: i64 = made().filter(|made| made.kind == Kind::Back).map(|made| made.amount).sum();
+    let points: i64 =
+        made().filter(|made| matches!(made.kind, Kind::Posted { .. })).map(|made| made.amount).sum();
+    let wanted = match (saga.ended, saga.parked) {
+        (_, Some(_)) | (None, _) => return Ok((back, back)),
+        (Some(End::Completed), None) => (Some(true), refund.amount, refund.points),
+        (Some(End::Compensated), None) => (Some(false), 0, 0),
+    };
+    let is = (refund.done, back, points);
+    object_unless!(is == wanted, "it is {is:?} and should be {wanted:?}");
+    Ok((back, back))
 }
 
 fn delivery(partners: &Partners, saga: &Saga) -> Result<(), Objection> {

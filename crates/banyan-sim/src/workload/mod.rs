@@ -2,6 +2,7 @@
 
 mod coupons;
 mod ledger;
+mod orders;
 mod sagas;
 mod stock;
 
@@ -62,6 +63,7 @@ struct Shop {
     transfers: Vec<banyan_domain::TransferNo>,
     sagas: Vec<banyan_domain::SagaNo>,
     sagas_begun: u64,
+    orders: Vec<banyan_domain::OrderNo>,
 }
 
 impl Workload {
@@ -157,8 +159,12 @@ impl Workload {
                 let command = self.of_stock(rng);
                 self.one(rng, keys, command)
             }
-            46..74 => {
+            46..70 => {
                 let command = self.of_ledger(rng);
+                self.one(rng, keys, command)
+            }
+            70..86 => {
+                let command = self.of_orders(rng);
                 self.one(rng, keys, command)
             }
             _ => {

@@ -5,15 +5,17 @@ use super::{KNOWN_MAX, Workload, actor, member};
 use crate::plants::Plant;
 use crate::prng::Prng;
 use banyan_domain::coupon::CodeKey;
+use banyan_domain::order::Outcome as OrderOutcome;
 use banyan_domain::saga::{Command, Definition, Fields, Outcome as SagaOutcome, Resume};
 use banyan_domain::stock::Outcome as StockOutcome;
 use banyan_domain::{Command as AnyCommand, Keys, Outcome, Reason, SagaKey, SagaName, SagaNo, pay};
 use banyan_saga::read_definition;
 
-/// The definitions that are run: the two examples, and one whose service promises to remember what was undone first.
-const DEFINITIONS: [&str; 3] = [
+/// The definitions that are run: the examples, and one whose service promises to remember what was undone first.
+const DEFINITIONS: [&str; 4] = [
     include_str!("../../../../examples/sagas/checkout.toml"),
     include_str!("../../../../examples/sagas/delivery.toml"),
+    include_str!("../../../../examples/sagas/order-refund.toml"),
     include_str!("locker.toml"),
 ];
 
@@ -27,6 +29,10 @@ impl Workload {
         }
         let at = at - DEFINITIONS.len();
         if let Some(command) = self.first_account(at) {
+            return Some(command.into());
+        }
+        let at = at - 2;
+        if let Some(command) = self.first_prices(at) {
             return Some(command.into());
         }
         let item = at as u64 - 2;
@@ -67,6 +73,9 @@ impl Workload {
                 if self.shop.transfers.len() < KNOWN_MAX =>
             {
                 self.shop.transfers.push(*first);
+            }
+            Outcome::Order(OrderOutcome::Order { order }) if !self.shop.orders.contains(order) => {
+                self.shop.orders.push(*order);
             }
             Outcome::Saga(SagaOutcome::Saga { saga }) if !self.shop.sagas.contains(saga) => {
                 self.shop.sagas.push(*saga);

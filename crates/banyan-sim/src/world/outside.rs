@@ -1,6 +1,7 @@
 //! What happens between the store and those outside: the executor's steps, and the network's.
 
 use super::{Step, World};
+use crate::model::orders::Way;
 use crate::outside::{Happened, Move, audit};
 use crate::process::Waiting;
 use banyan_domain::SagaNo;
@@ -130,6 +131,14 @@ impl World {
                     .line(format_args!("parked for good: {} at step {}: {}", saga.key, park.step, park.why));
             }
         }
+        for way in [Way::Placed, Way::Paid, Way::Cancelled, Way::Failed] {
+            let orders = self.auditor.model.orders.orders.iter();
+            let count = orders.filter(|order| order.way == way).count() as u64;
+            self.count(format!("orders: {way:?}"), count);
+        }
+        let refunds = self.auditor.model.orders.orders.iter().flat_map(|order| &order.refunds);
+        let done = refunds.filter(|refund| refund.done == Some(true)).count() as u64;
+        self.count("orders: refunds done", done);
         self.count("sagas: completed", completed);
         self.count("sagas: compensated", compensated);
         self.count("sagas: parked for good", parked);
