@@ -442,14 +442,21 @@ impl Auditor {
         let Request { command, stamp, .. } = request;
         let key = stamp.as_ref().and_then(|stamp| self.model.key(stamp, now));
         let first = key.filter(|key| stamp.as_ref().is_some_and(|stamp| stamp.request == key.request));
-        // An answer about a coupon can outlive its campaign, if nothing was done, and cannot be given any more then.
-        let gone = refusal == Refusal::Coupon(No::CouponNotFound)
-            && first.is_some_and(|first| match first.outcome {
-                Outcome::Coupon(CouponOutcome::Coupon(CouponAnswer { coupon, .. })) => {
-                    self.model.coupon(coupon).is_none()
-                }
-                _ => false,
-            });
+        // An answer about a coupon or a reservation can outlive it, if nothing was done, and cannot be given any more then.
+        let gone = first.is_some_and(|first| match (refusal, &first.outcome) {
+            (
+                Refusal::Coupon(No::CouponNotFound),
+                Outcome::Coupon(CouponOutcome::Coupon(CouponAnswer { coupon, .. })),
+            ) => self.model.coupon(*coupon).is_none(),
+            (
+                Refusal::Stock(stock::Refusal::ReservationNotFound),
+                Outcome::Stock(stock::Outcome::Reservation(answer)),
+            ) => {
+                let found = self.model.stock.reservation(answer.reservation);
+                found.is_some_and(|found| found.at + limits::RESERVATION_KEPT_MILLIS <= now)
+            }
+            _ => false,
+        });
         if let Some(first) = first.filter(|_| !gone) {
             return Err(format!(
                 "{command:?} was refused ({refusal}) after it was carried out at {}",

@@ -4,7 +4,7 @@ use banyan_log::Storage;
 use banyan_sim::{Disk, Lies, Loss, Prng, RunOptions, RunReport, check_twice, replay_command, run};
 use std::collections::BTreeMap;
 
-const SEEDS: u64 = 56;
+const SEEDS: u64 = 48;
 const THREADS: u64 = 2;
 
 /// Runs `seeds` on two threads, each run on one of them.
@@ -137,7 +137,7 @@ fn many_seeds_find_nothing_and_leave_nothing_out() {
 
 #[test]
 fn the_same_seed_is_the_same_run_to_the_byte() {
-    run_all(8, check_twice);
+    run_all(6, check_twice);
 }
 
 #[test]

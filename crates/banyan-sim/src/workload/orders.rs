@@ -36,6 +36,7 @@ impl Workload {
             58..70 => Command::Cancel { order: self.order(rng), by: actor(), reason: reason() },
             _ => {
                 // Whatever is on the list: some of it is not in the order.
+                let known = listed(rng);
                 let lines = vec![CartLine {
                     product: product_id(rng.below(PRODUCTS)),
                     quantity: rng.between(1, 2) as u32,
@@ -48,7 +49,7 @@ impl Workload {
     fn placed(&self, rng: &mut Prng) -> Command {
         let count = rng.between(1, 3);
         let line = |rng: &mut Prng| {
-            let known = if rng.chance(97) { PRODUCTS } else { PRODUCTS + 1 };
+            let known = if rng.chance(97) { listed(rng) } else { PRODUCTS + 1 };
             CartLine { product: product_id(rng.below(known)), quantity: rng.between(1, 3) as u32 }
         };
         let lines = (0..count).map(|_| line(rng)).collect();
@@ -89,6 +90,11 @@ fn product(number: u64, price: i64) -> Product {
         parts: if bundle { vec![part(0, 1), part(1, 2)] } else { vec![part(number, 1)] },
         on_sale: true,
     }
+}
+
+/// How many of the first products somebody looks at: a few are bought most.
+fn listed(rng: &mut Prng) -> u64 {
+    if rng.chance(60) { 2 } else { PRODUCTS }
 }
 
 fn product_id(number: u64) -> ProductId {

@@ -42,9 +42,9 @@ impl Workload {
     /// Something that somebody asks of sagas.
     pub(super) fn of_sagas(&mut self, rng: &mut Prng, keys: &Keys) -> Command {
         match rng.below(100) {
-            0..54 => self.checkout(rng, keys),
-            54..68 => self.delivery(rng),
-            68..84 => self.locker(rng),
+            0..46 => self.checkout(rng, keys),
+            46..58 => self.delivery(rng),
+            58..84 => self.locker(rng),
             84..87 => self.defined(rng.below(DEFINITIONS.len() as u64) as usize),
             87..95 => Command::Cancel { saga: self.saga(rng), by: actor(), reason: reason() },
             _ => {
