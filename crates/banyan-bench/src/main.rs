@@ -8,9 +8,11 @@
 
 mod answer;
 mod banyan;
+mod batches;
 mod control;
 mod coupon;
 mod engine;
+mod ledger;
 mod load;
 mod log;
 mod machine;
@@ -19,6 +21,7 @@ mod noop;
 mod replay;
 mod rivals;
 mod serve;
+mod stock;
 mod systems;
 mod table;
 
@@ -42,6 +45,10 @@ enum Command {
     Coupon(coupon::Options),
     /// The engine without HTTP: coupons decided and made durable in large batches, and memory for each.
     Engine(engine::Options),
+    /// The ledger in the engine without HTTP: transfers made durable in large batches.
+    Ledger(batches::Options),
+    /// Stock in the engine without HTTP: reservations made durable in large batches.
+    Stock(batches::Options),
     /// Start-up: a log of many events replayed, and opened again with a snapshot.
     Replay(replay::Options),
     /// The log alone, against appending to a plain file and against SQLite.
@@ -59,6 +66,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Coupon(options) => coupon::run(&options),
         Command::Engine(options) => engine::run(&options),
+        Command::Ledger(options) => ledger::run(&options),
+        Command::Stock(options) => stock::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Log(options) => log::run(&options),
         Command::Serve(options) => serve::run(&options),
