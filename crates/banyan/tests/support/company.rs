@@ -4,10 +4,11 @@ use super::{Http, Server};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_banyan");
+/// The binary under test; examples, which share this code, name another.
+const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_banyan");
 /// The shop's own key at the company.
 const KEY: &str = "the-shops-own-key";
 
@@ -34,13 +35,21 @@ pub(crate) fn free() -> SocketAddr {
 pub(crate) struct Place {
     pub(crate) company: SocketAddr,
     pub(crate) server: SocketAddr,
-    folder: std::path::PathBuf,
+    pub(crate) folder: PathBuf,
+    binary: PathBuf,
 }
 
 impl Place {
     /// Makes keys and the services file in `folder`.
     pub(crate) fn make(folder: &Path) -> Self {
-        let place = Self { company: free(), server: free(), folder: folder.to_owned() };
+        Self::make_for(Path::new(BINARY.expect("cargo names the binary when it builds a test")), folder)
+    }
+
+    /// The same, to run `binary`.
+    pub(crate) fn make_for(binary: &Path, folder: &Path) -> Self {
+        let (folder, binary) = (folder.to_owned(), binary.to_owned());
+        let place = Self { company: free(), server: free(), folder, binary };
+        let folder = &place.folder;
         let data = folder.join("company");
         std::fs::create_dir(&data).expect("a folder");
         // The keys are made here, so that either side can be started first.
@@ -57,7 +66,7 @@ impl Place {
     }
 
     /// The store's data.
-    pub(crate) fn data(&self) -> std::path::PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("store")
     }
 
@@ -66,13 +75,13 @@ impl Place {
         let services = self.folder.join("services.toml");
         let listen = self.server.to_string();
         let more = ["--services", services.to_str().expect("text"), "--listen", &listen];
-        Server::start_at(Path::new(BINARY), &self.data(), &more)
+        Server::start_at(&self.binary, &self.data(), &more)
     }
 
     /// Starts the company.
     pub(crate) fn start_company(&self) -> Company {
         let webhook = format!("http://{}/v1/webhooks/company", self.server);
-        let mut child = Command::new(BINARY)
+        let mut child = Command::new(&self.binary)
             .args(["sandbox", "--listen", &self.company.to_string(), "--webhook", &webhook, "--data"])
             .arg(self.folder.join("company"))
             .stdout(Stdio::piped())
@@ -97,7 +106,15 @@ impl Company {
     /// Every payment that the company has, as it tells the shop.
     pub(crate) fn payments(&self) -> Vec<Value> {
         let mut http = Http::with_key(self.address, KEY);
-        let list = http.get("/api/payments").expect("an answer").expect(200);
-        list["payments"].as_array().or_else(|| list.as_array()).cloned().expect("a list")
+        let (mut all, mut cursor) = (Vec::new(), "0".to_owned());
+        loop {
+            let path = format!("/api/payments?limit=100&cursor={cursor}");
+            let list = http.get(&path).expect("an answer").expect(200);
+            all.extend(list["payments"].as_array().cloned().expect("a list"));
+            match list["next"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => return all,
+            }
+        }
     }
 }
