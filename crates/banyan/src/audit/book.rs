@@ -1,8 +1,13 @@
 //! The auditor's own book: one plain table per campaign, filled from the log and checked at every line.
 
+use super::goods::Goods;
+use super::money::Money;
+use super::orders::Orders;
 use super::{Findings, Fingerprint, Kind, fingerprint};
 use banyan_domain::coupon::{Audience, CampaignDefinition, CodeKey, Event, ReleaseCause, Totals};
-use banyan_domain::{CampaignNo, CouponId, Entry, Event as AnyEvent, KeyStamp, Millis, Timestamp};
+use banyan_domain::{
+    CampaignNo, CouponId, Entry, Event as AnyEvent, KeyStamp, Millis, Timestamp, pay, stock,
+};
 use std::collections::BTreeMap;
 
 /// Longest hold the API gives, milliseconds.
@@ -23,6 +28,9 @@ pub(crate) struct Book {
     seq: u64,
     time: u64,
     timers_in_block: usize,
+    goods: Goods,
+    money: Money,
+    orders: Orders,
 }
 
 /// One campaign's page.
@@ -84,9 +92,26 @@ impl Book {
             AnyEvent::StateDigested { .. } => {}
             // Changes nothing but the keys, which were noted above.
             AnyEvent::KeyKept { .. } => {}
-            AnyEvent::Coupon(event) => self.coupon_event(seq, event),
-            // Checked by the replay through the rules; these capabilities have no second opinion of their own yet.
-            AnyEvent::Stock(_) | AnyEvent::Pay(_) | AnyEvent::Saga(_) | AnyEvent::Order(_) => {}
+            AnyEvent::Coupon(event) => {
+                if let Event::CouponRedeemed { coupon, order } = event {
+                    self.orders.redeemed(*coupon, order.as_str());
+                }
+                self.coupon_event(seq, event);
+            }
+            AnyEvent::Stock(event) => {
+                let is_timer = matches!(event, stock::Event::ReservationExpired { .. });
+                self.timers_in_block += usize::from(is_timer);
+                self.goods.follow(seq, self.time, event, &mut self.findings);
+            }
+            AnyEvent::Pay(event) => {
+                self.timers_in_block += usize::from(matches!(event, pay::Event::HoldExpired { .. }));
+                self.money.follow(seq, self.time, event, &mut self.findings);
+            }
+            // How steps follow each other is the rules' business; what they come to is checked where it shows.
+            AnyEvent::Saga(event) => self.orders.saga(event),
+            AnyEvent::Order(event) => {
+                self.orders.follow(seq, event, &self.goods, &self.money, &mut self.findings);
+            }
         }
     }
 
@@ -95,6 +120,11 @@ impl Book {
         let no = *self.numbers.get(id)?;
         let coupon = self.campaigns.get(&no)?.coupons.get(usize::try_from(n.checked_sub(1)?).ok()?)?;
         Some((CouponId::new(CampaignNo::new(no), n), coupon))
+    }
+
+    /// The auditor's page of orders.
+    pub(crate) const fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// The permutation of codes, once the store's creation was read.
@@ -126,6 +156,9 @@ impl Book {
     /// Checks what only the whole log shows: members' limits, allow-lists, keys, and holds past their deadline.
     pub(crate) fn close(&mut self) {
         let may_be_late = self.timers_in_block >= TIMER_EVENTS_FULL;
+        self.goods.close(self.seq, self.time, may_be_late, &mut self.findings);
+        self.money.close(self.seq, self.time, may_be_late, &mut self.findings);
+        self.orders.close(self.seq, &mut self.findings);
         for campaign in self.campaigns.values() {
             campaign.check_members(&mut self.findings);
             for (n, (order, until)) in campaign.holds.iter().filter(|(_, (_, until))| *until <= self.time) {

@@ -1,10 +1,16 @@
 //! The offline auditor: what must always be true, counted again from the log by other code than the rules.
 //!
-//! [`book`] follows every event with plain tables and no knowledge of `banyan_domain::State`; [`acks`] holds the log to the
+//! [`book`] follows every event, with a page for each capability, with plain tables and no knowledge of `banyan_domain::State`; [`acks`] holds the log to the
 //! answers that were given. A finding names the log position where it shows.
 
 pub(crate) mod acks;
+mod acks_order;
 pub(crate) mod book;
+mod goods;
+mod money;
+mod orders;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -41,6 +47,12 @@ pub(crate) enum Kind {
     NotAllowed,
     /// A coupon changed in a way its state does not allow.
     Lifecycle,
+    /// Units on hand, held and sold do not add up.
+    Stock,
+    /// Debits, credits and holds do not add up, or an account is overdrawn.
+    Ledger,
+    /// An order is paid without what it paid for, was charged for nothing, or has something that is another's.
+    Checkout,
     /// A hold did not end when it had to.
     Hold,
     /// Two coupons have one code or one number.

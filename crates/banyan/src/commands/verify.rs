@@ -18,7 +18,9 @@ use std::time::Instant;
 /// Reads the log from its first event, without changing anything, also beside a running server (then up to the last whole
 /// block). Every event goes through the rules with all their assertions, and through an independent auditor: issued never above
 /// the quantity, no member above the limit, nothing issued outside the window, while paused or off the allow-list, every hold
-/// ended in time, codes unique, time never back, digests equal. With --acks, every answer that was given must be in the log.
+/// ended in time, codes unique, time never back, digests equal; on hand never below what is held, debits
+/// equal to credits, no account overdrawn, a paid order with its goods, coupon, points and money, and nobody else with them.
+/// With --acks, every answer that was given must be in the log.
 #[derive(clap::Args)]
 #[command(
     after_help = "Exit codes: 0 everything holds; 3 something does not (the findings say what and where); \
@@ -47,6 +49,8 @@ struct Report {
     issued: u64,
     head: u64,
     torn_tail_bytes: u64,
+    orders: u64,
+    orders_paid: u64,
     acknowledged: usize,
     acks_cut_short: u64,
     missing: u64,
@@ -91,6 +95,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         Verdict::Corrupt(damage) => (0, Some(damage.to_string())),
     };
     let issued = book.campaigns().map(|(no, _)| book.totals(no).unwrap_or_default().issued).sum();
+    let (orders, orders_paid) = book.orders().counts();
     let report = Report {
         holds: damage.is_none() && book.findings.total() == 0,
         events: summary.events,
@@ -100,6 +105,8 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         issued,
         head: summary.head.as_u64(),
         torn_tail_bytes,
+        orders,
+        orders_paid,
         acknowledged: acks.len(),
         acks_cut_short: acks.cut_short,
         missing: book.findings.count(Kind::Missing),
@@ -218,6 +225,9 @@ fn print(report: &Report) {
     println!("checked in {:.1} s ({rate:.0} events/s), up to event {}", report.seconds, report.head);
     if report.torn_tail_bytes > 0 {
         println!("a block in flight of {} bytes was left out", report.torn_tail_bytes);
+    }
+    if report.orders > 0 {
+        println!("{} orders, of these {} paid", report.orders, report.orders_paid);
     }
     if report.acknowledged > 0 || report.acks_cut_short > 0 {
         println!("acknowledged {}, of these missing {}", report.acknowledged, report.missing);
