@@ -7,7 +7,7 @@ use std::process::Command;
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// coupon, engine, ledger, stock, replay or log; `cargo xtask bench coupon --help` lists what each takes
+    /// coupon, checkout, engine, ledger, stock, replay or log; `cargo xtask bench coupon --help` lists what each takes
     what: String,
     /// Passed on to the measuring program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let bin = target_dir()?.join("release");
     let mut command = Command::new(bin.join("banyan-bench"));
     command.arg(&args.what);
-    if args.what == "coupon" {
+    if matches!(&*args.what, "coupon" | "checkout") {
         command.arg("--banyan").arg(bin.join("banyan"));
     }
     run::to_its_end(command.args(&args.rest))

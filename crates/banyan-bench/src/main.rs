@@ -9,6 +9,7 @@
 mod answer;
 mod banyan;
 mod batches;
+mod checkout;
 mod control;
 mod coupon;
 mod engine;
@@ -43,6 +44,8 @@ struct Arguments {
 enum Command {
     /// Coupons of one hot campaign over HTTP: a no-op, Banyan, one Postgres transaction each, Redis + RabbitMQ.
     Coupon(coupon::Options),
+    /// Whole checkouts over HTTP: Banyan against one Postgres transaction per order.
+    Checkout(checkout::Options),
     /// The engine without HTTP: coupons decided and made durable in large batches, and memory for each.
     Engine(engine::Options),
     /// The ledger in the engine without HTTP: transfers made durable in large batches.
@@ -65,6 +68,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Coupon(options) => coupon::run(&options),
+        Command::Checkout(options) => checkout::run(&options),
         Command::Engine(options) => engine::run(&options),
         Command::Ledger(options) => ledger::run(&options),
         Command::Stock(options) => stock::run(&options),
