@@ -404,7 +404,7 @@ impl Shop {
                         part.quantity * (line.quantity - order.returned(at));
                 }
             }
-            if let Some(coupon) = order.coupon {
+            if let Some(coupon) = order.coupon.filter(|_| order.state == OrderState::Paid) {
                 assert!(coupons.insert(coupon), "two paid orders used one coupon");
             }
             if order.total() > 0 {
@@ -435,9 +435,15 @@ impl Shop {
         assert_eq!(booked.balance, sales);
         assert!(self.state.ledger().trial_balance().is_balanced());
         let campaign = self.state.coupons().campaigns().next().expect("it is there");
+        // All were issued in the first second, and live for two hours.
+        let over = self.state.time() >= Timestamp::from_millis(1_000).plus(Millis::from_seconds(7_200));
         for coupon in &self.coupons {
             let state = campaign.row(coupon.n()).expect("it was issued").state;
-            let wanted = if coupons.contains(coupon) { CouponState::Redeemed } else { CouponState::Issued };
+            let wanted = match coupons.contains(coupon) {
+                true => CouponState::Redeemed,
+                false if over => CouponState::Expired,
+                false => CouponState::Issued,
+            };
             assert_eq!(state, wanted, "{coupon:?}");
         }
     }
@@ -452,9 +458,9 @@ fn campaign() -> CampaignDefinition {
         benefit: Benefit::Percent { basis_points: 3_333, cap: None },
         minimum_order: Some(Money { minor: 1_000, currency: krw() }),
         starts_at: None,
-        ends_at: None,
+        ends_at: Some(Timestamp::from_millis(3_000_000)),
         audience: Audience::Everyone,
-        valid_for: None,
+        valid_for: Some(Millis::from_seconds(7_200)),
         stacking: Stacking::Exclusive,
     }
 }

@@ -48,7 +48,7 @@ impl Shop {
     /// A server with the simulated payment company beside it.
     pub(crate) fn with_company() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (company, server) = Company::beside_a_server(folder.path());
+        let (company, server) = Company::beside_a_server(Path::new(BINARY), folder.path());
         Self { server, company: Some(company), _folder: folder }
     }
 

@@ -7,8 +7,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// The binary under test; examples, which share this code, name another.
-const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_banyan");
 /// The shop's own key at the company.
 const KEY: &str = "the-shops-own-key";
 
@@ -35,21 +33,15 @@ pub(crate) fn free() -> SocketAddr {
 pub(crate) struct Place {
     pub(crate) company: SocketAddr,
     pub(crate) server: SocketAddr,
-    pub(crate) folder: PathBuf,
     binary: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Place {
-    /// Makes keys and the services file in `folder`.
-    pub(crate) fn make(folder: &Path) -> Self {
-        Self::make_for(Path::new(BINARY.expect("cargo names the binary when it builds a test")), folder)
-    }
-
-    /// The same, to run `binary`.
-    pub(crate) fn make_for(binary: &Path, folder: &Path) -> Self {
-        let (folder, binary) = (folder.to_owned(), binary.to_owned());
-        let place = Self { company: free(), server: free(), folder, binary };
-        let folder = &place.folder;
+    /// Makes keys and the services file for `binary` in `folder`.
+    pub(crate) fn make(binary: &Path, folder: &Path) -> Self {
+        let (binary, folder) = (binary.to_owned(), folder.to_owned());
+        let place = Self { company: free(), server: free(), binary, folder: folder.clone() };
         let data = folder.join("company");
         std::fs::create_dir(&data).expect("a folder");
         // The keys are made here, so that either side can be started first.
@@ -97,8 +89,8 @@ impl Place {
 
 impl Company {
     /// Starts both in `folder`.
-    pub(crate) fn beside_a_server(folder: &Path) -> (Self, Server) {
-        let place = Place::make(folder);
+    pub(crate) fn beside_a_server(binary: &Path, folder: &Path) -> (Self, Server) {
+        let place = Place::make(binary, folder);
         let server = place.start_server();
         (place.start_company(), server)
     }

@@ -55,7 +55,7 @@ pub(crate) struct SaleDay<'a> {
 impl SaleDay<'_> {
     /// Runs it to the end of its last order.
     pub(crate) fn run(&self) -> Outcome {
-        let place = Place::make_for(self.binary, self.folder);
+        let place = Place::make(self.binary, self.folder);
         let (mut server, company) = (place.start_server(), place.start_company());
         let load = Load::start(self, &place, &server);
         let mut kills = 0;
