@@ -20,7 +20,10 @@ const SAGAS: [&str; 2] = [
     include_str!("../../../examples/sagas/order-refund.toml"),
 ];
 const MEMBERS: [&str; 3] = ["m0", "m1", "m2"];
-const PRODUCTS: [(&str, i64, &[(&str, u32)]); 3] =
+/// Units of a SKU.
+type Units = (&'static str, u32);
+/// Products: their id, price and parts.
+const PRODUCTS: [(&str, i64, &[Units]); 3] =
     [("a", 1_000, &[("a", 1)]), ("b", 700, &[("b", 1)]), ("set", 2_345, &[("a", 2), ("b", 1)])];
 const STOCK: u32 = 12;
 const POINTS: i64 = 3_000;
@@ -137,7 +140,7 @@ impl Shop {
         }
         shop.ask(coupon::Command::CreateCampaign { definition: Box::new(campaign()), by: actor() })
             .expect("made");
-        for n in 0..MEMBERS.len() {
+        for (n, name) in MEMBERS.iter().enumerate() {
             let campaign = CampaignId::new("noon").expect("valid");
             let issue = coupon::Command::IssueCoupon { campaign, member: member(n), segments: Box::new([]) };
             let Some(Outcome::Coupon(coupon::Outcome::Coupon(answer))) = shop.ask(issue).expect("issued")
@@ -145,8 +148,7 @@ impl Shop {
                 panic!("a coupon was issued")
             };
             shop.coupons.push(answer.coupon);
-            let (id, currency) =
-                (account(&format!("points:{}", MEMBERS[n])), Currency::new("PTS").expect("valid"));
+            let (id, currency) = (account(&format!("points:{name}")), Currency::new("PTS").expect("valid"));
             let rule = Rule::DebitsWithinCredits;
             shop.ask(pay::Command::OpenAccount { id: id.clone(), currency, rule, by: actor() })
                 .expect("opened");

@@ -62,7 +62,7 @@ fn print(outcome: &Outcome) {
     let lines = [
         ("kill -9 of the server", outcome.kills as i64),
         ("events in the log", report("events") as i64),
-        ("orders placed", report("orders") as i64),
+        ("orders placed", outcome.report["orders"]["placed"].as_i64().unwrap_or(0)),
         ("orders paid", outcome.orders_paid as i64),
         ("answers held against the log", report("acknowledged") as i64),
         ("", 0),

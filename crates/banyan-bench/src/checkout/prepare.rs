@@ -68,6 +68,10 @@ pub(super) async fn banyan(
         Ok((process, address))
     })?;
     let key_file = data.join("operator.key");
+    // It listens before it has made its key.
+    if !banyan_testkit::wait_until(READY, || key_file.exists()) {
+        return Err(failed(key_file.display(), "it was not made in time"));
+    }
     let key = std::fs::read_to_string(&key_file).map_err(|e| failed(key_file.display(), e))?;
     let shop = Shop { address, key: Some(key.trim().to_owned()), products, tables: None };
     shop.call(Method::PUT, "/v1/terms", None, &json!({"currency": "KRW"})).await?;

@@ -1,9 +1,9 @@
 //! What was answered about orders: each line says how an order stood at a log position.
 
 use super::book::Book;
-use super::orders::State;
 use super::{Fingerprint, Kind, fingerprint};
 use banyan_domain::OrderNo;
+use banyan_domain::order::OrderState;
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -29,7 +29,7 @@ struct Line<'a> {
     #[serde(borrow)]
     state: Cow<'a, str>,
     total: i64,
-    refunds_done: usize,
+    refunds_done: u32,
     #[serde(borrow, default)]
     refund: Option<Cow<'a, str>>,
     seq: u64,
@@ -44,11 +44,11 @@ struct OrderAck {
     seq: u64,
     order: u64,
     member: Fingerprint,
-    state: State,
+    state: OrderState,
     total: i64,
-    refunds_done: usize,
+    refunds_done: u32,
     /// The newest refund's number, if there was one.
-    refund: Option<usize>,
+    refund: Option<u32>,
     at: At,
 }
 
@@ -69,10 +69,10 @@ impl OrderAcks {
         }
         let order = OrderNo::parse(&line.order).map_err(|_| "order must be o-NUMBER")?.get();
         let state = match &*line.state {
-            "placed" => State::Placed,
-            "paid" => State::Paid,
-            "cancelled" => State::Cancelled,
-            "failed" => State::Failed,
+            "placed" => OrderState::Placed,
+            "paid" => OrderState::Paid,
+            "cancelled" => OrderState::Cancelled,
+            "failed" => OrderState::Failed,
             other => return Err(format!("an order is never {other}")),
         };
         let number = |refund: Cow<'_, str>| {
@@ -132,9 +132,9 @@ impl OrderAcks {
 impl OrderAck {
     /// In what the order differs from what was answered, as of its log position.
     fn differs(&self, book: &Book) -> Option<String> {
-        let Some(order) = book.orders().order(self.order) else { return Some("was never placed".into()) };
+        let Some(order) = book.orders.get(self.order) else { return Some("was never placed".into()) };
         let facts = [
-            (fingerprint(&order.member) != self.member, "is another member's".to_owned()),
+            (order.member != self.member, "is another member's".to_owned()),
             (order.total != self.total, format!("costs {}, not {}", order.total, self.total)),
             (order.state != self.state, format!("is {:?}, not {:?}", order.state, self.state)),
             (
@@ -142,7 +142,7 @@ impl OrderAck {
                 format!("has {} refunds done, not {}", order.refunds_done, self.refunds_done),
             ),
             (
-                self.refund.is_some_and(|number| !order.has_refund(number)),
+                self.refund.is_some_and(|number| !(1..=order.refunds).contains(&number)),
                 format!("has no refund {:?}", self.refund),
             ),
         ];
