@@ -126,13 +126,13 @@ pub(crate) async fn prepare(
     let numbers: Vec<i64> = (0..buyers as i64).collect();
     let (products, members) = (products as i64, members as i64);
     let fill = async {
-        let sql = "INSERT INTO product SELECT 'p' || n, $2 FROM generate_series(0, $1 - 1) n";
+        let sql = "INSERT INTO product SELECT 'p' || n, $2::bigint FROM generate_series(0, $1::bigint - 1) n";
         client.execute(sql, &[&products, &PRICE]).await?;
-        let sql = "INSERT INTO stock SELECT 'p' || n, $2 FROM generate_series(0, $1 - 1) n";
+        let sql = "INSERT INTO stock SELECT 'p' || n, $2::bigint FROM generate_series(0, $1::bigint - 1) n";
         client.execute(sql, &[&products, &UNITS]).await?;
-        let sql = "INSERT INTO points SELECT 'm' || n, 1000000000000 FROM generate_series(0, $1 - 1) n";
+        let sql = "INSERT INTO points SELECT 'm' || n, 1000000000000 FROM generate_series(0, $1::bigint - 1) n";
         client.execute(sql, &[&members]).await?;
-        let sql = "INSERT INTO coupon SELECT u.code, 'm' || u.n % $3, $4 FROM unnest($1::text[], $2::bigint[]) AS u(code, n)";
+        let sql = "INSERT INTO coupon SELECT u.code, 'm' || u.n % $3::bigint, $4::bigint FROM unnest($1::text[], $2::bigint[]) AS u(code, n)";
         client.execute(sql, &[&codes, &numbers, &members, &DISCOUNT]).await?;
         client.batch_execute("VACUUM ANALYZE").await
     };
