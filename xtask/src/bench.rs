@@ -1,4 +1,4 @@
-//! `cargo xtask bench` and `cargo xtask kill9`: build with the release settings, then run the measuring program.
+//! `cargo xtask bench`, `cargo xtask kill9` and `cargo xtask sale-day`: build with the release settings, then run the measuring program.
 
 use crate::run;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::Command;
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// coupon, engine, replay or log; `cargo xtask bench coupon --help` lists what each takes
+    /// coupon, checkout, engine, ledger, stock, replay or log; `cargo xtask bench coupon --help` lists what each takes
     what: String,
     /// Passed on to the measuring program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -22,13 +22,27 @@ pub(crate) struct Kill9Args {
     rounds: u32,
 }
 
+/// How a sale day is run.
+#[derive(clap::Args)]
+pub(crate) struct SaleDayArgs {
+    /// How often the server is killed during it
+    #[arg(long, default_value_t = 10)]
+    kills: u32,
+    /// What is rehearsed
+    #[arg(long, default_value = "examples/rehearsals/sale-day.toml")]
+    scenario: PathBuf,
+    /// An empty folder that keeps everything; without it, a temporary one
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
 /// Builds the server and the measuring program, and measures.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     run::cargo(["build", "--release", "-p", "banyan", "-p", "banyan-bench"])?;
     let bin = target_dir()?.join("release");
     let mut command = Command::new(bin.join("banyan-bench"));
     command.arg(&args.what);
-    if args.what == "coupon" {
+    if matches!(&*args.what, "coupon" | "checkout") {
         command.arg("--banyan").arg(bin.join("banyan"));
     }
     run::to_its_end(command.args(&args.rest))
@@ -40,6 +54,19 @@ pub(crate) fn kill9(args: &Kill9Args) -> Result<(), String> {
     let bin = target_dir()?.join("release");
     let mut command = Command::new(bin.join("examples/kill9"));
     command.args(["--rounds", &args.rounds.to_string(), "--banyan"]).arg(bin.join("banyan"));
+    run::to_its_end(&mut command)
+}
+
+/// Builds the server and the sale day, and runs it.
+pub(crate) fn sale_day(args: &SaleDayArgs) -> Result<(), String> {
+    run::cargo(["build", "--release", "-p", "banyan", "--bin", "banyan", "--example", "sale_day"])?;
+    let bin = target_dir()?.join("release");
+    let mut command = Command::new(bin.join("examples/sale_day"));
+    command.args(["--kills", &args.kills.to_string(), "--banyan"]).arg(bin.join("banyan"));
+    command.arg("--scenario").arg(&args.scenario);
+    if let Some(dir) = &args.dir {
+        command.arg("--dir").arg(dir);
+    }
     run::to_its_end(&mut command)
 }
 

@@ -27,6 +27,8 @@ enum Chore {
     Bench(bench::Args),
     /// Kill the server in the middle of a sale, again and again, and check every acknowledged answer
     Kill9(bench::Kill9Args),
+    /// Rehearse a sale day with a failing payment company, kill the server during it, and compare every book
+    SaleDay(bench::SaleDayArgs),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Kill9(args) => bench::kill9(&args),
+        Chore::SaleDay(args) => bench::sale_day(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

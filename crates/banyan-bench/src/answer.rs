@@ -55,7 +55,8 @@ pub(crate) fn problem(status: StatusCode, slug: &str) -> Response {
     json(status, body.into_bytes())
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response {
+/// An answer with a body of JSON.
+pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

@@ -26,6 +26,18 @@ pub(crate) async fn call(
     key: Option<&str>,
     body: String,
 ) -> Result<Answer, Failure> {
+    call_keyed(address, method, path, key, None, body).await
+}
+
+/// The same, under an idempotency key.
+pub(crate) async fn call_keyed(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    key: Option<&str>,
+    idempotency_key: Option<&str>,
+    body: String,
+) -> Result<Answer, Failure> {
     let doing = format!("{method} http://{address}{path}");
     let stream = TcpStream::connect(address).await.map_err(|e| failed(&doing, e))?;
     let (mut sender, connection) =
@@ -38,6 +50,9 @@ pub(crate) async fn call(
         .header(header::CONTENT_TYPE, "application/json");
     if let Some(key) = key {
         request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+    }
+    if let Some(key) = idempotency_key {
+        request = request.header("idempotency-key", key);
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|e| failed(&doing, e))?;
     let response = sender.send_request(request).await.map_err(|e| failed(&doing, e))?;

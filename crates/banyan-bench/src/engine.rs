@@ -9,21 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banyan_domain::coupon::{self, Audience, Benefit, CampaignDefinition, Stacking};
-use banyan_domain::{Actor, CampaignId, Command, KeyStamp, MemberId};
+use banyan_domain::{Actor, CampaignId, Command, MemberId};
 use banyan_engine::{Answer, CoreOptions, DirectReplies, Shard, ShardOptions, start, wall_clock};
 use banyan_log::{DiskLog, DiskOptions, RealStorage};
 use clap::Args;
 
+use crate::batches::{self, Batch};
 use crate::table::{self, Row};
 use crate::{Failure, failed, machine};
-
-/// Commands submitted together.
-pub(crate) type Batch = Vec<(Command, Option<KeyStamp>)>;
-
-/// Commands in one batch.
-const BATCH: usize = 8_192;
-/// Batches submitted and not yet answered.
-const IN_FLIGHT: usize = 4;
 
 /// What to run.
 #[derive(Args)]
@@ -92,23 +85,10 @@ fn once(options: &Options, dir: &std::path::Path) -> Result<Figures, Failure> {
     let folder = tempfile::tempdir_in(dir).map_err(|e| failed("making a folder", e))?;
     let shard = open(&folder.path().join("log"))?;
     ask(&shard, create()?)?;
-    let mut batches = commands(options.coupons)?;
+    let batches = commands(options.coupons)?;
     let before = resident_bytes();
     let began = Instant::now();
-    let mut waiting = VecDeque::new();
-    while !batches.is_empty() || !waiting.is_empty() {
-        while waiting.len() < IN_FLIGHT
-            && let Some(batch) = batches.pop_front()
-        {
-            waiting.push_back(shard.submit_many(batch).map_err(|e| failed("submitting", e))?);
-        }
-        if let Some(answers) = waiting.pop_front() {
-            let answers = answers.blocking_recv().map_err(|e| failed("waiting", e))?;
-            if !answers.iter().all(|answer| matches!(answer, Answer::Done { replayed: false, .. })) {
-                return Err(failed("issuing", "a coupon was refused"));
-            }
-        }
-    }
+    batches::submit(&shard, batches)?;
     let took = began.elapsed().as_secs_f64();
     // What the commands took was given back to the allocator, and is used again for the rows: an upper bound.
     let grown = resident_bytes().saturating_sub(before) as f64;
@@ -168,14 +148,10 @@ pub(crate) fn commands(count: usize) -> Result<VecDeque<Batch>, Failure> {
         let spread = (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
         let member = MemberId::new(format!("{spread:012x}")).map_err(|e| failed("member", e))?;
         let segments = Box::default();
-        Ok((
-            Command::Coupon(coupon::Command::IssueCoupon { campaign: campaign.clone(), member, segments }),
-            None,
-        ))
+        let campaign = campaign.clone();
+        Ok(Command::Coupon(coupon::Command::IssueCoupon { campaign, member, segments }))
     };
-    let batch =
-        |first: usize| (first..count.min(first + BATCH)).map(command).collect::<Result<Vec<_>, Failure>>();
-    (0..count).step_by(BATCH).map(batch).collect()
+    batches::in_batches((0..count).map(command))
 }
 
 /// Resident memory of this process, in bytes.

@@ -8,9 +8,12 @@
 
 mod answer;
 mod banyan;
+mod batches;
+mod checkout;
 mod control;
 mod coupon;
 mod engine;
+mod ledger;
 mod load;
 mod log;
 mod machine;
@@ -19,6 +22,7 @@ mod noop;
 mod replay;
 mod rivals;
 mod serve;
+mod stock;
 mod systems;
 mod table;
 
@@ -40,8 +44,14 @@ struct Arguments {
 enum Command {
     /// Coupons of one hot campaign over HTTP: a no-op, Banyan, one Postgres transaction each, Redis + RabbitMQ.
     Coupon(coupon::Options),
+    /// Whole checkouts over HTTP: Banyan against one Postgres transaction per order.
+    Checkout(checkout::Options),
     /// The engine without HTTP: coupons decided and made durable in large batches, and memory for each.
     Engine(engine::Options),
+    /// The ledger in the engine without HTTP: transfers made durable in large batches.
+    Ledger(batches::Options),
+    /// Stock in the engine without HTTP: reservations made durable in large batches.
+    Stock(batches::Options),
     /// Start-up: a log of many events replayed, and opened again with a snapshot.
     Replay(replay::Options),
     /// The log alone, against appending to a plain file and against SQLite.
@@ -58,7 +68,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Coupon(options) => coupon::run(&options),
+        Command::Checkout(options) => checkout::run(&options),
         Command::Engine(options) => engine::run(&options),
+        Command::Ledger(options) => ledger::run(&options),
+        Command::Stock(options) => stock::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Log(options) => log::run(&options),
         Command::Serve(options) => serve::run(&options),

@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::rivals::{cure, synchronous};
-use crate::{Failure, failed, noop};
+use crate::rivals::{cure, synchronous, transaction};
+use crate::{Failure, checkout, failed, noop};
 
 /// What the process is told by the run.
 #[derive(Args)]
@@ -38,9 +38,12 @@ pub(crate) struct Rival {
     /// RabbitMQ, as a URL.
     #[arg(long, default_value = "")]
     pub(crate) rabbitmq: String,
-    /// The one hot campaign.
+    /// The one hot campaign; for transaction the schema of its tables.
     #[arg(long, default_value = "hot")]
     pub(crate) campaign: String,
+    /// The payment company (transaction); nobody is asked without it.
+    #[arg(long)]
+    pub(crate) company: Option<SocketAddr>,
     /// How many coupons it has.
     #[arg(long, default_value_t = 1_000_000_000)]
     pub(crate) quantity: u64,
@@ -70,6 +73,9 @@ enum Kind {
     Noop,
     Synchronous,
     Cure,
+    /// The payment company that answers at once.
+    Company,
+    Transaction,
 }
 
 /// Serves until the process is ended.
@@ -85,6 +91,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         let router = match options.kind {
             Kind::Noop => noop::router(),
             Kind::Synchronous => synchronous::router(&options.rival).await?,
+            Kind::Company => checkout::company_router(),
+            Kind::Transaction => transaction::router(&options.rival).await?,
             Kind::Cure => cure::router(&options.rival).await?,
         };
         let doing = || format!("listening on {}", options.listen);

@@ -134,7 +134,7 @@ impl Databases {
 }
 
 /// Memory and checkpoints as a careful operator sets them; nothing that weakens durability.
-fn postgres_options(dir: &Path) -> PostgresOptions {
+pub(crate) fn postgres_options(dir: &Path) -> PostgresOptions {
     PostgresOptions { parent: Some(dir.to_owned()), ..PostgresOptions::default() }
         .set("shared_buffers", "512MB")
         .set("max_wal_size", "4GB")

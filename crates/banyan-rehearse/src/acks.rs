@@ -28,6 +28,23 @@ pub(crate) struct Ack<'a> {
     pub(crate) key: Option<&'a str>,
 }
 
+/// What an answer said of an order.
+#[derive(Debug, Serialize)]
+pub(crate) struct OrderAck<'a> {
+    pub(crate) action: &'static str,
+    pub(crate) status: u16,
+    pub(crate) order: &'a str,
+    pub(crate) member: &'a str,
+    pub(crate) state: &'a str,
+    pub(crate) total: i64,
+    pub(crate) refunds_done: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refund: Option<&'a str>,
+    pub(crate) seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<&'a str>,
+}
+
 pub(crate) struct AckWriter {
     batch: Vec<u8>,
     sender: Option<Sender<Vec<u8>>>,
@@ -52,7 +69,7 @@ impl AckWriter {
         Ok(Self { batch: Vec::new(), sender: Some(sender), thread: Some(thread), failed })
     }
 
-    pub(crate) fn push(&mut self, ack: &Ack<'_>) {
+    pub(crate) fn push(&mut self, ack: &impl Serialize) {
         serde_json::to_writer(&mut self.batch, ack).expect("strings and numbers always become JSON");
         self.batch.push(b'\n');
         if self.batch.len() >= BATCH_BYTES {

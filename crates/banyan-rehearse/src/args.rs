@@ -17,6 +17,12 @@ pub struct RehearseArgs {
     /// Use the key in this file instead of the scenario's
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// The simulated payment company, instead of where the scenario says
+    #[arg(long, value_name = "URL")]
+    pub company: Option<String>,
+    /// Use the key of the company's operator in this file instead of the scenario's (DIR/admin.key of `banyan sandbox`)
+    #[arg(long, value_name = "FILE")]
+    pub company_key: Option<PathBuf>,
     /// Use this seed instead of the scenario's
     #[arg(long)]
     pub seed: Option<u64>,
@@ -77,6 +83,20 @@ fn scenario(args: &RehearseArgs) -> Result<Scenario, RehearseError> {
         let read = std::fs::read_to_string(path)
             .map_err(|source| RehearseError::Scenario(ScenarioError::Read { path: path.clone(), source }))?;
         scenario.set_key(&read).map_err(RehearseError::Scenario)?;
+    }
+    if args.company.is_some() || args.company_key.is_some() {
+        let Some(company) = &mut scenario.company else {
+            return Err(field("--company", "belongs to a scenario with [company]".to_owned()));
+        };
+        if let Some(url) = &args.company {
+            company.target = Target::parse(url).map_err(|problem| field("--company", problem))?;
+        }
+        if let Some(path) = &args.company_key {
+            let read = std::fs::read_to_string(path).map_err(|source| {
+                RehearseError::Scenario(ScenarioError::Read { path: path.clone(), source })
+            })?;
+            company.set_key(&read).map_err(RehearseError::Scenario)?;
+        }
     }
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     Ok(scenario)

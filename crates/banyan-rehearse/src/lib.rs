@@ -33,7 +33,7 @@ pub use generator::Stop;
 pub use progress::Progress;
 pub use report::{
     ActionReport, CampaignReport, GeneratorReport, Latency, Level, Mark, Outage, Reason, Report,
-    SecondReport, Verdict,
+    SecondReport, Verdict, VisitsReport,
 };
 pub use scenario::{Scenario, ScenarioError};
 pub use target::Target;

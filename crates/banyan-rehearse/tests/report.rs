@@ -55,6 +55,7 @@ fn report() -> Report {
         connect_failures: map(&[("refused", 4)]),
         outages: vec![Outage { from: 1.0, to: Some(1.9) }],
         campaigns: vec![CampaignReport { id: "noon".into(), quantity: Some(1500), issued: 1497 }],
+        visits: None,
         generator: GeneratorReport {
             requests_sent: 3000,
             late_p99_ms: 0.6,

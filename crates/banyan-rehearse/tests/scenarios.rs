@@ -95,5 +95,5 @@ fn the_shipped_scenarios_are_valid() {
         }
     }
     names.sort();
-    assert_eq!(names, ["all-day", "noon-spike", "steady", "trace"]);
+    assert_eq!(names, ["all-day", "noon-spike", "sale-day", "steady", "trace"]);
 }

@@ -3,3 +3,4 @@
 
 pub(crate) mod cure;
 pub(crate) mod synchronous;
+pub(crate) mod transaction;

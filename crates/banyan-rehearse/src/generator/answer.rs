@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::visit::Step;
+
 /// How a request ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -22,9 +24,38 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) status: u16,
-    pub(crate) coupon: Box<str>,
-    pub(crate) code: Box<str>,
     pub(crate) seq: u64,
+    pub(crate) said: Said,
+}
+
+/// What it was about.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Coupon {
+        coupon: Box<str>,
+        code: Box<str>,
+    },
+    /// What is to pay in money.
+    Quote {
+        total: i64,
+    },
+    Order(OrderSaid),
+    /// A page that was looked at.
+    Nothing,
+}
+
+/// An order, as far as a visitor looks at it.
+#[derive(Debug)]
+pub(crate) struct OrderSaid {
+    pub(crate) order: Box<str>,
+    pub(crate) state: Box<str>,
+    pub(crate) total: i64,
+    /// The shopper is expected at the company's card page.
+    pub(crate) waits_at_page: bool,
+    /// Refunds that are done.
+    pub(crate) refunds_done: usize,
+    /// The newest refund, if there is one.
+    pub(crate) refund: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +69,42 @@ struct CouponAnswer<'a> {
     #[serde(borrow)]
     member: Cow<'a, str>,
     seq: u64,
+}
+
+#[derive(Deserialize)]
+struct QuoteAnswer {
+    total: i64,
+    seq: u64,
+}
+
+#[derive(Deserialize)]
+struct OrderAnswer<'a> {
+    #[serde(borrow)]
+    order: Cow<'a, str>,
+    #[serde(borrow)]
+    member: Cow<'a, str>,
+    #[serde(borrow)]
+    state: Cow<'a, str>,
+    total: i64,
+    #[serde(borrow, default)]
+    waits_for: Option<WaitsFor<'a>>,
+    #[serde(borrow, default)]
+    refunds: Vec<RefundAnswer<'a>>,
+    seq: u64,
+}
+
+#[derive(Deserialize)]
+struct WaitsFor<'a> {
+    #[serde(borrow, default)]
+    what: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct RefundAnswer<'a> {
+    #[serde(borrow)]
+    refund: Cow<'a, str>,
+    #[serde(borrow)]
+    state: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -58,12 +125,55 @@ pub(crate) fn judge(status: StatusCode, body: &[u8], campaign: &str, member: &st
     if answer.campaign != campaign || answer.member != member {
         return fault("answer-for-somebody-else");
     }
-    Outcome::Accepted(Accepted {
-        status: status.as_u16(),
-        coupon: answer.coupon.into(),
-        code: answer.code.into(),
-        seq: answer.seq,
-    })
+    let said = Said::Coupon { coupon: answer.coupon.into(), code: answer.code.into() };
+    Outcome::Accepted(Accepted { status: status.as_u16(), seq: answer.seq, said })
+}
+
+/// Judges a complete answer to a step of this member's visit to the shop.
+pub(crate) fn judge_visit(
+    step: Step,
+    status: StatusCode,
+    body: &[u8],
+    campaign: &str,
+    member: &str,
+) -> Outcome {
+    if step == Step::Claim {
+        return judge(status, body, campaign, member);
+    }
+    if !status.is_success() {
+        return refusal(status, body);
+    }
+    let fault = |kind| Outcome::Refused { kind: Cow::Borrowed(kind), fault: true };
+    let (seq, said) = match step {
+        Step::Browse => (0, Said::Nothing),
+        Step::Quote => match serde_json::from_slice::<QuoteAnswer>(body) {
+            Ok(answer) => (answer.seq, Said::Quote { total: answer.total }),
+            Err(_) => return fault("unreadable-answer"),
+        },
+        _ => {
+            let Ok(answer) = serde_json::from_slice::<OrderAnswer<'_>>(body) else {
+                return fault("unreadable-answer");
+            };
+            if answer.member != member {
+                return fault("answer-for-somebody-else");
+            }
+            (answer.seq, Said::Order(order_said(answer)))
+        }
+    };
+    Outcome::Accepted(Accepted { status: status.as_u16(), seq, said })
+}
+
+fn order_said(answer: OrderAnswer<'_>) -> OrderSaid {
+    let waits_at_page =
+        answer.waits_for.and_then(|waits| waits.what).is_some_and(|what| what == "payment-page");
+    OrderSaid {
+        order: answer.order.into(),
+        state: answer.state.into(),
+        total: answer.total,
+        waits_at_page,
+        refunds_done: answer.refunds.iter().filter(|refund| refund.state == "done").count(),
+        refund: answer.refunds.last().map(|refund| refund.refund.as_ref().into()),
+    }
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> Outcome {
@@ -83,7 +193,9 @@ mod tests {
 
     fn check(status: u16, body: &str) -> String {
         match judge(StatusCode::from_u16(status).expect("valid"), body.as_bytes(), "noon", "m1") {
-            Outcome::Accepted(a) => format!("accepted {} {} {} {}", a.status, a.coupon, a.code, a.seq),
+            Outcome::Accepted(Accepted { status, seq, said: Said::Coupon { coupon, code } }) => {
+                format!("accepted {status} {coupon} {code} {seq}")
+            }
             Outcome::Refused { kind, fault } => {
                 format!("refused {kind}{}", if fault { " fault" } else { "" })
             }

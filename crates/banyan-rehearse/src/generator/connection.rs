@@ -17,9 +17,9 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::answer::{Outcome, judge};
+use super::answer::{Outcome, judge, judge_visit};
 use super::core::Core;
-use super::job::Job;
+use super::job::{Job, Work};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
@@ -120,7 +120,11 @@ async fn serve(core: &Rc<Core>, slot: &Rc<Slot>, mut sender: SendRequest<Full<By
             Ok(Ok((status, body))) => {
                 let outcome = {
                     let requests = core.requests.borrow();
-                    judge(status, &body, requests.campaign_id(job.campaign), &requests.member_id(&job))
+                    let (campaign, member) = (requests.campaign_id(job.campaign), requests.member_id(&job));
+                    match &job.work {
+                        Work::Visit(visit) => judge_visit(visit.step, status, &body, campaign, &member),
+                        _ => judge(status, &body, campaign, &member),
+                    }
                 };
                 core.settle(job, outcome);
                 if !link.is_open() {

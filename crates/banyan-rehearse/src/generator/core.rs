@@ -10,15 +10,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::answer::{Accepted, Outcome};
+use super::answer::{Accepted, Outcome, Said};
 use super::connection::{self, Slot};
 use super::job::{Job, Work};
 use super::order::{Order, Turn};
 use super::request::Requests;
 use super::tally::Tally;
-use crate::acks::{Ack, AckWriter};
+use crate::acks::{Ack, AckWriter, OrderAck};
 use crate::random::mix;
-use crate::scenario::RedeemPlan;
+use crate::scenario::{RedeemPlan, ShopPlan};
 
 /// Connections being made at the same time, while the server answers.
 const CONNECTING_MAX: usize = 32;
@@ -39,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) retry_unknown: bool,
     pub(crate) redeem: Option<RedeemPlan>,
+    pub(crate) shop: Option<ShopPlan>,
     pub(crate) seed: u64,
 }
 
@@ -264,10 +265,11 @@ impl Core {
         if let Outcome::Accepted(accepted) = &outcome {
             self.record(&job, accepted);
             self.plan_redeem(&job, accepted);
-            if matches!(job.work, Work::Issue { .. }) {
-                self.state().order.issued(&job.member, job.campaign, &accepted.code);
+            if let (Work::Issue { .. }, Said::Coupon { code, .. }) = (&job.work, &accepted.said) {
+                self.state().order.issued(&job.member, job.campaign, code);
             }
         }
+        self.go_on(&job, &outcome);
         self.end(&job, outcome);
         let next = self.state().order.ended(&job.member);
         self.take_turns(next);
@@ -289,16 +291,48 @@ impl Core {
         let mut state = self.state();
         let Some(acks) = &mut state.acks else { return };
         let requests = self.requests.borrow();
-        acks.push(&Ack {
-            action: job.action().word(),
-            status: accepted.status,
-            campaign: requests.campaign_id(job.campaign),
-            member: &requests.member_id(job),
-            coupon: &accepted.coupon,
-            code: &accepted.code,
-            seq: accepted.seq,
-            key: requests.key(job).as_deref(),
-        });
+        let (action, status, seq) = (job.action().word(), accepted.status, accepted.seq);
+        let (member, key) = (requests.member_id(job), requests.key(job));
+        match &accepted.said {
+            Said::Coupon { coupon, code } => acks.push(&Ack {
+                action,
+                status,
+                campaign: requests.campaign_id(job.campaign),
+                member: &member,
+                coupon,
+                code,
+                seq,
+                key: key.as_deref(),
+            }),
+            Said::Order(said) => acks.push(&OrderAck {
+                action,
+                status,
+                order: &said.order,
+                member: &member,
+                state: &said.state,
+                total: said.total,
+                refunds_done: said.refunds_done,
+                refund: said.refund.as_deref(),
+                seq,
+                key: key.as_deref(),
+            }),
+            Said::Quote { .. } | Said::Nothing => {}
+        }
+    }
+
+    /// What follows in a visit to the shop.
+    fn go_on(&self, job: &Job, outcome: &Outcome) {
+        let (Work::Visit(visit), Some(plan)) = (&job.work, &self.settings.shop) else { return };
+        let follow = visit.follow(outcome, plan);
+        for mark in &follow.marks {
+            self.state().tally.mark(*mark);
+        }
+        for (wait, visit) in follow.next {
+            let due_ns = self.now_ns() + wait.as_nanos() as u64;
+            let (number, campaign, member) = (job.number, job.campaign, job.member.clone());
+            let work = Work::Visit(Box::new(visit));
+            self.push_later(due_ns, false, Job { due_ns, number, campaign, member, work, attempts: 0 });
+        }
     }
 
     /// Plans the redeem of a newly issued coupon, for the share of coupons the scenario says.
@@ -314,7 +348,8 @@ impl Core {
         }
         let spread_ns = (u128::from(mix(drawn)) * plan.spread.as_nanos()) >> 64;
         let due_ns = self.now_ns() + plan.after.as_nanos() as u64 + spread_ns as u64;
-        let work = Work::Redeem { code: accepted.code.clone() };
+        let Said::Coupon { code, .. } = &accepted.said else { return };
+        let work = Work::Redeem { code: code.clone() };
         let redeem = Job {
             due_ns,
             number: job.number,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::rc::Rc;
 
+use super::visit::{Step, Visit};
+
 /// One request, from its intended arrival to its outcome.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -26,6 +28,8 @@ pub(crate) enum Work {
     Redeem {
         code: Box<str>,
     },
+    /// A step of a visit to the shop.
+    Visit(Box<Visit>),
     /// A trace's redeem before it is known which coupon it takes.
     RedeemOldest,
 }
@@ -55,27 +59,57 @@ impl Member {
     }
 }
 
-/// The two things a rehearsal asks for.
+/// What a rehearsal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Issue,
     Redeem,
+    Browse,
+    Quote,
+    Place,
+    Look,
+    Cancel,
+    Return,
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 2] = [Self::Issue, Self::Redeem];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Issue,
+        Self::Redeem,
+        Self::Browse,
+        Self::Quote,
+        Self::Place,
+        Self::Look,
+        Self::Cancel,
+        Self::Return,
+    ];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Issue => "issue",
             Self::Redeem => "redeem",
+            Self::Browse => "browse",
+            Self::Quote => "quote",
+            Self::Place => "place",
+            Self::Look => "look",
+            Self::Cancel => "cancel",
+            Self::Return => "return",
         }
     }
 }
 
 impl Job {
     pub(crate) fn action(&self) -> Action {
-        match self.work {
+        match &self.work {
+            Work::Visit(visit) => match visit.step {
+                Step::Browse => Action::Browse,
+                Step::Claim => Action::Issue,
+                Step::Quote => Action::Quote,
+                Step::Place => Action::Place,
+                Step::Look => Action::Look,
+                Step::Cancel => Action::Cancel,
+                Step::Return => Action::Return,
+            },
             Work::Issue { .. } => Action::Issue,
             Work::Redeem { .. } | Work::RedeemOldest => Action::Redeem,
         }

@@ -11,7 +11,9 @@ mod order;
 mod pacer;
 mod request;
 mod setup;
+mod shop;
 pub(crate) mod tally;
+pub(crate) mod visit;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,10 +29,12 @@ use self::job::{Job, Member, Work};
 use self::pacer::Pacer;
 use self::request::{KeyUse, Requests};
 use self::tally::Tally;
+pub(crate) use self::visit::Mark;
+use self::visit::Visit;
 use crate::RehearseError;
 use crate::acks::AckWriter;
 use crate::progress::{Gauge, Progress};
-use crate::scenario::{Load, Scenario};
+use crate::scenario::{Load, Scenario, ShopPlan};
 use crate::schedule::{Presser, Schedule};
 use crate::trace::{Trace, TraceAction};
 
@@ -76,6 +80,7 @@ pub(crate) async fn run(
     }
     let addresses = setup::resolve(&scenario.target).await?;
     setup::campaigns(scenario, &addresses).await?;
+    shop::open(scenario, &addresses).await?;
 
     let started = Instant::now();
     let started_at = Timestamp::now();
@@ -181,9 +186,9 @@ fn housekeeping() -> tokio::time::Interval {
 }
 
 fn settings(scenario: &Scenario, started: Instant, addresses: Vec<std::net::SocketAddr>) -> Settings {
-    let redeem = match &scenario.load {
-        Load::Schedule(load) => load.redeem,
-        Load::Trace(_) => None,
+    let (redeem, shop) = match &scenario.load {
+        Load::Schedule(load) => (load.redeem, load.shop.clone()),
+        Load::Trace(_) => (None, None),
     };
     Settings {
         started,
@@ -193,6 +198,7 @@ fn settings(scenario: &Scenario, started: Instant, addresses: Vec<std::net::Sock
         timeout: scenario.timeout,
         retry_unknown: scenario.retry_unknown,
         redeem,
+        shop,
         seed: scenario.seed,
     }
 }
@@ -221,14 +227,17 @@ fn requests(scenario: &Scenario) -> Requests {
 
 /// Where jobs come from.
 enum Source<'a> {
-    Schedule(Box<Schedule<'a>>),
+    Schedule { presses: Box<Schedule<'a>>, shop: Option<&'a ShopPlan>, seed: u64 },
     Trace { steps: Trace, speed: Option<f64>, full: usize },
 }
 
 impl<'a> Source<'a> {
     fn new(scenario: &'a Scenario) -> Result<Self, RehearseError> {
         match &scenario.load {
-            Load::Schedule(load) => Ok(Self::Schedule(Box::new(Schedule::new(load, scenario.seed)))),
+            Load::Schedule(load) => {
+                let (presses, seed) = (Box::new(Schedule::new(load, scenario.seed)), scenario.seed);
+                Ok(Self::Schedule { presses, shop: load.shop.as_ref(), seed })
+            }
             Load::Trace(load) => {
                 let steps = Trace::open(&load.file).map_err(RehearseError::Trace)?;
                 // Two for each connection keep every connection busy; more would only wait.
@@ -240,7 +249,7 @@ impl<'a> Source<'a> {
 
     fn next(&mut self, core: &Core) -> Result<Option<Job>, RehearseError> {
         match self {
-            Self::Schedule(presses) => Ok(presses.next().map(|press| Job {
+            Self::Schedule { presses, shop, seed } => Ok(presses.next().map(|press| Job {
                 due_ns: press.due_ns,
                 number: press.number,
                 // The aim names each campaign once and requests took them in the same order.
@@ -249,7 +258,13 @@ impl<'a> Source<'a> {
                     Presser::Person(number) => Member::Person(number),
                     Presser::Bot(number) => Member::Bot(number),
                 },
-                work: Work::Issue { wrong_key: press.wrong_key },
+                work: match (shop, press.member) {
+                    (Some(plan), Presser::Person(_)) if !press.wrong_key => {
+                        core.state().tally.mark(Mark::Visited);
+                        Work::Visit(Box::new(Visit::new(plan, *seed, press.number)))
+                    }
+                    _ => Work::Issue { wrong_key: press.wrong_key },
+                },
                 attempts: 0,
             })),
             Self::Trace { steps, speed, .. } => {

@@ -6,6 +6,7 @@ use http::{Method, Request, Uri};
 use http_body_util::Full;
 
 use super::job::{Job, Work};
+use super::visit::{Step, Visit, product_id};
 use crate::scenario::Scenario;
 use crate::target::Target;
 
@@ -85,13 +86,32 @@ impl Requests {
     pub(crate) fn key(&self, job: &Job) -> Option<String> {
         match (&job.work, &self.key_use) {
             (Work::Issue { .. }, KeyUse::Numbered(prefix)) => Some(format!("{prefix}-{}", job.number)),
+            (Work::Visit(visit), _) => {
+                let (prefix, number, nth) = (&self.order_prefix, job.number, visit.nth);
+                match visit.step {
+                    Step::Place => Some(format!("{prefix}-place-{number}-{nth}")),
+                    Step::Return => Some(format!("{prefix}-return-{number}-{nth}")),
+                    _ => None,
+                }
+            }
             _ => None,
         }
     }
 
     /// Builds the request of a job; `None` if the server's code cannot stand in a path, or the job is not ready.
     pub(crate) fn build(&self, job: &Job) -> Option<Request<Full<Bytes>>> {
+        let mut method = Method::POST;
         let (uri, headers, body) = match &job.work {
+            Work::Visit(visit) if visit.step == Step::Claim => {
+                (self.campaigns[job.campaign].1.clone(), &self.headers, self.issue_body(job))
+            }
+            Work::Visit(visit) => {
+                let (is_read, path, body) = self.visit(visit, &self.member_id(job))?;
+                if is_read {
+                    method = Method::GET;
+                }
+                (self.target.path(&path).parse().ok()?, &self.headers, body)
+            }
             Work::Issue { wrong_key } => {
                 let headers = if *wrong_key { &self.headers_wrong } else { &self.headers };
                 (self.campaigns[job.campaign].1.clone(), headers, self.issue_body(job))
@@ -104,7 +124,7 @@ impl Requests {
             Work::RedeemOldest => return None,
         };
         let mut request = Request::new(Full::new(Bytes::from(body)));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers.clone();
         if let Some(key) = self.key(job) {
@@ -112,6 +132,31 @@ impl Requests {
             request.headers_mut().insert(IDEMPOTENCY_KEY, value);
         }
         Some(request)
+    }
+
+    /// Whether a step of a visit only reads, its path and its body; `None` if it needs an order and there is none.
+    fn visit(&self, visit: &Visit, member: &str) -> Option<(bool, String, String)> {
+        let order = || visit.order.as_deref();
+        Some(match visit.step {
+            Step::Browse | Step::Claim => {
+                let (product, _) = visit.lines.first()?;
+                (true, format!("/v1/products/{}", product_id(*product)), String::new())
+            }
+            Step::Quote => (false, "/v1/orders/quote".to_owned(), visit.body(member)),
+            Step::Place => (false, "/v1/orders".to_owned(), visit.body(member)),
+            Step::Look => (true, format!("/v1/orders/{}", order()?), String::new()),
+            Step::Cancel => (
+                false,
+                format!("/v1/orders/{}/cancel", order()?),
+                r#"{"reason":"changed my mind"}"#.to_owned(),
+            ),
+            Step::Return => {
+                let (product, _) = visit.lines.first()?;
+                let lines = serde_json::json!([{"product": product_id(*product), "quantity": 1}]);
+                let body = serde_json::json!({"lines": lines, "reason": "too small"}).to_string();
+                (false, format!("/v1/orders/{}/returns", order()?), body)
+            }
+        })
     }
 
     fn issue_body(&self, job: &Job) -> String {

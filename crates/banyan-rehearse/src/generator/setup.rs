@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::request::Builder;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame};
@@ -40,23 +41,33 @@ pub(super) async fn campaigns(scenario: &Scenario, addresses: &[SocketAddr]) -> 
     for plan in &scenario.campaigns {
         let what = format!("creating campaign `{}`", plan.id);
         let body = Full::new(Bytes::from(plan.body.clone()));
-        post(scenario, addresses, &what, "/v1/campaigns", "application/json", body).await?;
+        send_one(
+            scenario,
+            addresses,
+            &what,
+            Request::post(scenario.target.path("/v1/campaigns")),
+            "application/json",
+            body,
+        )
+        .await?;
         if let Some(path) = &plan.allow_list {
             let what = format!("uploading the allow-list {} of campaign `{}`", path.display(), plan.id);
             let upload = Upload::open(path)
                 .map_err(|source| RehearseError::Setup { what: what.clone(), problem: source.to_string() })?;
             let to = format!("/v1/campaigns/{}/allow-list", plan.id);
-            post(scenario, addresses, &what, &to, "text/plain", upload).await?;
+            let to = Request::post(scenario.target.path(&to));
+            send_one(scenario, addresses, &what, to, "text/plain", upload).await?;
         }
     }
     Ok(())
 }
 
-async fn post<B>(
+/// Sends one request of the preparation with the scenario's key; anything but success ends the rehearsal.
+pub(super) async fn send_one<B>(
     scenario: &Scenario,
     addresses: &[SocketAddr],
     what: &str,
-    path: &str,
+    request: Builder,
     content_type: &str,
     body: B,
 ) -> Result<(), RehearseError>
@@ -65,10 +76,9 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let wrong = |problem: String| RehearseError::Setup { what: what.to_owned(), problem };
-    let mut request = Request::post(scenario.target.path(path))
-        .header(HOST, scenario.target.authority())
-        .header(CONTENT_TYPE, content_type);
-    if let Some(key) = &scenario.key {
+    let mut request = request.header(HOST, scenario.target.authority()).header(CONTENT_TYPE, content_type);
+    let has_key = request.headers_ref().is_some_and(|headers| headers.contains_key(AUTHORIZATION));
+    if let (Some(key), false) = (&scenario.key, has_key) {
         request = request.header(AUTHORIZATION, format!("Bearer {key}"));
     }
     let request = request.body(body).map_err(|error| wrong(error.to_string()))?;

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 
 use super::answer::Outcome;
 use super::job::{Action, Job};
+use super::visit::Mark;
 
 /// Latency of one action, in microseconds.
 pub(crate) struct ActionTally {
@@ -45,7 +46,9 @@ pub(crate) struct Latencies {
 }
 
 pub(crate) struct Tally {
-    pub(crate) actions: [ActionTally; 2],
+    pub(crate) actions: [ActionTally; Action::ALL.len()],
+    /// What became of visits to the shop.
+    pub(crate) marks: BTreeMap<Mark, u64>,
     pub(crate) seconds: Vec<Second>,
     pub(crate) refusals: Vec<(Cow<'static, str>, u64)>,
     pub(crate) faults: BTreeMap<String, u64>,
@@ -81,7 +84,8 @@ impl Tally {
             latency: histogram(),
         };
         Self {
-            actions: [action(), action()],
+            actions: std::array::from_fn(|_| action()),
+            marks: BTreeMap::new(),
             seconds: Vec::new(),
             refusals: Vec::new(),
             faults: BTreeMap::new(),
@@ -105,6 +109,11 @@ impl Tally {
         record(&mut self.lateness, now_ns.saturating_sub(job.due_ns) / 1000);
     }
 
+    /// A visit came this far.
+    pub(crate) fn mark(&mut self, mark: Mark) {
+        *self.marks.entry(mark).or_default() += 1;
+    }
+
     /// A request ended. Each offered arrival ends exactly once.
     pub(crate) fn ended(&mut self, job: &Job, outcome: &Outcome, now_ns: u64) {
         let micros = now_ns.saturating_sub(job.due_ns) / 1000;
@@ -112,10 +121,10 @@ impl Tally {
         match outcome {
             Outcome::Accepted(accepted) => {
                 self.actions[action].accepted += 1;
-                if accepted.status == 200 && action == Action::Issue as usize {
+                if accepted.status == 200 && matches!(job.action(), Action::Issue | Action::Place) {
                     self.actions[action].replayed += 1;
                 }
-                if accepted.status == 201 {
+                if accepted.status == 201 && job.action() == Action::Issue {
                     if self.issued.len() <= job.campaign {
                         self.issued.resize(job.campaign + 1, 0);
                     }

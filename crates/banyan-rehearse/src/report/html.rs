@@ -46,6 +46,7 @@ pub(super) fn page(report: &Report) -> Markup {
                             (refusal_plot(report, &bins))
                         }
                     }
+                    (shop(report))
                     (distribution(report))
                     (tables(report))
                     @if !bins.is_empty() { (every_second(&bins)) }
@@ -258,6 +259,13 @@ fn refusal_plot(report: &Report, bins: &[Bin]) -> Markup {
 }
 
 fn distribution(report: &Report) -> Markup {
+    // Two lines can be told apart: in a shop, what costs the most and what leads to it.
+    let mut shown: Vec<&ActionReport> = report
+        .actions
+        .iter()
+        .filter(|a| report.visits.is_none() || matches!(&*a.action, "place" | "quote"))
+        .collect();
+    shown.sort_by_key(|action| action.action != "place" && report.visits.is_some());
     let all = || report.actions.iter().flat_map(|action| &action.quantiles);
     let Some(nines) = all().map(|(quantile, _)| nines(*quantile)).reduce(f64::max) else { return html! {} };
     let least = all().map(|(_, ms)| *ms).filter(|ms| *ms > 0.0).fold(f64::INFINITY, f64::min);
@@ -275,7 +283,7 @@ fn distribution(report: &Report) -> Markup {
             .map(|(i, text)| (i as f64, text.to_owned()))
             .collect(),
         y: Scale::log_ms(if least.is_finite() { least } else { 1.0 }, most),
-        lines: report.actions.iter().zip(["l-main", "l-dash"]).map(quantile_line).collect(),
+        lines: shown.iter().zip(["l-main", "l-dash"]).map(quantile_line).collect(),
         columns: Vec::new(),
         bands: Vec::new(),
         marks: Vec::new(),
@@ -285,9 +293,29 @@ fn distribution(report: &Report) -> Markup {
     html! { section { h2 { "Distribution" } (plot.markup()) } }
 }
 
-fn quantile_line((action, class): (&ActionReport, &'static str)) -> Line {
+fn quantile_line((action, class): (&&ActionReport, &'static str)) -> Line {
     let points = action.quantiles.iter().map(|(quantile, ms)| (nines(*quantile), Some(*ms))).collect();
     Line { label: action.action.clone(), class, points }
+}
+
+/// How far visitors came: a bar for each step, as long as its share of the visits.
+fn shop(report: &Report) -> Markup {
+    let Some(visits) = &report.visits else { return html! {} };
+    let most = visits.steps().iter().map(|(_, number)| *number).max().unwrap_or(1).max(1);
+    html! {
+        section {
+            h2 { "In the shop" }
+            table {
+                caption { "How far visits came, and how orders ended as their members saw it" }
+                thead { tr { th scope="col" { "Step" } th.n scope="col" { "Number" } th scope="col" { "Share of the largest" } } }
+                tbody { @for (name, number) in visits.steps() { tr {
+                    th scope="row" { (name) }
+                    td.n { (count(number)) }
+                    td { meter min="0" max=(most) value=(number) aria-label=(format!("{name}: {number} of {most}")) {} }
+                } } }
+            }
+        }
+    }
 }
 
 fn nines(quantile: f64) -> f64 {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::generator::tally::{ActionTally, Tally};
-use crate::generator::{Action, Run};
+use crate::generator::{Action, Mark as VisitMark, Run};
 use crate::scenario::{Load, Scenario};
 
 /// What a rehearsal found. Times are in the unit of their name.
@@ -50,6 +50,9 @@ pub struct Report {
     pub outages: Vec<Outage>,
     /// New coupons by campaign.
     pub campaigns: Vec<CampaignReport>,
+    /// What became of visits to the shop; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visits: Option<VisitsReport>,
     /// The generator's own health.
     pub generator: GeneratorReport,
     /// Phase changes and the like, for plots.
@@ -154,6 +157,37 @@ pub struct CampaignReport {
     pub issued: u64,
 }
 
+/// How far visits to the shop came, and how orders ended as their members saw it. A visit may place several orders.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct VisitsReport {
+    /// Visits begun.
+    pub visits: u64,
+    /// Visitors who took a coupon.
+    pub claimed: u64,
+    /// Quotes given.
+    pub quoted: u64,
+    /// Carts left after the quote.
+    pub gave_up: u64,
+    /// Carts that the shop refused: sold out, the price changed, and the like.
+    pub turned_away: u64,
+    /// Orders placed.
+    pub placed: u64,
+    /// Second clicks answered with the order of the first.
+    pub repeated: u64,
+    /// Second clicks answered with another order. Never more than none.
+    pub two_orders: u64,
+    /// Orders seen paid.
+    pub paid: u64,
+    /// Orders seen failed, such as by a card that was declined.
+    pub failed: u64,
+    /// Orders seen cancelled, before or after they were paid.
+    pub cancelled: u64,
+    /// Returns seen refunded.
+    pub refunded: u64,
+    /// Visitors who looked at their order until they lost patience.
+    pub lost_patience: u64,
+}
+
 /// The generator's own health: if it was late, its latencies say more about itself than about the server.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct GeneratorReport {
@@ -210,7 +244,11 @@ impl Report {
         let tally = &run.tally;
         let named =
             |map: &BTreeMap<&'static str, u64>| map.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
-        let goals = [("issue", scenario.goals.issue_p99), ("redeem", scenario.goals.redeem_p99)];
+        let goals = [
+            ("issue", scenario.goals.issue_p99),
+            ("redeem", scenario.goals.redeem_p99),
+            ("place", scenario.goals.place_p99),
+        ];
         let mut report = Self {
             name: scenario.name.clone(),
             target: scenario.target.to_string(),
@@ -233,6 +271,7 @@ impl Report {
             connect_failures: named(&tally.connect_failures),
             outages: run.outages.iter().map(|(from, to)| Outage { from: *from, to: *to }).collect(),
             campaigns: campaigns(scenario, run),
+            visits: visits(tally),
             generator: GeneratorReport {
                 requests_sent: tally.requests_sent,
                 late_p99_ms: ms(tally.lateness.value_at_quantile(0.99)),
@@ -273,6 +312,45 @@ impl Report {
     /// A figure summed over actions.
     pub(crate) fn sum(&self, figure: impl Fn(&ActionReport) -> u64) -> u64 {
         self.actions.iter().map(figure).sum()
+    }
+}
+
+fn visits(tally: &Tally) -> Option<VisitsReport> {
+    let of = |mark: VisitMark| tally.marks.get(&mark).copied().unwrap_or(0);
+    (of(VisitMark::Visited) > 0).then(|| VisitsReport {
+        visits: of(VisitMark::Visited),
+        claimed: of(VisitMark::Claimed),
+        quoted: of(VisitMark::Quoted),
+        gave_up: of(VisitMark::GaveUp),
+        turned_away: of(VisitMark::TurnedAway),
+        placed: of(VisitMark::Placed),
+        repeated: of(VisitMark::Repeated),
+        two_orders: of(VisitMark::TwoOrders),
+        paid: of(VisitMark::Paid),
+        failed: of(VisitMark::Failed),
+        cancelled: of(VisitMark::Cancelled),
+        refunded: of(VisitMark::Refunded),
+        lost_patience: of(VisitMark::LostPatience),
+    })
+}
+
+impl VisitsReport {
+    /// The figures with their names, from coming in to going out.
+    pub(crate) fn steps(&self) -> [(&'static str, u64); 12] {
+        [
+            ("visits", self.visits),
+            ("took a coupon", self.claimed),
+            ("quotes", self.quoted),
+            ("gave up after the quote", self.gave_up),
+            ("turned away", self.turned_away),
+            ("orders placed", self.placed),
+            ("second clicks, same order", self.repeated),
+            ("orders paid", self.paid),
+            ("orders failed", self.failed),
+            ("orders cancelled", self.cancelled),
+            ("returns refunded", self.refunded),
+            ("lost patience", self.lost_patience),
+        ]
     }
 }
 

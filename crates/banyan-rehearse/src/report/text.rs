@@ -59,6 +59,12 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         let of = campaign.quantity.map_or(String::new(), |quantity| format!(" of {}", count(quantity)));
         writeln!(out, "  {:>11}{of}  {}", count(campaign.issued), campaign.id)?;
     }
+    if let Some(visits) = &report.visits {
+        writeln!(out, "\nin the shop")?;
+        for (name, number) in visits.steps() {
+            writeln!(out, "  {:>11}  {name}", count(number))?;
+        }
+    }
     let generator = &report.generator;
     let (late, latest) = (milliseconds(generator.late_p99_ms), milliseconds(generator.late_max_ms));
     let (peak, max) = (generator.connections_peak, generator.connections_max);

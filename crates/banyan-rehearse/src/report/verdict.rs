@@ -50,6 +50,10 @@ fn harm(report: &Report, unknown_max: u64, reasons: &mut Vec<Reason>) {
             say(format!("{} issued {issued} new coupons, but has only {quantity}.", campaign.id));
         }
     }
+    let two = report.visits.map_or(0, |visits| visits.two_orders);
+    if two > 0 {
+        say(format!("{} placed a second order.", many(two, "double click", "double clicks")));
+    }
     for (kind, times) in &report.faults {
         say(format!("The server failed {} with {kind}.", many(*times, "time", "times")));
     }
@@ -101,6 +105,10 @@ fn look(report: &Report, unknown_max: u64, reasons: &mut Vec<Reason>) {
     let busy = report.refusals.get("busy").copied().unwrap_or(0);
     if busy as f64 > answers as f64 * BUSY_SHARE {
         say(format!("{} told that the server is busy (503).", many(busy, "member was", "members were")));
+    }
+    let impatient = report.visits.map_or(0, |visits| visits.lost_patience);
+    if impatient > 0 {
+        say(format!("{} never saw how the order ended.", many(impatient, "visitor", "visitors")));
     }
     if report.refusals.contains_key("storage-full") {
         say("The server's storage is full (507).".to_owned());

@@ -44,6 +44,7 @@ pub(super) fn check(file: &ScenarioFile, base: &Path, name: &str) -> Result<Scen
     let goals = Goals {
         issue_p99: file.goals.issue_p99.map(|span| span.0),
         redeem_p99: file.goals.redeem_p99.map(|span| span.0),
+        place_p99: file.goals.place_p99.map(|span| span.0),
         unknown_max: file.goals.unknown_max.unwrap_or(0),
     };
     Ok(Scenario {
@@ -61,6 +62,7 @@ pub(super) fn check(file: &ScenarioFile, base: &Path, name: &str) -> Result<Scen
             Kind::Trace => trace(file, base)?,
         },
         campaigns,
+        company: file.company.as_ref().map(|company| super::shop::company(company, base)).transpose()?,
         goals,
     })
 }
@@ -163,6 +165,7 @@ fn schedule(file: &ScenarioFile, campaigns: &[CampaignPlan]) -> Result<Load, Sce
         aim: aim(file, campaigns)?,
         idempotency_key: matches!(file.idempotency_key, KeyUseFile::PerRequest),
         redeem,
+        shop: file.shop.as_ref().map(super::shop::shop).transpose()?,
     })))
 }
 
@@ -310,6 +313,7 @@ fn trace(file: &ScenarioFile, base: &Path) -> Result<Load, ScenarioError> {
         ("members", file.members.is_some()),
         ("behaviours", file.behaviours.is_some()),
         ("redeem", file.redeem.is_some()),
+        ("shop", file.shop.is_some()),
         ("aim", !file.aim.is_empty()),
     ];
     if let Some((name, _)) = not_here.iter().find(|(_, given)| *given) {
@@ -334,7 +338,7 @@ fn trace(file: &ScenarioFile, base: &Path) -> Result<Load, ScenarioError> {
     Ok(Load::Trace(TraceLoad { file: base.join(path), speed }))
 }
 
-fn within<T: Copy + PartialOrd + Display>(
+pub(super) fn within<T: Copy + PartialOrd + Display>(
     name: &str,
     value: T,
     low: T,
@@ -346,13 +350,18 @@ fn within<T: Copy + PartialOrd + Display>(
     Err(field(name, format!("is {value}: must be from {low} to {high}")))
 }
 
-fn length(name: &str, value: Duration, low: Duration, high: Duration) -> Result<(), ScenarioError> {
+pub(super) fn length(
+    name: &str,
+    value: Duration,
+    low: Duration,
+    high: Duration,
+) -> Result<(), ScenarioError> {
     if (low..=high).contains(&value) {
         return Ok(());
     }
     Err(field(name, format!("is {value:?}: must be from {low:?} to {high:?}")))
 }
 
-fn field(name: impl Into<String>, problem: impl Into<String>) -> ScenarioError {
+pub(super) fn field(name: impl Into<String>, problem: impl Into<String>) -> ScenarioError {
     ScenarioError::Field { field: name.into(), problem: problem.into() }
 }

@@ -1,5 +1,7 @@
 //! The scenario file exactly as it is written. Only shapes are checked here; ranges are checked in `check.rs`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::span::Span;
@@ -35,6 +37,8 @@ pub(crate) struct ScenarioFile {
     pub(crate) members: Option<MembersFile>,
     pub(crate) behaviours: Option<BehavioursFile>,
     pub(crate) redeem: Option<RedeemFile>,
+    pub(crate) shop: Option<ShopFile>,
+    pub(crate) company: Option<CompanyFile>,
     #[serde(default)]
     pub(crate) goals: GoalsFile,
     #[serde(default)]
@@ -150,11 +154,58 @@ pub(crate) struct RedeemFile {
     pub(crate) spread: Option<Span>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShopFile {
+    pub(crate) products: u32,
+    pub(crate) stock: u32,
+    #[serde(default)]
+    pub(crate) hot: f64,
+    #[serde(default = "currency")]
+    pub(crate) currency: String,
+    #[serde(default)]
+    pub(crate) points_each: u32,
+    #[serde(default)]
+    pub(crate) claims: f64,
+    #[serde(default)]
+    pub(crate) uses_points: f64,
+    #[serde(default)]
+    pub(crate) gives_up: f64,
+    #[serde(default)]
+    pub(crate) declined: f64,
+    #[serde(default)]
+    pub(crate) leaves_at_page: f64,
+    #[serde(default)]
+    pub(crate) double_clicks: f64,
+    #[serde(default)]
+    pub(crate) orders_again: f64,
+    #[serde(default)]
+    pub(crate) cancels: f64,
+    #[serde(default)]
+    pub(crate) returns: f64,
+    #[serde(default = "half_a_second")]
+    pub(crate) think: Span,
+    #[serde(default = "a_minute")]
+    pub(crate) patience: Span,
+}
+
+/// The simulated payment company, and what is to go wrong there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CompanyFile {
+    pub(crate) url: String,
+    pub(crate) admin_key_file: Option<String>,
+    #[serde(default)]
+    pub(crate) faults: BTreeMap<String, f64>,
+    pub(crate) hang: Option<Span>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GoalsFile {
     pub(crate) issue_p99: Option<Span>,
     pub(crate) redeem_p99: Option<Span>,
+    pub(crate) place_p99: Option<Span>,
     pub(crate) unknown_max: Option<u64>,
 }
 
@@ -216,6 +267,15 @@ fn ten_seconds() -> Span {
 }
 fn two_seconds() -> Span {
     Span(std::time::Duration::from_secs(2))
+}
+fn half_a_second() -> Span {
+    Span(std::time::Duration::from_millis(500))
+}
+fn a_minute() -> Span {
+    Span(std::time::Duration::from_secs(60))
+}
+fn currency() -> String {
+    "KRW".to_owned()
 }
 fn member_prefix() -> String {
     "member-".to_owned()

@@ -4,9 +4,11 @@
 
 mod check;
 mod file;
+mod shop;
 mod span;
 
 pub(crate) use check::check_campaign_id;
+pub use shop::{CompanyPlan, ShopPlan};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +41,8 @@ pub struct Scenario {
     pub retry_unknown: bool,
     /// Campaigns to create first, each as the JSON the API takes.
     pub campaigns: Vec<CampaignPlan>,
+    /// The simulated payment company whose faults are set first.
+    pub company: Option<CompanyPlan>,
     /// What the report holds the run against.
     pub goals: Goals,
 }
@@ -69,6 +73,8 @@ pub struct ScheduleLoad {
     pub idempotency_key: bool,
     /// Redeem some of what was issued.
     pub redeem: Option<RedeemPlan>,
+    /// What people do in the shop; without it they only press for coupons.
+    pub shop: Option<ShopPlan>,
 }
 
 /// A piece of time in which the rate is a straight line.
@@ -176,6 +182,8 @@ pub struct Goals {
     pub issue_p99: Option<Duration>,
     /// 99 % of redeem answers come within this.
     pub redeem_p99: Option<Duration>,
+    /// 99 % of answers to a placed order come within this.
+    pub place_p99: Option<Duration>,
     /// Unknown outcomes allowed, 0 unless said; a rehearsal that kills the server sets it.
     pub unknown_max: u64,
 }

@@ -1,5 +1,6 @@
 //! Holds the log to the answers that were given: every line of an acknowledgements file must be in it.
 
+use super::acks_order::{At, OrderAcks};
 use super::book::{Book, State};
 use super::{Fingerprint, Kind, fingerprint};
 use crate::exit::Failure;
@@ -17,6 +18,7 @@ pub(crate) struct Acks {
     acks: Vec<Ack>,
     keys: Vec<(Fingerprint, Ack)>,
     campaigns: Vec<String>,
+    orders: OrderAcks,
     files: Vec<PathBuf>,
     /// Last lines that were cut short: whoever wrote them was stopped in the middle.
     pub cut_short: u64,
@@ -74,12 +76,13 @@ impl Acks {
             all.read_file(file, path, &mut numbers)?;
         }
         all.acks.sort_unstable_by_key(|ack| ack.seq);
+        all.orders.sort();
         Ok(all)
     }
 
     /// How many answers there are.
     pub(crate) fn len(&self) -> usize {
-        self.acks.len()
+        self.acks.len() + self.orders.len()
     }
 
     /// Checks the answers that name the event at `seq`, right after the book has followed it.
@@ -91,6 +94,9 @@ impl Acks {
                 book.findings.add(ack.seq, Kind::Missing, what);
             }
         }
+        for (seq, kind, what, at) in self.orders.check(seq, book) {
+            book.findings.add(seq, kind, format!("{what} ({})", self.place(at)));
+        }
     }
 
     /// Notes the answers that lie beyond the log, and those that differ although their key is the same.
@@ -98,6 +104,9 @@ impl Acks {
         for ack in &self.acks[self.checked..] {
             let what = format!("acknowledged, but the log ends at {head}: {}", self.describe(ack));
             book.findings.add(ack.seq, Kind::Missing, what);
+        }
+        for (seq, kind, what, at) in self.orders.close(head) {
+            book.findings.add(seq, kind, format!("{what} ({})", self.place(at)));
         }
         self.keys.sort_unstable_by_key(|(key, ack)| (*key, ack.action, ack.file, ack.line));
         for pair in self.keys.windows(2) {
@@ -133,6 +142,10 @@ impl Acks {
         }
     }
 
+    fn place(&self, (file, line): At) -> String {
+        format!("{} line {line}", self.files[usize::from(file)].display())
+    }
+
     fn describe(&self, ack: &Ack) -> String {
         let (file, campaign) =
             (self.files[usize::from(ack.file)].display(), &self.campaigns[ack.campaign as usize]);
@@ -160,6 +173,7 @@ impl Acks {
             }
             match parse(&text) {
                 Ok(parsed) => self.push(&parsed, file, line, numbers),
+                Err(_) if self.orders.push(&text, (file, line)).is_ok() => {}
                 Err(_) if !text.ends_with(b"\n") => self.cut_short += 1,
                 Err(why) => {
                     return Err(Failure::usage(format!(

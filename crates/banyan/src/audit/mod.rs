@@ -5,6 +5,7 @@
 //! the log position where it shows.
 
 pub(crate) mod acks;
+mod acks_order;
 pub(crate) mod book;
 pub(crate) mod ledger;
 pub(crate) mod orders;

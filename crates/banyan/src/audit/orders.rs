@@ -45,17 +45,20 @@ pub(crate) struct Order {
     pub state: OrderState,
     pub refunded: i64,
     pub refunded_points: i64,
-    member: Fingerprint,
+    pub member: Fingerprint,
+    /// What is paid with money.
+    pub total: i64,
+    /// Refunds begun, and of these done.
+    pub refunds: u32,
+    pub refunds_done: u32,
     lines: Vec<Line>,
     goods: BTreeMap<Box<str>, i64>,
-    total: i64,
     points: i64,
     coupon: Option<CouponId>,
     saga: u64,
     cancel_asked: bool,
     transfer: Option<TransferNo>,
     given_back: i64,
-    refunds: u32,
     open: Option<Refund>,
 }
 
@@ -109,9 +112,10 @@ impl OrderBook {
                 self.refunds += 1;
                 self.order(*order).and_then(|order| order.begin_refund(*refund, begun))
             }
-            Event::RefundDone { order, refund } => {
-                self.order(*order).and_then(|order| order.refund_done(*refund, others))
-            }
+            Event::RefundDone { order, refund } => self.order(*order).and_then(|order| {
+                order.refunds_done += 1;
+                order.refund_done(*refund, others)
+            }),
             Event::RefundRefused { order, refund, .. } => {
                 self.order(*order).and_then(|order| order.refund_refused(*refund))
             }
@@ -188,6 +192,7 @@ impl OrderBook {
             transfer: None,
             given_back: 0,
             refunds: 0,
+            refunds_done: 0,
             open: None,
         });
         let right = order.get() == self.orders.len() as u64;

@@ -34,7 +34,7 @@ pub(crate) struct Place {
     pub(crate) company: SocketAddr,
     pub(crate) server: SocketAddr,
     binary: PathBuf,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Place {
@@ -98,7 +98,15 @@ impl Company {
     /// Every payment that the company has, as it tells the shop.
     pub(crate) fn payments(&self) -> Vec<Value> {
         let mut http = Http::with_key(self.address, KEY);
-        let list = http.get("/api/payments").expect("an answer").expect(200);
-        list["payments"].as_array().or_else(|| list.as_array()).cloned().expect("a list")
+        let (mut all, mut cursor) = (Vec::new(), "0".to_owned());
+        loop {
+            let path = format!("/api/payments?limit=100&cursor={cursor}");
+            let list = http.get(&path).expect("an answer").expect(200);
+            all.extend(list["payments"].as_array().cloned().expect("a list"));
+            match list["next"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => return all,
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod company;
 pub(crate) mod kill;
+pub(crate) mod sale;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
