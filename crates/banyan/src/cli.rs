@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{backup, campaign, key, ledger, log, saga, sandbox, stock, up, verify, view};
+use crate::commands::{backup, campaign, key, ledger, log, matching, saga, sandbox, stock, up, verify, view};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// Make, list and remove API keys; make shoppers' tokens for trying things
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Add the ledger's books up
+    /// Add the ledger's books up, print an account's statement
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
     /// Read the log: its events, its shape, its health
@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Log(log::LogCommand),
     /// Check that the log kept every promise, with the acknowledged answers as witnesses
     Verify(verify::VerifyArgs),
+    Match(matching::MatchArgs),
     /// Make a consistent copy of a store, while its server runs or not
     Backup(backup::BackupArgs),
     /// Make a store from a backup

@@ -1,8 +1,11 @@
 //! What each event but an issue does to the rows.
 
 use super::apply::Fault;
+use super::json;
 use super::redemptions::Redemptions;
-use banyan_domain::coupon::{Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, Stacking};
+use banyan_domain::coupon::{
+    Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, ReleaseCause, Stacking,
+};
 use banyan_domain::{Actor, CampaignNo, CouponId, MemberId, OrderId, Reason, Timestamp};
 use banyan_log::Seq;
 use rusqlite::{Connection, OptionalExtension, Params, params};
@@ -36,6 +39,9 @@ impl Change<'_> {
             Event::CouponIssued { .. } => Ok(()),
             Event::CouponHeld { coupon, order, until } => self.held(*coupon, order, *until),
             Event::CouponRedeemed { coupon, order } => self.redeemed(*coupon, order),
+            Event::CouponReleased { coupon, cause: ReleaseCause::Restored, expired } => {
+                self.restored(*coupon, *expired)
+            }
             Event::CouponReleased { coupon, expired, .. } => self.released(*coupon, *expired),
             Event::CouponRevoked { coupon, by, reason } => self.revoked(*coupon, by, reason),
             Event::CouponsExpired { no, first, last } => self.expired(*no, *first, *last),
@@ -130,11 +136,12 @@ impl Change<'_> {
     fn allow_list_extended(&mut self, no: CampaignNo, members: &[MemberId]) -> Result<(), Fault> {
         let sql = "UPDATE campaign SET allowed = allowed + ?2 WHERE no = ?1";
         self.one_row(sql, params![no.get(), members.len() as i64], "the campaign is not there")?;
+        let listed = json::array(members.iter().map(MemberId::as_str));
         self.db
             .prepare_cached(
                 "INSERT INTO allow_list (seq, campaign, at, added, members) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![self.seq(), no.get(), ms(self.at), members.len() as i64, json_array(members)])?;
+            .execute(params![self.seq(), no.get(), ms(self.at), members.len() as i64, listed])?;
         Ok(())
     }
 
@@ -160,6 +167,18 @@ impl Change<'_> {
         let to = if expired { CouponState::Expired } else { CouponState::Issued };
         self.expect(coupon, CouponState::Held, to)?;
         self.end_hold(coupon)?;
+        if expired {
+            self.end(coupon, CouponState::Expired)?;
+        }
+        self.totals(coupon).expired += i64::from(expired);
+        Ok(())
+    }
+
+    fn restored(&mut self, coupon: CouponId, expired: bool) -> Result<(), Fault> {
+        let to = if expired { CouponState::Expired } else { CouponState::Issued };
+        self.expect(coupon, CouponState::Redeemed, to)?;
+        self.redemptions.remove(self.db, id(coupon))?;
+        self.totals(coupon).redeemed -= 1;
         if expired {
             self.end(coupon, CouponState::Expired)?;
         }
@@ -298,31 +317,11 @@ fn contradiction(from: CouponState, to: CouponState, found: Option<CouponState>)
     Fault::poison(format!("the coupon should go from {} to {}, but is {found}", from.as_str(), to.as_str()))
 }
 
-/// `members` as a JSON array. They are visible ASCII, so only quotes and backslashes need care.
-fn json_array(members: &[MemberId]) -> String {
-    let mut json = String::with_capacity(members.len() * 16 + 2);
-    for member in members {
-        json.push(if json.is_empty() { '[' } else { ',' });
-        json.push('"');
-        for c in member.as_str().chars() {
-            if matches!(c, '"' | '\\') {
-                json.push('\\');
-            }
-            json.push(c);
-        }
-        json.push('"');
-    }
-    if json.is_empty() {
-        json.push('[');
-    }
-    json.push(']');
-    json
-}
-
 fn id(coupon: CouponId) -> i64 {
     coupon.get() as i64
 }
 
-fn ms(at: Timestamp) -> i64 {
+/// An instant as columns hold it.
+pub(super) fn ms(at: Timestamp) -> i64 {
     at.as_millis() as i64
 }
