@@ -11,7 +11,7 @@ use http::StatusCode;
 
 const PAGES: [&str; 9] = [
     "/console/orders",
-    "/console/orders?state=paid&q=member",
+    "/console/orders?state=paid&q=member-101",
     "/console/products",
     "/console/stock",
     "/console/ledger",
