@@ -71,7 +71,6 @@ pub(crate) async fn show(viewer: Viewer, Path(id): Path<String>, Query(query): Q
         nav.crumbs { a href="/console/ledger" { (lang.t(text::LEDGER)) } }
         (layout::title(&row.id, &html! { span.hint { (lang.t(rule(row.rule))) } (parts::copy(lang, &row.id, "")) }))
         (totals(&viewer, &row))
-        p.hint { (lang.f(text::AS_OF_NOW, &[&format::number(seq)])) }
         section #history {
             h2 { (lang.t(text::TRANSFERS)) }
             @match &statement {
@@ -85,6 +84,7 @@ pub(crate) async fn show(viewer: Viewer, Path(id): Path<String>, Query(query): Q
                 },
             }
         }
+        p.hint { (lang.f(text::AS_OF_NOW, &[&format::number(seq)])) }
         (parts::curl(&viewer, &format!("/v1/ledger/accounts/{}", link::encode(&row.id))))
     };
     Page::new(&row.id, Section::Ledger, body).show(&viewer).into_response()
