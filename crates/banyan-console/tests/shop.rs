@@ -173,7 +173,9 @@ async fn a_sku_shows_who_reserved_it_and_is_counted_received_and_corrected_with_
     shop::open(&store).await;
     let mut browser = operator(&store).await;
     let page = browser.get("/console/stock/mug-white").await;
-    for word in ["member-100", "order-908", "seoul-1", "broken in the store room", "goods-received"] {
+    for word in
+        ["member-100", "order-908", "seoul-1", "broken in the store room", ">received</a>", "+120", "sold"]
+    {
         assert!(page.body.contains(word), "{word}: {}", main(&page));
     }
     let csrf = page.csrf();
