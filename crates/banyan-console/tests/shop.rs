@@ -4,7 +4,7 @@ mod common;
 
 use banyan_domain::saga::Settlement;
 use banyan_domain::stock::Level;
-use banyan_domain::{LocationId, OrderNo, SagaNo, SkuId};
+use banyan_domain::{Actor, Command, LocationId, OrderNo, SagaNo, SkuId, stock};
 use common::shop::{self, done};
 use common::{Browser, Page, Store};
 use http::StatusCode;
@@ -165,6 +165,36 @@ async fn the_lowest_stock_stands_first_and_filters_are_in_the_address() {
             && !found.body.contains("/console/stock/mug-white\"")
     );
     assert!(browser.get("/console/stock?q=nothing-like-it").await.body.contains("No SKU fits"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_thousand_skus_are_looked_through_in_pieces_and_the_page_says_so() {
+    let store = Store::open();
+    for piece in 0..3_u32 {
+        let row = |n: u32| stock::ImportRow {
+            sku: SkuId::new(format!("sku-{n:05}")).expect("a SKU"),
+            location: LocationId::new("main").expect("a location"),
+            on_hand: 100_000 - n,
+        };
+        let rows = (piece * 7_000..(piece + 1) * 7_000).map(row).collect();
+        let by = Actor::new("mina").expect("an actor");
+        store.must(Command::Stock(stock::Command::ImportStock { rows, by })).await;
+    }
+    let mut browser = operator(&store).await;
+    let page = browser.get("/console/stock").await;
+    assert!(page.body.contains("Look further") && page.body.contains("Looked at 20,000"), "{}", main(&page));
+    assert!(page.body.contains("/console/stock/sku-19999\""), "the lowest of those looked at");
+    let rest = browser.get("/console/stock?from=20001").await;
+    assert!(
+        rest.body.contains("/console/stock/sku-20999\"") && !rest.body.contains("Look further"),
+        "{}",
+        main(&rest)
+    );
+    let found = browser.get("/console/stock?q=sku-20500").await;
+    assert!(
+        found.body.contains("/console/stock/sku-20500\""),
+        "what is typed whole is found wherever it stands"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
