@@ -19,6 +19,7 @@ mod routes;
 mod serve;
 pub mod wire;
 pub mod wire_ledger;
+pub mod wire_order;
 pub mod wire_saga;
 
 pub use app::{App, AppOptions, HttpMetrics};

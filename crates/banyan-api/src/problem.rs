@@ -2,7 +2,7 @@
 
 use crate::wire::stock::ShortLineJson;
 use axum::response::{IntoResponse, Response};
-use banyan_domain::{Refusal, coupon, pay, saga, stock};
+use banyan_domain::{Refusal, coupon, order, pay, saga, stock};
 use banyan_engine::SubmitError;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -129,6 +129,7 @@ pub fn status_of(refusal: Refusal) -> StatusCode {
         Refusal::Stock(refusal) => status_of_stock(refusal),
         Refusal::Pay(refusal) => status_of_pay(refusal),
         Refusal::Saga(refusal) => status_of_saga(refusal),
+        Refusal::Order(refusal) => status_of_order(refusal),
     }
 }
 
@@ -175,12 +176,35 @@ const fn status_of_saga(refusal: saga::Refusal) -> StatusCode {
     }
 }
 
+const fn status_of_order(refusal: order::Refusal) -> StatusCode {
+    use order::Refusal as No;
+    match refusal {
+        No::ProductNotFound | No::OrderNotFound => StatusCode::NOT_FOUND,
+        No::OtherCurrency
+        | No::OrderTooLarge
+        | No::BelowMinimumOrder
+        | No::MethodMissing
+        | No::ReturnExceedsOrder => StatusCode::UNPROCESSABLE_ENTITY,
+        No::TermsNotSet
+        | No::TooManyProducts
+        | No::ProductNotOnSale
+        | No::PriceChanged
+        | No::CheckoutNotDefined
+        | No::OrderSettling
+        | No::OrderNotPaid
+        | No::RefundUnderWay
+        | No::TooManyRefunds => StatusCode::CONFLICT,
+        No::OrderEnded => StatusCode::GONE,
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let problem = Self::new(status_of(refusal), refusal.slug(), refusal.sentence());
         let retry_after = match refusal {
             Refusal::KeysFull => Some(60),
             Refusal::Stock(stock::Refusal::TooManyReservations) => Some(60),
+            Refusal::Order(order::Refusal::OrderSettling | order::Refusal::RefundUnderWay) => Some(1),
             _ => None,
         };
         Self { retry_after, ..problem }

@@ -379,7 +379,7 @@ pub struct RebuildJson {
 }
 
 impl MoneyJson {
-    fn check(&self, field: &str) -> Result<Money, Problem> {
+    pub(crate) fn check(&self, field: &str) -> Result<Money, Problem> {
         let fault = |error: banyan_domain::InvalidMoney| Problem::invalid(format!("{field}: {error}."));
         Money::new(self.minor, Currency::new(&self.currency).map_err(fault)?).map_err(fault)
     }

@@ -18,7 +18,7 @@ pub struct StartSagaJson {
     /// What it is about: one saga of a name for one key. 1 to 96 visible ASCII characters.
     #[schema(example = "order-1")]
     pub key: String,
-    /// Its input: at most 32 texts of at most 1,024 bytes.
+    /// Its input: at most 32 texts of at most 8,192 bytes.
     #[serde(default)]
     pub input: BTreeMap<String, String>,
 }

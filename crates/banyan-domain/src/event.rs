@@ -1,6 +1,6 @@
 //! Commands, events and answers over all capabilities.
 
-use crate::{KeyStamp, Remembered, StoreSecret, coupon, pay, saga, stock};
+use crate::{KeyStamp, Remembered, StoreSecret, coupon, order, pay, saga, stock};
 use minicbor::{Decode, Encode};
 
 /// Something asked of the shard.
@@ -14,6 +14,8 @@ pub enum Command {
     Pay(pay::Command),
     /// Of the sagas.
     Saga(saga::Command),
+    /// Of the orders.
+    Order(order::Command),
 }
 
 /// Something that happened. Stored for ever.
@@ -56,6 +58,9 @@ pub enum Event {
     /// Of a saga.
     #[n(6)]
     Saga(#[n(0)] saga::Event),
+    /// Of an order, or the price list.
+    #[n(7)]
+    Order(#[n(0)] order::Event),
 }
 
 /// One event as it stands in the log, with the idempotency key of the command that caused it, if it had one.
@@ -80,6 +85,8 @@ pub enum Outcome {
     Pay(pay::Outcome),
     /// By the sagas.
     Saga(saga::Outcome),
+    /// By the orders.
+    Order(order::Outcome),
 }
 
 impl Event {
@@ -108,3 +115,4 @@ capability!(Coupon, coupon);
 capability!(Stock, stock);
 capability!(Pay, pay);
 capability!(Saga, saga);
+capability!(Order, order);

@@ -3,7 +3,7 @@
 use crate::coupon::CouponState;
 use crate::digest::{self, Digest};
 use crate::limits;
-use crate::{CampaignNo, CouponId, Keys, Millis, Timestamp, pay, saga, stock};
+use crate::{CampaignNo, CouponId, Keys, Millis, Timestamp, order, pay, saga, stock};
 use core::hash::Hasher;
 use hashbrown::HashTable;
 use minicbor::{Decode, Encode};
@@ -69,6 +69,9 @@ pub enum Remembered {
     /// By the sagas.
     #[n(6)]
     Saga(#[n(0)] saga::Outcome),
+    /// By the orders.
+    #[n(7)]
+    Order(#[n(0)] order::Outcome),
 }
 
 /// Keys of the last [`limits::IDEMPOTENCY_HORIZON_MILLIS`], in the order in which they came. About 70 bytes each; at most
@@ -236,7 +239,7 @@ impl Remembered {
         match self {
             Self::Issued(coupon) | Self::Changed { coupon, .. } => Some(coupon.campaign()),
             Self::Campaign(no) | Self::AllowList { no, .. } => Some(no),
-            Self::Stock(_) | Self::Pay(_) | Self::Saga(_) => None,
+            Self::Stock(_) | Self::Pay(_) | Self::Saga(_) | Self::Order(_) => None,
         }
     }
 
@@ -261,6 +264,7 @@ impl Remembered {
             Self::Stock(remembered) => return of_capability(1, remembered.to_words()),
             Self::Pay(remembered) => return of_capability(2, remembered.to_words()),
             Self::Saga(remembered) => return of_capability(3, remembered.to_words()),
+            Self::Order(remembered) => return of_capability(4, remembered.to_words()),
         };
         [0, kind, id, count]
     }
@@ -271,6 +275,7 @@ impl Remembered {
             1 => return stock::Remembered::from_words([kind, id, count]).map(Self::Stock),
             2 => return pay::Remembered::from_words([kind, id, count]).map(Self::Pay),
             3 => return saga::Outcome::from_words([kind, id, count]).map(Self::Saga),
+            4 => return order::Outcome::from_words([kind, id, count]).map(Self::Order),
             _ => return None,
         }
         Some(match kind {

@@ -95,6 +95,11 @@ text_id!(
     |s| is_visible(s, limits::SKU_ID_BYTES_MAX)
 );
 text_id!(
+    /// Something that is sold at a price: one SKU, or several together.
+    ProductId, "product", "1 to 64 visible ASCII characters without spaces",
+    |s| is_visible(s, limits::SKU_ID_BYTES_MAX)
+);
+text_id!(
     /// A place where goods lie, such as `seoul-1`.
     LocationId, "location", "1 to 48 of a-z, 0-9 and -, starting with a letter or digit",
     |s| is_slug(s, limits::LOCATION_ID_BYTES_MAX)
@@ -146,97 +151,80 @@ fn is_visible(text: &str, bytes_max: usize) -> bool {
     !text.is_empty() && text.len() <= bytes_max && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// A campaign's number within its shard, given in order of creation from 1. Short, so that events stay small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(transparent)]
-pub struct CampaignNo(#[n(0)] u32);
+/// Declares a number that a shard gives in order, from 1: its documentation and its width; and, if it has a public name, its
+/// kind and the letters before the number.
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident, $width:ty) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+        #[cbor(transparent)]
+        pub struct $name(#[n(0)] $width);
 
-impl CampaignNo {
-    /// The campaign numbered `no`.
-    #[must_use]
-    pub const fn new(no: u32) -> Self {
-        Self(no)
-    }
+        impl $name {
+            /// The one numbered `no`.
+            #[must_use]
+            pub const fn new(no: $width) -> Self {
+                Self(no)
+            }
 
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
+            /// The number.
+            #[must_use]
+            pub const fn get(self) -> $width {
+                self.0
+            }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident, $width:ty, $kind:literal, $prefix:literal) => {
+        number_id!($(#[$doc])* $name, $width);
+
+        impl $name {
+            /// Reads a public name, which must be written exactly as [`Display`](fmt::Display) writes it.
+            ///
+            /// # Errors
+            /// [`InvalidId`] naming the rule, if `name` breaks it.
+            pub fn parse(name: &str) -> Result<Self, InvalidId> {
+                let digits = name.strip_prefix($prefix).filter(|digits| !digits.starts_with(['0', '+']));
+                let no = digits.and_then(|digits| digits.parse().ok()).map(Self);
+                no.ok_or(InvalidId { kind: $kind, rule: concat!($prefix, " and its number, such as ", $prefix, "17") })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    };
 }
 
-/// An account's number within its shard, given in order of opening from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(transparent)]
-pub struct AccountNo(#[n(0)] u32);
-
-impl AccountNo {
-    /// The account numbered `no`.
-    #[must_use]
-    pub const fn new(no: u32) -> Self {
-        Self(no)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
-/// A transfer's number within its shard, given in order from 1. Its public name is `t-17`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(transparent)]
-pub struct TransferNo(#[n(0)] u64);
-
-impl TransferNo {
-    /// The transfer numbered `no`.
-    #[must_use]
-    pub const fn new(no: u64) -> Self {
-        Self(no)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// Reads a public name, which must be written exactly as [`Display`](fmt::Display) writes it.
-    ///
-    /// # Errors
-    /// [`InvalidId`] naming the rule, if `name` breaks it.
-    pub fn parse(name: &str) -> Result<Self, InvalidId> {
-        let digits = name.strip_prefix("t-").filter(|digits| !digits.starts_with(['0', '+']));
-        let no = digits.and_then(|digits| digits.parse().ok()).map(Self);
-        no.ok_or(InvalidId { kind: "transfer", rule: "t- and its number, such as t-17" })
-    }
-}
-
-impl fmt::Display for TransferNo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "t-{}", self.0)
-    }
-}
-
-/// A saga's number within its shard, given in order of starting from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(transparent)]
-pub struct SagaNo(#[n(0)] u64);
-
-impl SagaNo {
-    /// The saga numbered `no`.
-    #[must_use]
-    pub const fn new(no: u64) -> Self {
-        Self(no)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
+number_id!(
+    /// A campaign's number within its shard, given in order of creation from 1. Short, so that events stay small.
+    CampaignNo, u32
+);
+number_id!(
+    /// An account's number within its shard, given in order of opening from 1.
+    AccountNo, u32
+);
+number_id!(
+    /// One SKU at one location: its number within its shard, given in order of creation from 1.
+    ItemNo, u32
+);
+number_id!(
+    /// A saga's number within its shard, given in order of starting from 1.
+    SagaNo, u64
+);
+number_id!(
+    /// A transfer's number within its shard, given in order from 1. Its public name is `t-17`.
+    TransferNo, u64, "transfer", "t-"
+);
+number_id!(
+    /// A reservation of stock: its number within its shard, given in order from 1. Its public name is `r-17`.
+    ReservationNo, u64, "reservation", "r-"
+);
+number_id!(
+    /// An order placed here: its number within its shard, given in order from 1. Its public name is `o-17`.
+    OrderNo, u64, "order", "o-"
+);
 
 /// One coupon: its campaign's number in the upper 20 bits of 60, and its issue number within the campaign, from 1, in the lower 40.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode)]
@@ -278,61 +266,5 @@ impl CouponId {
     #[must_use]
     pub const fn n(self) -> u64 {
         self.0 & ((1 << limits::COUPON_N_BITS) - 1)
-    }
-}
-
-/// One SKU at one location: its number within its shard, given in order of creation from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(transparent)]
-pub struct ItemNo(#[n(0)] u32);
-
-impl ItemNo {
-    /// The item numbered `no`.
-    #[must_use]
-    pub const fn new(no: u32) -> Self {
-        Self(no)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
-/// A reservation of stock: its number within its shard, given in order from 1. Shown as `r-17`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(transparent)]
-pub struct ReservationNo(#[n(0)] u64);
-
-impl ReservationNo {
-    /// The reservation numbered `no`.
-    #[must_use]
-    pub const fn new(no: u64) -> Self {
-        Self(no)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl ReservationNo {
-    /// Reads a public name, which must be written exactly as [`Display`](fmt::Display) writes it.
-    ///
-    /// # Errors
-    /// [`InvalidId`] naming the rule, if `name` breaks it.
-    pub fn parse(name: &str) -> Result<Self, InvalidId> {
-        let digits = name.strip_prefix("r-").filter(|digits| !digits.starts_with(['0', '+']));
-        let no = digits.and_then(|digits| digits.parse().ok()).map(Self);
-        no.ok_or(InvalidId { kind: "reservation", rule: "r- and its number, such as r-17" })
-    }
-}
-
-impl fmt::Display for ReservationNo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r-{}", self.0)
     }
 }

@@ -5,7 +5,8 @@
 //! inputs. This crate does not know that a log, a network or a database exists.
 //!
 //! Start reading at [`State`]: `decide` turns a [`Command`] into events or a [`Refusal`], `apply` moves the state.
-//! Then read [`coupon`], the first capability, and [`pay`], the double-entry ledger.
+//! Then read [`coupon`], the first capability, [`pay`], the double-entry ledger, and [`order`], which ties all of them together
+//! by [`saga`]s.
 
 mod both;
 pub mod codec;
@@ -18,6 +19,8 @@ mod ids;
 pub mod limits;
 mod local;
 mod money;
+pub mod order;
+mod ordering;
 pub mod pay;
 mod refusal;
 pub mod saga;
@@ -34,11 +37,12 @@ pub use event::{Command, Entry, Event, Outcome};
 pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};
 pub use ids::{
     AccountId, AccountNo, Actor, CampaignId, CampaignNo, CouponId, InvalidId, ItemNo, LocationId, MemberId,
-    OrderId, Reason, Reference, ReservationNo, SagaKey, SagaName, SagaNo, SegmentName, SkuId, StepName,
-    TransferNo,
+    OrderId, OrderNo, ProductId, Reason, Reference, ReservationNo, SagaKey, SagaName, SagaNo, SegmentName,
+    SkuId, StepName, TransferNo,
 };
 pub use local::{Advance, LOCAL_ACTIONS};
 pub use money::{Currency, InvalidMoney, Money};
+pub use ordering::points_account;
 pub use refusal::Refusal;
 pub use secret::{Keys, StoreSecret};
 pub use snapshot::SnapshotError;

@@ -62,7 +62,7 @@ pub const SAGA_FIELDS_MAX: usize = 32;
 /// Longest name of a field, in bytes.
 pub const SAGA_FIELD_NAME_BYTES_MAX: usize = 48;
 /// Longest value of a field, in bytes.
-pub const SAGA_FIELD_BYTES_MAX: usize = 1_024;
+pub const SAGA_FIELD_BYTES_MAX: usize = 8_192;
 /// Longest span that a definition may name, in milliseconds (thirty days).
 pub const SAGA_SPAN_MILLIS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// Most definitions of sagas, all versions together, that one shard can ever have had.
@@ -133,3 +133,33 @@ const _: () = assert!(ACCOUNT_ID_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(TRANSFERS_PER_GROUP_MAX <= u8::MAX as usize);
 const _: () = assert!((ACCOUNTS_MAX as u64) < MEMBERS_PER_CAMPAIGN_MAX);
 const _: () = assert!(REFUND_HORIZON_MILLIS > IDEMPOTENCY_HORIZON_MILLIS);
+
+/// Highest price of one product, in minor units.
+pub const PRICE_MAX: i64 = 1_000_000_000_000;
+/// Highest value of the goods of one order, in minor units.
+pub const ORDER_VALUE_MAX: i64 = 1_000_000_000_000_000;
+/// Most SKUs that one product is made of.
+pub const PRODUCT_PARTS_MAX: usize = 20;
+/// Most units of a SKU in one product.
+pub const PART_UNITS_MAX: u32 = 1_000;
+/// Most products that one command may set.
+pub const PRODUCTS_PER_COMMAND_MAX: usize = 1_000;
+/// Most products on the price list of one shard.
+pub const PRODUCTS_MAX: usize = 1_000_000;
+/// Most lines of an order.
+pub const ORDER_LINES_MAX: usize = 100;
+/// Most of a product in one line.
+pub const LINE_QUANTITY_MAX: u32 = 100_000;
+/// Most refunds of one order.
+pub const ORDER_REFUNDS_MAX: usize = 1_000;
+/// How long an order that failed or was cancelled stays in the hot state, in milliseconds.
+pub const ORDER_ENDED_MILLIS: u64 = 28 * 3_600 * 1_000;
+/// How long a paid order stays in the hot state, and can be returned, in milliseconds: as long as what was booked for it
+/// can be refunded.
+pub const ORDER_PAID_MILLIS: u64 = REFUND_HORIZON_MILLIS;
+
+const _: () = assert!(RESERVATION_LINES_MAX >= ORDER_LINES_MAX, "what can be ordered can be reserved");
+const _: () = assert!(
+    SAGA_FIELD_BYTES_MAX >= RESERVATION_LINES_MAX * (SKU_ID_BYTES_MAX + 12),
+    "the lines of a reservation fit into a saga's field"
+);

@@ -8,14 +8,20 @@ use crate::saga::{Action, Ask, Definition, Event as SagaEvent, Fields, Next, Sag
 use crate::stock::{Line, Lines};
 use crate::{
     AccountId, Actor, Command, CouponId, Currency, Decided, Event, LocationId, MemberId, Millis, OrderId,
-    Outcome, Reference, ReservationNo, SagaNo, SkuId, State, TransferNo, coupon, pay, stock,
+    Outcome, Reason, Reference, ReservationNo, SagaNo, SkuId, State, TransferNo, coupon, pay, stock,
 };
 
 /// Every action there is, in order of name: what a definition may name after `local`.
-pub const LOCAL_ACTIONS: [&str; 11] = [
+pub const LOCAL_ACTIONS: [&str; 18] = [
     "coupon.hold",
     "coupon.redeem",
     "coupon.release",
+    "order.begin",
+    "order.begin-refund",
+    "order.fail",
+    "order.paid",
+    "order.refund-refused",
+    "order.refunded",
     "pay.capture",
     "pay.hold",
     "pay.post",
@@ -24,6 +30,7 @@ pub const LOCAL_ACTIONS: [&str; 11] = [
     "stock.commit",
     "stock.release",
     "stock.reserve",
+    "stock.return",
 ];
 
 /// Who is named in the log for what sagas do.
@@ -102,7 +109,19 @@ impl State {
         let step = &definition.steps[place];
         let action = if ask == Ask::Undo { step.undo.as_ref() } else { Some(&step.action) };
         let action = action.ok_or_else(|| String::from("it has no undo"))?;
-        let command = self.command(&Given { saga, definition, action })?;
+        let given = Given { saga, definition, action };
+        match &action.target {
+            Target::Local(name) if name.starts_with("order.") => {
+                return self.tell_order(name, saga, |name| given.text(name));
+            }
+            Target::Local(name) if **name == *"stock.return" => {
+                let by = Actor::new(SAGA_ACTOR).expect("a valid actor");
+                let reason = Reason::new(given.text("reason")).map_err(|error| error.to_string())?;
+                return self.take_back(given.reservation()?, given.lines()?, by, reason);
+            }
+            _ => {}
+        }
+        let command = self.command(&given)?;
         self.decide_unkeyed(command).map_err(|refusal| refusal.slug().into())
     }
 

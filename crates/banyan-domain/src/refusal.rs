@@ -1,6 +1,6 @@
 //! Every business no, over all capabilities.
 
-use crate::{coupon, pay, saga, stock};
+use crate::{coupon, order, pay, saga, stock};
 use core::fmt;
 
 /// Why a command was refused.
@@ -18,6 +18,8 @@ pub enum Refusal {
     Pay(pay::Refusal),
     /// The sagas refused.
     Saga(saga::Refusal),
+    /// The rules of orders refused.
+    Order(order::Refusal),
 }
 
 impl Refusal {
@@ -31,6 +33,7 @@ impl Refusal {
             Self::Stock(refusal) => refusal.slug(),
             Self::Pay(refusal) => refusal.slug(),
             Self::Saga(refusal) => refusal.slug(),
+            Self::Order(refusal) => refusal.slug(),
         }
     }
 
@@ -48,6 +51,7 @@ impl Refusal {
             Self::Stock(refusal) => refusal.sentence(),
             Self::Pay(refusal) => refusal.sentence(),
             Self::Saga(refusal) => refusal.sentence(),
+            Self::Order(refusal) => refusal.sentence(),
         }
     }
 
@@ -58,6 +62,7 @@ impl Refusal {
             .chain(stock::Refusal::ALL.map(Self::Stock))
             .chain(pay::Refusal::ALL.map(Self::Pay))
             .chain(saga::Refusal::ALL.map(Self::Saga))
+            .chain(order::Refusal::ALL.map(Self::Order))
     }
 
     /// A small number, different for each refusal, below [`Self::COUNT`].
@@ -70,15 +75,17 @@ impl Refusal {
             Self::Stock(refusal) => Self::STOCK + refusal.index(),
             Self::Pay(refusal) => Self::PAY + refusal as usize,
             Self::Saga(refusal) => Self::SAGA + refusal as usize,
+            Self::Order(refusal) => Self::ORDER + refusal as usize,
         }
     }
 
     const STOCK: usize = 2 + coupon::Refusal::ALL.len();
     const PAY: usize = Self::STOCK + stock::Refusal::ALL.len();
     const SAGA: usize = Self::PAY + pay::Refusal::ALL.len();
+    const ORDER: usize = Self::SAGA + saga::Refusal::ALL.len();
 
     /// How many refusals there are.
-    pub const COUNT: usize = Self::SAGA + saga::Refusal::ALL.len();
+    pub const COUNT: usize = Self::ORDER + order::Refusal::ALL.len();
 }
 
 impl From<coupon::Refusal> for Refusal {
@@ -96,6 +103,12 @@ impl From<stock::Refusal> for Refusal {
 impl From<pay::Refusal> for Refusal {
     fn from(refusal: pay::Refusal) -> Self {
         Self::Pay(refusal)
+    }
+}
+
+impl From<order::Refusal> for Refusal {
+    fn from(refusal: order::Refusal) -> Self {
+        Self::Order(refusal)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::coupon::CouponState;
 use crate::idempotency::Kept;
 use crate::{
     Command, Decided, Digest, Entry, Event, IdempotencyTable, KeyStamp, Keys, Outcome, Refusal, Remembered,
-    StoreSecret, Timestamp, coupon, digest, limits, pay, saga, stock,
+    StoreSecret, Timestamp, coupon, digest, limits, order, pay, saga, stock,
 };
 use core::fmt;
 
@@ -17,6 +17,7 @@ pub struct State {
     pub(crate) stock: stock::Stock,
     pub(crate) ledger: pay::Ledger,
     pub(crate) sagas: saga::Sagas,
+    pub(crate) orders: order::Orders,
     pub(crate) idempotency: IdempotencyTable,
     pub(crate) time: Timestamp,
     pub(crate) seq: u64,
@@ -60,6 +61,7 @@ impl State {
             stock: stock::Stock::new(keys.stock),
             ledger: pay::Ledger::new(keys.accounts),
             sagas: saga::Sagas::new(),
+            orders: order::Orders::new(),
             idempotency: IdempotencyTable::new(),
             time: Timestamp::default(),
             seq: 1,
@@ -98,6 +100,12 @@ impl State {
         &self.sagas
     }
 
+    /// The orders and the price list.
+    #[must_use]
+    pub const fn orders(&self) -> &order::Orders {
+        &self.orders
+    }
+
     /// The idempotency keys.
     #[must_use]
     pub const fn idempotency(&self) -> &IdempotencyTable {
@@ -120,7 +128,9 @@ impl State {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut digest = self.coupons.digest();
-        for capability in [self.stock.digest(), self.ledger.digest(), self.sagas.digest()] {
+        let capabilities =
+            [self.stock.digest(), self.ledger.digest(), self.sagas.digest(), self.orders.digest()];
+        for capability in capabilities {
             digest.add(capability.get());
         }
         digest.add(digest::row_bytes(9, self.secret.as_bytes()));
@@ -205,6 +215,7 @@ impl State {
             Command::Saga(command) => {
                 self.sagas.decide(command)?.lift(Event::Saga, Outcome::Saga, Remembered::Saga)
             }
+            Command::Order(command) => self.decide_order(command)?,
         })
     }
 
@@ -222,6 +233,7 @@ impl State {
             Event::Stock(event) => self.stock.apply(self.time, seq, event)?,
             Event::Pay(event) => self.ledger.apply(self.time, seq, event)?,
             Event::Saga(event) => self.sagas.apply(self.time, event)?,
+            Event::Order(event) => self.orders.apply(self.time, event)?,
             Event::StoreCreated { .. } => return Err(Violation::new("the store was created twice")),
             Event::KeyKept { answer } => {
                 if entry.stamp.is_none() {
@@ -231,6 +243,7 @@ impl State {
                     Remembered::Stock(answer) => self.stock.is_so(answer),
                     Remembered::Pay(answer) => self.ledger.is_so(answer),
                     Remembered::Saga(answer) => self.sagas.is_so(answer),
+                    Remembered::Order(answer) => self.orders.is_so(answer),
                     _ => self.coupons.is_so(answer),
                 };
                 if !so {
@@ -253,6 +266,7 @@ impl State {
                 Event::Stock(event) => Some(Remembered::Stock(self.stock.remember(event))),
                 Event::Pay(event) => Some(Remembered::Pay(self.ledger.remember(event))),
                 Event::Saga(event) => Some(Remembered::Saga(self.sagas.outcome(event))),
+                Event::Order(event) => Some(Remembered::Order(self.orders.outcome(event))),
                 Event::KeyKept { answer } => Some(*answer),
                 Event::StoreCreated { .. } | Event::StateDigested { .. } => None,
             };
@@ -279,6 +293,7 @@ impl State {
             Event::Stock(event) => Some(Outcome::Stock(self.stock.outcome(event))),
             Event::Pay(event) => Some(Outcome::Pay(self.ledger.outcome(event))),
             Event::Saga(event) => Some(Outcome::Saga(self.sagas.outcome(event))),
+            Event::Order(event) => Some(Outcome::Order(self.orders.outcome(event))),
             Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => None,
         }
     }
@@ -292,6 +307,7 @@ impl State {
         self.stock.check_invariants()?;
         self.ledger.check_invariants()?;
         self.sagas.check_invariants()?;
+        self.orders.check_invariants()?;
         if self.idempotency.recompute_digest(self.time) != Some(self.idempotency.digest) {
             return Err(Violation::new("the idempotency keys differ from their digest or their index"));
         }
@@ -317,6 +333,7 @@ impl State {
                 Outcome::Pay(self.ledger.recall(remembered, &command)?)
             }
             (Remembered::Saga(outcome), _) => Outcome::Saga(outcome),
+            (Remembered::Order(outcome), _) => Outcome::Order(outcome),
             // The same key and the same request were found, so it is the same command, unless two requests have one hash.
             (Remembered::Changed { .. } | Remembered::Stock(_) | Remembered::Pay(_), _) => {
                 return Err(Refusal::KeyReused);

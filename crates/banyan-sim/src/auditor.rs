@@ -394,7 +394,7 @@ impl Auditor {
         let justified = match refusal {
             Refusal::KeyReused => key.is_some(),
             Refusal::KeysFull => false,
-            Refusal::Stock(_) | Refusal::Pay(_) | Refusal::Saga(_) => false,
+            Refusal::Stock(_) | Refusal::Pay(_) | Refusal::Saga(_) | Refusal::Order(_) => false,
             Refusal::Coupon(no) => (key.is_none() || gone) && self.model.justified(now, command, no),
         };
         object_unless!(
@@ -411,7 +411,7 @@ fn is_due_by_time(event: &Event) -> bool {
     match event {
         Event::StoreCreated { .. } => false,
         Event::StateDigested { .. } => true,
-        Event::KeyKept { .. } | Event::Stock(_) | Event::Pay(_) | Event::Saga(_) => false,
+        Event::KeyKept { .. } | Event::Stock(_) | Event::Pay(_) | Event::Saga(_) | Event::Order(_) => false,
         Event::Coupon(event) => matches!(
             event,
             CouponEvent::CampaignEnded { cause: EndCause::Window, .. }

@@ -158,7 +158,7 @@ impl Model {
                     .map_err(|why| format!("event {seq}: {why}: {event:?}"))?;
                 Some(Outcome::Coupon(outcome))
             }
-            Event::Stock(_) | Event::Pay(_) | Event::Saga(_) => {
+            Event::Stock(_) | Event::Pay(_) | Event::Saga(_) | Event::Order(_) => {
                 return Err(format!("event {seq} is of a capability that nobody asked for"));
             }
         };
@@ -176,9 +176,11 @@ impl Model {
         let campaign = (no.get() as usize).checked_sub(1).and_then(|at| self.campaigns.get(at));
         let campaign = campaign.filter(|campaign| !campaign.retired).ok_or("the campaign is not there")?;
         match *answer {
-            Remembered::Issued(_) | Remembered::Stock(_) | Remembered::Pay(_) | Remembered::Saga(_) => {
-                Err("it is no answer that changes nothing".into())
-            }
+            Remembered::Issued(_)
+            | Remembered::Stock(_)
+            | Remembered::Pay(_)
+            | Remembered::Saga(_)
+            | Remembered::Order(_) => Err("it is no answer that changes nothing".into()),
             Remembered::Campaign(no) => Ok(CouponOutcome::Campaign { no }),
             Remembered::AllowList { added, total, .. } => {
                 object_unless!(added == 0, "it adds members");

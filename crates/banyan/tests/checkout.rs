@@ -4,49 +4,10 @@
 mod support;
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use support::{Http, Server, until};
+use support::company::Place;
+use support::{Http, until};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_banyan");
 const CHECKOUT: &str = include_str!("../../../examples/sagas/checkout.toml");
-
-/// The simulated company; ended with the test. What it says is kept open: a program whose words nobody takes may end.
-struct Company {
-    child: Child,
-    _said: BufReader<ChildStdout>,
-}
-
-impl Drop for Company {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-impl Company {
-    /// Starts it in `folder` at `address`, telling `webhook`.
-    fn start(folder: &Path, address: SocketAddr, webhook: &str) -> Self {
-        let mut child = Command::new(BINARY)
-            .args(["sandbox", "--listen", &address.to_string(), "--webhook", webhook, "--data"])
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let (mut said, mut out) = (String::new(), BufReader::new(child.stdout.take().expect("piped")));
-        out.read_line(&mut said).expect("it says where it is");
-        assert!(said.contains("(simulated)"), "{said}");
-        Self { child, _said: out }
-    }
-}
-
-/// An address that nobody listens on now.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
-}
 
 fn post(http: &mut Http, path: &str, body: &Value) -> Value {
     let reply = http.post(path, body).expect("an answer");
@@ -61,24 +22,9 @@ fn saga(http: &mut Http, no: u64) -> Value {
 #[test]
 fn a_shopper_pays_at_the_card_page_while_the_server_is_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let company_data = folder.path().join("company");
-    std::fs::create_dir(&company_data).expect("a folder");
-    // The keys are made here, so that either side can be started first.
-    for (name, key) in [("company.key", "the-shops-own-key"), ("webhook.key", "what-signs-webhooks")] {
-        std::fs::write(company_data.join(name), key).expect("a key");
-    }
-    let at = free();
-    let services = folder.path().join("services.toml");
-    let text = format!(
-        "[service.company]\nkind = \"sandbox\"\nurl = \"http://{at}\"\nkey_file = \"company/company.key\"\n\
-         webhook_secret_file = \"company/webhook.key\"\n"
-    );
-    std::fs::write(&services, text).expect("a file");
-    let data = folder.path().join("store");
-    let listen = free();
-    let more = ["--services", services.to_str().expect("text"), "--listen", &listen.to_string()];
-    let server = Server::start_at(Path::new(BINARY), &data, &more);
-    let _company = Company::start(&company_data, at, &format!("http://{listen}/v1/webhooks/company"));
+    let place = Place::make(folder.path());
+    let (server, company) = (place.start_server(), place.start_company());
+    let (at, data) = (company.address, place.data());
 
     let mut http = server.operator();
     let set = http.send("PUT", "/v1/stock/A", &[], br#"{"on_hand":5,"reason":"count"}"#).expect("an answer");
@@ -104,7 +50,7 @@ fn a_shopper_pays_at_the_card_page_while_the_server_is_killed() {
         redirect.filter(|page| !page.is_empty())
     });
     server.kill();
-    let server = Server::start_at(Path::new(BINARY), &data, &more);
+    let server = place.start_server();
     let mut http = server.operator();
     assert_eq!(saga(&mut http, no)["phase"], "running", "a kill -9 loses nothing");
 

@@ -1,5 +1,6 @@
 //! Events as JSON: the same for the API, the console and `banyan log cat`. Coupons here, the other capabilities beside.
 
+mod order;
 mod pay;
 mod saga;
 mod stock;
@@ -57,6 +58,10 @@ pub fn event_json(
             object.extend(saga::details(event));
             return object;
         }
+        Event::Order(event) => {
+            object.extend(order::details(event));
+            return object;
+        }
     };
     let campaign = match event {
         coupon::Event::CampaignCreated { definition, .. } => definition.id.to_string(),
@@ -79,6 +84,7 @@ pub const fn event_type(event: &Event) -> &'static str {
         Event::Stock(event) => stock::event_type(event),
         Event::Pay(event) => pay::event_type(event),
         Event::Saga(event) => saga::event_type(event),
+        Event::Order(event) => order::event_type(event),
         Event::Coupon(event) => match event {
             coupon::Event::CampaignCreated { .. } => "campaign-created",
             coupon::Event::CampaignPaused { .. } => "campaign-paused",

@@ -183,7 +183,7 @@ async fn change(
 }
 
 /// The coupon that a code stands for. Whether it was issued is the shard's to say.
-fn coupon_id(app: &App, code: &str) -> Result<CouponId, Problem> {
+pub(super) fn coupon_id(app: &App, code: &str) -> Result<CouponId, Problem> {
     let code = CouponCode::parse(code);
     let code =
         code.map_err(|error| Problem::new(StatusCode::NOT_FOUND, "coupon-not-found", format!("{error}.")))?;

@@ -10,7 +10,9 @@ mod health;
 mod ledger;
 mod members;
 mod metrics;
+mod orders;
 mod path;
+mod products;
 mod sagas;
 mod stock;
 mod stock_import;
@@ -26,6 +28,8 @@ pub(crate) use health::*;
 pub(crate) use ledger::*;
 pub(crate) use members::*;
 pub(crate) use metrics::*;
+pub(crate) use orders::*;
+pub(crate) use products::*;
 pub(crate) use sagas::*;
 pub(crate) use stock::*;
 pub(crate) use stock_import::*;
@@ -76,6 +80,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/sagas/{no}", get(get_saga))
         .route("/v1/sagas/{no}/cancel", post(cancel_saga))
         .route("/v1/sagas/{no}/resume", post(resume_saga))
+        .route("/v1/products", get(list_products).put(put_products))
+        .route("/v1/products/{product}", get(get_product).put(put_product))
+        .route("/v1/terms", get(get_terms).put(put_terms))
+        .route("/v1/orders/quote", post(quote_order))
+        .route("/v1/orders", post(place_order))
+        .route("/v1/orders/{order}", get(get_order))
+        .route("/v1/orders/{order}/cancel", post(cancel_order))
+        .route("/v1/orders/{order}/returns", post(return_order))
         .route("/v1/events", get(read_events))
         .route("/v1/views/record", get(show_record_view))
         .route("/v1/views/record/rebuild", post(rebuild_record_view))

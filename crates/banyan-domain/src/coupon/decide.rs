@@ -374,7 +374,11 @@ impl Coupons {
     /// Whether `answer` is what a command that finds nothing to do is told now.
     pub(crate) fn is_so(&self, answer: &Remembered) -> bool {
         match *answer {
-            Remembered::Issued(_) | Remembered::Stock(_) | Remembered::Pay(_) | Remembered::Saga(_) => false,
+            Remembered::Issued(_)
+            | Remembered::Stock(_)
+            | Remembered::Pay(_)
+            | Remembered::Saga(_)
+            | Remembered::Order(_) => false,
             Remembered::Campaign(no) => self.campaign_no(no).is_some(),
             Remembered::AllowList { no, added, total } => {
                 let listed = self.campaign_no(no).filter(|c| c.definition.audience == Audience::AllowList);

@@ -125,7 +125,7 @@ impl<'batch> Session<'_, 'batch> {
             Event::Coupon(event) => event,
             Event::StoreCreated { secret } => return self.store_created(StoreKeys::new(&secret.keys())),
             Event::StateDigested { .. } | Event::KeyKept { .. } => return Ok(()),
-            Event::Stock(_) | Event::Pay(_) | Event::Saga(_) => return Ok(()),
+            Event::Stock(_) | Event::Pay(_) | Event::Saga(_) | Event::Order(_) => return Ok(()),
         };
         if !self.parked.is_empty() {
             let key = Key::of(event);

@@ -86,7 +86,7 @@ impl Book {
             AnyEvent::KeyKept { .. } => {}
             AnyEvent::Coupon(event) => self.coupon_event(seq, event),
             // Checked by the replay through the rules; these capabilities have no second opinion of their own yet.
-            AnyEvent::Stock(_) | AnyEvent::Pay(_) | AnyEvent::Saga(_) => {}
+            AnyEvent::Stock(_) | AnyEvent::Pay(_) | AnyEvent::Saga(_) | AnyEvent::Order(_) => {}
         }
     }
 

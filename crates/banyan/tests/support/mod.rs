@@ -1,6 +1,7 @@
 //! The real binary, started in a temporary folder on a free port, and a plain HTTP/1.1 client.
 #![allow(dead_code, reason = "each test uses its own part")]
 
+pub(crate) mod company;
 pub(crate) mod kill;
 
 use serde_json::{Value, json};
@@ -159,6 +160,11 @@ impl Http {
     /// A client of another server, without a key.
     pub(crate) fn to(address: SocketAddr) -> Self {
         Self { address, key: String::new(), stream: None }
+    }
+
+    /// A client of another server, with a key of it.
+    pub(crate) fn with_key(address: SocketAddr, key: &str) -> Self {
+        Self { key: key.into(), ..Self::to(address) }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Reply> {
