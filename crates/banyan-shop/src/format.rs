@@ -86,8 +86,12 @@ pub(crate) fn time(lang: Lang, rfc3339: &str) -> Markup {
 }
 
 /// The time of day, to the second: for what is fresh.
-pub(crate) fn clock(at: Timestamp) -> String {
-    at.to_zoned(zone()).strftime("%H:%M:%S").to_string()
+pub(crate) fn clock(lang: Lang, at: Timestamp) -> String {
+    let pattern = match lang {
+        Lang::En => "%H:%M:%S KST",
+        Lang::Ko => "%H:%M:%S",
+    };
+    at.to_zoned(zone()).strftime(pattern).to_string()
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ pub(crate) fn card(visit: &Visit, item: &Item, eager: bool) -> Markup {
 /// How fresh prices and stock are.
 pub(crate) fn fresh<T>(visit: &Visit, dated: &Dated<T>, sentence: Text) -> Markup {
     let lang = visit.lang;
-    let at = format::clock(dated.at);
+    let at = format::clock(lang, dated.at);
     html! {
         @if dated.stale {
             p.notice.wait role="status" { (lang.f(text::STALE, &[&at])) }

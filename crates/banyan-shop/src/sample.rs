@@ -70,12 +70,14 @@ pub async fn load_sample(api: &Api) -> Result<Loaded, ApiError> {
         })
         .collect();
     put(api, "/v1/products", &json!({"products": products})).await?;
+    // The newest is shown first.
+    let won = |minor: i64| json!({"minor": minor, "currency": "KRW"});
     let campaigns = [
-        json!({"id": "autumn", "name": "Autumn welcome", "quantity": 1_000,
-               "benefit": {"amount": {"minor": 5_000, "currency": "KRW"}}, "minimum_order": {"minor": 20_000, "currency": "KRW"}}),
-        json!({"id": "tenth", "name": "Ten percent for three hundred", "quantity": 300,
-               "benefit": {"percent": {"basis_points": 1_000, "cap": {"minor": 10_000, "currency": "KRW"}}}}),
-        json!({"id": "parcel", "name": "On its way for nothing", "quantity": 500, "benefit": {"free_shipping": {}}}),
+        json!({"id": "parcel", "name": "가벼운 배송 · On its way for nothing", "quantity": 500, "benefit": {"free_shipping": {}}}),
+        json!({"id": "tenth", "name": "삼백 분께 십 퍼센트 · Ten percent for three hundred", "quantity": 300,
+               "benefit": {"percent": {"basis_points": 1_000, "cap": won(10_000)}}}),
+        json!({"id": "autumn", "name": "가을 인사 · Autumn welcome", "quantity": 1_000,
+               "benefit": {"amount": won(5_000)}, "minimum_order": won(20_000)}),
     ];
     let mut made = 0;
     for campaign in &campaigns {
@@ -102,7 +104,7 @@ pub(crate) async fn give_points(api: &Api, member: &str, points: i64) -> Result<
         "reference": "sample-points",
         "transfers": [{
             "kind": "post", "amount": points,
-            "debit": {"id": "shop:points-given", "currency": "PTS", "rule": "free"},
+            "debit": {"id": "shop:points", "currency": "PTS", "rule": "free"},
             "credit": {"id": format!("points:{member}"), "currency": "PTS", "rule": "debits-within-credits"},
         }],
     });

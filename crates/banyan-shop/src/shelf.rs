@@ -18,7 +18,7 @@ const STALE_AGE_MAX: Duration = Duration::from_secs(300);
 /// Most products that the shop shows.
 const PRODUCTS_MAX: usize = 5_000;
 /// Rows that are asked for at once.
-const PAGE: usize = 1_000;
+const PAGE: usize = 500;
 
 /// Something read from the API, and when.
 #[derive(Clone, Debug)]

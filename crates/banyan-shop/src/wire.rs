@@ -249,7 +249,7 @@ pub(crate) struct Refund {
     pub(crate) reason: String,
     pub(crate) begun_at: String,
     #[serde(default)]
-    pub(crate) done_at: Option<String>,
+    pub(crate) ended_at: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -119,7 +119,7 @@ async fn side(visit: &Visit, shelf: &Shelf) -> Markup {
                 }
                 Err(ApiError::Refused(refused)) => {
                     (parts::fault(&text::refused(lang, &refused.slug, &refused.detail)))
-                    @if refused.slug == "insufficient-funds" { (points(visit, 0)) }
+                    @if matches!(refused.slug.as_str(), "insufficient-funds" | "account-not-found") { (points(visit, 0)) }
                 }
                 Err(ApiError::Unknown(_)) => (parts::fault(visit.t(text::TROUBLE_HINT))),
             }
@@ -245,7 +245,11 @@ pub(crate) async fn set_coupon(mut posted: Posted) -> Response {
         return posted.visit.lead("/shop/cart");
     }
     match quote(&posted.visit, &member).await {
-        Err(ApiError::Refused(no)) if no.slug.contains("coupon") || no.slug.contains("minimum") => {
+        Err(ApiError::Refused(no))
+            if no.slug.contains("coupon")
+                || no.slug == "below-minimum-order"
+                || no.slug == "other-currency" =>
+        {
             posted.visit.session.coupon = None;
             refused(&posted.visit, &no.slug, &no.detail).await
         }
@@ -260,7 +264,7 @@ pub(crate) async fn set_points(mut posted: Posted) -> Response {
     };
     posted.visit.session.points = posted.field("points").parse().unwrap_or(0).max(0);
     match quote(&posted.visit, &member).await {
-        Err(ApiError::Refused(no)) if no.slug == "insufficient-funds" || no.slug.contains("points") => {
+        Err(ApiError::Refused(no)) if no.slug == "insufficient-funds" || no.slug == "account-not-found" => {
             posted.visit.session.points = 0;
             refused(&posted.visit, &no.slug, &no.detail).await
         }

@@ -3,9 +3,9 @@
 //! The form carries a key of its own. The API makes one order for one key, so a double click, a reload, or going back and
 //! sending it again leads to the same order.
 
-use super::quote::{Sums, order_of, quote, sums};
+use super::quote::{Sums, order_of, quote, shares, sums};
 use crate::ApiError;
-use crate::format::{money, points};
+use crate::format::money;
 use crate::gate::{Posted, Visit};
 use crate::layout::{Page, Place};
 use crate::parts;
@@ -81,8 +81,7 @@ fn lines(visit: &Visit, quote: &Quote) -> Markup {
                     div.what {
                         span { (visit.shop.catalog.name(&line.product, lang)) }
                         span.hint { (lang.f(text::UNITS, &[&line.quantity.to_string()])) " · " (lang.f(text::PRICE_EACH, &[&amount(line.unit_price)])) }
-                        @if line.discount > 0 { span.hint { (visit.t(text::SUM_DISCOUNT)) " " (amount(-line.discount)) } }
-                        @if line.points > 0 { span.hint { (visit.t(text::SUM_POINTS)) " −" (points(lang, line.points)) } }
+                        (shares(visit, line.discount, line.points, &quote.currency))
                         span.hint { (if line.vat == 0 { visit.t(text::VAT_FREE).to_owned() } else { lang.f(text::VAT_INCLUDED, &[&amount(line.vat)]) }) }
                         @if let Some(left) = line.available.filter(|left| *left < u64::from(line.quantity)) {
                             span.short { @if left == 0 { (visit.t(text::SOLD_OUT)) } @else { (lang.f(text::ONLY_LEFT, &[&left.to_string()])) } }

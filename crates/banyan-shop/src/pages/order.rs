@@ -1,6 +1,6 @@
 //! An order: its state, what it waits for, its goods and refunds, and what can be done about it.
 
-use super::quote::{Sums, sums};
+use super::quote::{Sums, shares, sums};
 use crate::ApiError;
 use crate::format::{instant, money, points, time};
 use crate::gate::{Fields, Visit};
@@ -191,8 +191,7 @@ fn goods(visit: &Visit, order: &Order, line: &OrderLine) -> Markup {
             div.what {
                 a href=(parts::product_href(&line.product)) { (visit.shop.catalog.name(&line.product, lang)) }
                 span.hint { (lang.f(text::UNITS, &[&line.quantity.to_string()])) " · " (lang.f(text::PRICE_EACH, &[&amount(line.unit_price)])) }
-                @if line.discount > 0 { span.hint { (visit.t(text::SUM_DISCOUNT)) " " (amount(-line.discount)) } }
-                @if line.points > 0 { span.hint { (visit.t(text::SUM_POINTS)) " −" (points(lang, line.points)) } }
+                (shares(visit, line.discount, line.points, &order.currency))
                 @if line.vat > 0 { span.hint { (lang.f(text::VAT_INCLUDED, &[&amount(line.vat)])) } }
                 @if line.returned > 0 { span.short { (lang.f(text::RETURNED, &[&line.returned.to_string()])) } }
             }
@@ -207,6 +206,9 @@ fn facts(visit: &Visit, order: &Order) -> Markup {
         dl.facts {
             div { dt { (visit.t(text::PLACED_AT)) } dd { (time(lang, &order.placed_at)) } }
             @if let Some(at) = &order.paid_at { div { dt { (visit.t(text::PAID_AT)) } dd { (time(lang, at)) } } }
+            @if order.refunded > 0 || order.refunded_points > 0 {
+                div { dt { (visit.t(text::GIVEN_BACK)) } dd { (both(visit, order.refunded, order.refunded_points, &order.currency)) } }
+            }
             @if let Some(payment) = order.payment.as_ref().filter(|payment| !payment.is_empty()) {
                 div { dt { (visit.t(text::PAYMENT_ID)) } dd.mono { (payment) } }
             }
@@ -245,7 +247,7 @@ fn giving_back(visit: &Visit, order: &Order, refund: &Refund) -> Markup {
                 @if !what.is_empty() { span.hint { (what.join(", ")) } }
                 @if !refund.reason.is_empty() { q.reason { (refund.reason) } }
                 @if let Some(why) = refund.why.as_ref().filter(|_| refund.state == "refused") { span.short { (why) } }
-                span.hint { (time(lang, refund.done_at.as_ref().unwrap_or(&refund.begun_at))) }
+                span.hint { (time(lang, refund.ended_at.as_ref().unwrap_or(&refund.begun_at))) }
             }
             (parts::state(lang, shape, word))
             b.amount {
@@ -263,10 +265,7 @@ fn actions(visit: &Visit, order: &Order) -> Markup {
     let settling = order.cancel_requested || order.refunds.iter().any(|refund| refund.state == "begun");
     let may_cancel = matches!(order.state.as_str(), "placed" | "paid") && !settling;
     let (amount, some_points) = order.left_to_refund();
-    let mut back = money(lang, amount, &order.currency);
-    if some_points > 0 {
-        back = format!("{back} + {}", points(lang, some_points));
-    }
+    let back = both(visit, amount, some_points, &order.currency);
     let hint = match order.state.as_str() {
         "paid" => lang.f(text::CANCEL_HINT_PAID, &[&back]),
         _ => visit.t(text::CANCEL_HINT_PLACED).to_owned(),
@@ -291,6 +290,12 @@ fn actions(visit: &Visit, order: &Order) -> Markup {
             }
         }
     }
+}
+
+/// Money and points, as far as there are any.
+fn both(visit: &Visit, amount: i64, some_points: i64, currency: &str) -> String {
+    let money = money(visit.lang, amount, currency);
+    if some_points == 0 { money } else { format!("{money} + {}", points(visit.lang, some_points)) }
 }
 
 fn reason(visit: &Visit) -> Markup {

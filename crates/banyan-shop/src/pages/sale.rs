@@ -68,7 +68,7 @@ fn sale(visit: &Visit, campaign: &Campaign) -> Markup {
                 p.name { (campaign.name) }
                 p.hint { (terms.join(" · ")) }
             }
-            div.count {
+            div.tally {
                 @match (campaign.left, quantity) {
                     (Some(left), Some(quantity)) => {
                         p.number { b data-v="left" { (number(left)) } " " span { (lang.t(text::COUPONS_LEFT)) } }
@@ -132,7 +132,7 @@ pub(crate) async fn left(visit: Visit, Path(id): Path<String>) -> Response {
     }
     let quantity = campaign.left.map(|left| left + campaign.issued);
     let json = json!({"left": campaign.left, "shown": campaign.left.map(number), "quantity": quantity,
-                      "state": campaign.state, "at": clock(campaigns.at)});
+                      "state": campaign.state, "at": clock(visit.lang, campaigns.at)});
     ([(header::CONTENT_TYPE, "application/json")], json.to_string()).into_response()
 }
 

@@ -37,7 +37,7 @@ pub(super) fn pan(pen: &mut Pen, t: Tint, pattern: u8) {
 
 pub(super) fn knife(pen: &mut Pen, t: Tint, pattern: u8) {
     pen.shadow(120, 84, t);
-    pen.path("M34 158h172v20a12 12 0 0 1-12 12H46a12 12 0 0 1-12-12Z", t.floor);
+    pen.path("M34 158h172v20a12 12 0 0 1-12 12H46a12 12 0 0 1-12-12Z", t.light);
     pen.path("M34 158h172v12H34Z", t.shade);
     pen.path("M38 124L150 104l10 34-60 14c-30 4-52-8-62-28Z", "#dfe4e3");
     pen.path("M38 124c10 20 32 32 62 28l60-14-3-10-60 14c-24 4-46-2-59-18Z", "#b6c0be");

@@ -110,15 +110,17 @@ pub(super) fn glass(pen: &mut Pen, t: Tint, pattern: u8) {
 }
 
 pub(super) fn chopsticks(pen: &mut Pen, t: Tint, pattern: u8) {
-    pen.shadow(120, 84, t);
-    pen.path("M44 172q76-20 152 0l-6 18H50Z", t.light);
-    pen.line("M58 166L182 52", t.shade, 8);
-    pen.line("M86 170L204 62", t.main, 8);
-    pen.line("M152 80L182 52M174 90l30-28", t.accent, 8);
-    if pattern > 0 {
-        pen.line("M140 91l4-4M162 101l4-4", t.accent, 8);
+    pen.shadow(120, 70, t);
+    pen.line("M86 96v88", t.shade, 9);
+    pen.oval((86, 68), (24, 32), t.main);
+    pen.oval((83, 66), (16, 24), t.light);
+    for (x, fill) in [(138_u32, t.main), (162, t.shade)] {
+        pen.path(&format!("M{} 34h10l-2 154h-6Z", x - 5), fill);
+        pen.path(&format!("M{} 34h10l-.4 34h-9.200Z", x - 5), t.accent);
+        if pattern > 0 {
+            pen.rect((x - 5, 74), (10, 5), 0, t.accent);
+        }
     }
-    pen.path("M40 150q10-26 26-34c22 4 30 30 20 48-6 12-20 22-30 22s-18-18-16-36Z", t.main);
-    pen.oval((62, 148), (12, 24), t.shade);
-    pen.line("M62 168v18", t.shade, 8);
+    pen.rect((58, 164), (124, 18), 9, t.light);
+    pen.path("M58 173h124a9 9 0 0 1-9 9v8H67v-8a9 9 0 0 1-9-9Z", t.main);
 }

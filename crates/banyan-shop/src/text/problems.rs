@@ -26,7 +26,11 @@ pub(crate) fn refusal(slug: &str) -> Option<Text> {
         "coupon-not-yours" | "not-eligible" => Text("This coupon is not for you.", "받으실 수 없는 쿠폰입니다."),
         "below-minimum-order" => Text("The order is too small for this coupon. Add something, or go on without it.", "이 쿠폰을 쓰기에는 주문 금액이 적습니다. 상품을 더 담거나 쿠폰 없이 진행해 주세요."),
         "insufficient-funds" => Text("You do not have that many points. Use fewer.", "포인트가 모자랍니다. 더 적게 적어 주세요."),
-        "points-too-many" | "points-above-total" => Text("These are more points than there is to pay. Use fewer.", "결제할 금액보다 포인트가 많습니다. 더 적게 적어 주세요."),
+        "account-not-found" => Text("You have no points yet. See “Points”, or order without them.", "아직 포인트가 없습니다. ‘포인트’를 확인하거나 포인트 없이 주문해 주세요."),
+        "order-too-large" => Text("This is more than one order can take. Order in two parts.", "한 번에 주문할 수 있는 양을 넘었습니다. 나누어 주문해 주세요."),
+        "other-currency" => Text("This coupon is for another currency.", "다른 통화의 쿠폰입니다."),
+        "payment-method-missing" => Text("Choose how to pay.", "결제 방법을 골라 주세요."),
+        "too-many-refunds" => Text("No more refunds are possible for this order. Please ask us.", "이 주문은 더 환불할 수 없습니다. 저희에게 문의해 주세요."),
         "out-of-stock" => Text("Not enough of it is left. Take fewer, or remove it.", "재고가 모자랍니다. 수량을 줄이거나 빼 주세요."),
         "purchase-limit" => Text("This is more than one member may buy. Take fewer.", "한 분이 살 수 있는 수량을 넘었습니다. 수량을 줄여 주세요."),
         "price-changed" => Text("A price has changed since you looked. See the new sum below; nothing was ordered.", "그사이 가격이 바뀌었습니다. 아래 새 금액을 확인해 주세요. 아직 주문되지 않았습니다."),
@@ -39,8 +43,8 @@ pub(crate) fn refusal(slug: &str) -> Option<Text> {
         "paused" => Text("The sale is paused for a moment. Try again soon.", "세일이 잠시 멈췄습니다. 곧 다시 시도해 주세요."),
         "order-settling" => Text("The order is just being settled. Try again in a moment.", "주문이 지금 처리되는 중입니다. 잠시 뒤 다시 시도해 주세요."),
         "order-not-paid" => Text("Only what has been paid can be returned.", "결제된 주문만 반품할 수 있습니다."),
-        "order-cancelled" => Text("The order is cancelled already.", "이미 취소된 주문입니다."),
-        "return-too-much" => Text("More cannot come back than was bought. Check the quantities.", "산 것보다 많이 반품할 수 없습니다. 수량을 확인해 주세요."),
+        "order-ended" => Text("The order is over already: cancelled, or never paid.", "이미 취소되었거나 결제되지 않은 주문입니다."),
+        "return-exceeds-order" => Text("More cannot come back than was bought. Check the quantities.", "산 것보다 많이 반품할 수 없습니다. 수량을 확인해 주세요."),
         "refund-under-way" => Text("A refund of this order is under way. Try again when it is done.", "이 주문의 환불이 진행 중입니다. 끝난 뒤 다시 시도해 주세요."),
         "idempotency-key-reused" => KEY_USED,
         "busy" | "unavailable" | "idempotency-keys-full" | "view-behind" => Text("There is a rush right now. Nothing was changed; try again in a moment.", "지금 이용자가 많습니다. 바뀐 것은 없으니 잠시 뒤 다시 시도해 주세요."),
@@ -56,6 +60,8 @@ pub(crate) fn refused(lang: Lang, slug: &str, detail: &str) -> String {
 
 /// Why an order failed, if it is something that a shopper can meet often.
 pub(crate) fn why_failed(lang: Lang, why: &str) -> String {
+    // The company's own sentence after the word is in its language, not in the shopper's.
+    let why = why.split(':').next().unwrap_or_default().trim();
     let text = match why {
         "declined" | "card-declined" => super::WHY_DECLINED,
         "expired" | "deadline" | "too-late" => super::WHY_EXPIRED,

@@ -102,7 +102,7 @@ pub(crate) const SUM_SHIPPING: Text = Text("Delivery", "배송비");
 pub(crate) const SUM_FREE: Text = Text("free", "무료");
 pub(crate) const SUM_POINTS: Text = Text("Points", "포인트");
 pub(crate) const SUM_TOTAL: Text = Text("To pay", "결제할 금액");
-pub(crate) const SUM_VAT: Text = Text("of which VAT", "그중 부가세");
+pub(crate) const SUM_VAT: Text = Text("VAT included", "포함된 부가세");
 
 // Checkout
 pub(crate) const CHECKOUT: Text = Text("Checkout", "주문·결제");
@@ -131,6 +131,7 @@ pub(crate) const OLDER: Text = Text("Older orders", "이전 주문");
 pub(crate) const ORDER: Text = Text("Order {0}", "주문 {0}");
 pub(crate) const PLACED_AT: Text = Text("Placed", "주문 시각");
 pub(crate) const PAID_AT: Text = Text("Paid", "결제 시각");
+pub(crate) const GIVEN_BACK: Text = Text("Given back", "환불");
 pub(crate) const PAYMENT_ID: Text = Text("Payment", "결제 번호");
 pub(crate) const AND_MORE: Text = Text("{0} and {1} more", "{0} 외 {1}종");
 pub(crate) const STATE_PLACED: Text = Text("Being paid", "결제 진행 중");
