@@ -41,7 +41,7 @@ async fn page(visit: &Visit, query: &Fields, status: StatusCode, fault: Option<&
         div.title { h1 { (title) } }
         @if let Some(fault) = fault { (parts::fault(fault)) }
         (parts::note(visit, query))
-        @if let Some(order) = query.get("again") { (parts::well(&visit.lang.f(text::EMPTY_AGAIN, &[order]))) }
+        @if let Some(order) = query.get("again").filter(|order| is_order(order)) { (parts::well(&visit.lang.f(text::EMPTY_AGAIN, &[order]))) }
         div.two {
             div {
                 (lines(visit, &shelf.value))
@@ -276,4 +276,9 @@ pub(crate) async fn set_points(mut posted: Posted) -> Response {
 async fn refused(visit: &Visit, slug: &str, detail: &str) -> Response {
     let fault = text::refused(visit.lang, slug, detail);
     page(visit, &Fields::new(), StatusCode::UNPROCESSABLE_ENTITY, Some(&fault)).await
+}
+
+/// Whether `text` looks like an order's number: nobody puts another text on our page.
+fn is_order(text: &str) -> bool {
+    text.strip_prefix("o-").is_some_and(|no| no.len() <= 20 && no.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -139,6 +139,7 @@ fn sums_of(order: &Order) -> Sums<'_> {
         points: *points,
         total: *total,
         vat: *vat,
+        paid: order.paid_at.is_some(),
     }
 }
 

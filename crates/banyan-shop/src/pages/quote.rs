@@ -43,6 +43,8 @@ pub(crate) struct Sums<'a> {
     pub(crate) points: i64,
     pub(crate) total: i64,
     pub(crate) vat: i64,
+    /// Whether the total has been paid.
+    pub(crate) paid: bool,
 }
 
 impl<'a> From<&'a Quote> for Sums<'a> {
@@ -56,6 +58,7 @@ impl<'a> From<&'a Quote> for Sums<'a> {
             points: *points,
             total: *total,
             vat: *vat,
+            paid: false,
         }
     }
 }
@@ -72,7 +75,7 @@ pub(crate) fn sums(visit: &Visit, sums: &Sums<'_>) -> Markup {
             @if sums.discount > 0 { (parts::sum_line(visit.t(text::SUM_DISCOUNT), &amount(-sums.discount), "less")) }
             (parts::sum_line(visit.t(text::SUM_SHIPPING), &shipping, ""))
             @if sums.points > 0 { (parts::sum_line(visit.t(text::SUM_POINTS), &format!("−{}", points(lang, sums.points)), "less")) }
-            (parts::sum_line(visit.t(text::SUM_TOTAL), &amount(sums.total), "total"))
+            (parts::sum_line(visit.t(if sums.paid { text::SUM_PAID } else { text::SUM_TOTAL }), &amount(sums.total), "total"))
             (parts::sum_line(visit.t(text::SUM_VAT), &amount(sums.vat), "part"))
         }
     }

@@ -3,6 +3,7 @@
 //! The number moves by itself: the script asks `left` of us, and we ask the API, twice a second for all visitors together.
 //! So the browser needs no key, and a crowd of viewers is no crowd at the API.
 
+use super::coupons;
 use crate::ApiError;
 use crate::format::{benefit, clock, instant, money, number};
 use crate::gate::{Fields, Posted, Visit};
@@ -27,6 +28,15 @@ async fn page(visit: &Visit, query: &Fields, status: StatusCode, fault: Option<&
         Ok(campaigns) => campaigns,
         Err(error) => return visit.trouble(&error),
     };
+    // Without the list of what this member has, claiming again simply gives the same coupon.
+    let mine = match visit.member() {
+        Some(member) => coupons::read(visit, member).await.map(|(coupons, _)| coupons).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let has_all = |campaign: &Campaign| {
+        let has = mine.iter().filter(|coupon| coupon.campaign == campaign.id).count();
+        has >= campaign.per_member.max(1) as usize
+    };
     let title = visit.t(text::SALE_TITLE);
     let shown: Vec<_> = campaigns.value.iter().filter(|campaign| campaign.state != "ended").collect();
     let body = html! {
@@ -38,14 +48,14 @@ async fn page(visit: &Visit, query: &Fields, status: StatusCode, fault: Option<&
                 p { a.button href="/shop" { (visit.t(text::BACK_TO_GOODS)) } }
             }))
         } @else {
-            ul.sales { @for campaign in shown { (sale(visit, campaign)) } }
+            ul.sales { @for campaign in shown { (sale(visit, campaign, has_all(campaign))) } }
         }
         (parts::fresh(visit, &campaigns, text::FRESH_SALE))
     };
     visit.page_as(status, Page::new(title, Place::Sale, body))
 }
 
-fn sale(visit: &Visit, campaign: &Campaign) -> Markup {
+fn sale(visit: &Visit, campaign: &Campaign, has_all: bool) -> Markup {
     let lang = visit.lang;
     let id = link::encode(&campaign.id);
     let quantity = campaign.left.map(|left| left + campaign.issued);
@@ -81,6 +91,10 @@ fn sale(visit: &Visit, campaign: &Campaign) -> Markup {
                 p.sr data-v="word" data-live=(lang.t(text::LIVE)) {}
             }
             div.claim { @match campaign.state.as_str() {
+                _ if has_all => {
+                    p { (parts::state(lang, "issued", text::CLAIMED_BEFORE)) }
+                    p { a href="/shop/coupons" { (lang.t(text::COUPONS)) } }
+                }
                 "scheduled" => (later(visit, campaign)),
                 "paused" => (parts::state(lang, "paused", text::SALE_PAUSED)),
                 _ if gone => (parts::state(lang, "ended", text::SOLD_OUT)),
