@@ -24,7 +24,7 @@ const FORMS: [&str; 11] = [
 #[tokio::test]
 async fn a_form_without_its_token_does_nothing() {
     let (double, api) = Double::start().await;
-    double.add_order("o-1", "mina", json!({}));
+    double.add_order("o-1", "mina", &json!({}));
     let mut browser = Browser::new(&api);
     browser.fill_cart().await;
     browser.sign_in("mina").await;
@@ -80,7 +80,7 @@ fn base64_of(text: &str) -> String {
 #[tokio::test]
 async fn another_members_order_is_not_there() {
     let (double, api) = Double::start().await;
-    double.add_order("o-1", "joon", json!({}));
+    double.add_order("o-1", "joon", &json!({}));
     let mut browser = Browser::new(&api);
     browser.sign_in("mina").await;
     for path in ["/shop/orders/o-1", "/shop/orders/o-1/pay", "/shop/orders/o-1/state", "/shop/orders/o-999"] {
@@ -108,7 +108,7 @@ async fn texts_of_others_stay_text() {
                         "begun_at": evil, "lines": [{"product": evil, "quantity": 1}]});
     let more = json!({"state": "failed", "why": evil, "payment": evil, "refunds": [refund], "placed_at": evil,
                       "lines": [{"product": evil, "quantity": 1, "unit_price": 1}]});
-    double.add_order("o-1", "mina", more);
+    double.add_order("o-1", "mina", &more);
     let mut browser = Browser::new(&api);
     browser.sign_in("mina").await;
     let query = "%3Cscript%3Ealert(1)%3C%2Fscript%3E%22onload%3D%22x";

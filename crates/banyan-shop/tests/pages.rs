@@ -107,7 +107,7 @@ async fn an_order_shows_what_it_waits_for_and_leads_to_the_card_page() {
     let mut browser = Browser::new(&api);
     browser.sign_in("mina").await;
     let waits = json!({"step": "authorize", "what": "payment-page", "redirect": "http://company.example/pay/p1?a=1&b=2", "until": "2026-11-22T10:30:00Z"});
-    double.add_order("o-5", "mina", json!({"state": "placed", "paid_at": null, "waits_for": waits}));
+    double.add_order("o-5", "mina", &json!({"state": "placed", "paid_at": null, "waits_for": waits}));
     let page = browser.get("/shop/orders/o-5/pay").await;
     assert!(page.contains("content=\"1; url=http://company.example/pay/p1?a=1&amp;b=2\""), "{page}");
     let page = browser.get("/shop/orders/o-5").await;
@@ -117,14 +117,14 @@ async fn an_order_shows_what_it_waits_for_and_leads_to_the_card_page() {
             && page.contains("until 22 Nov, 19:30")
     );
     let before = browser.get("/shop/orders/o-5/state").await;
-    double.add_order("o-5", "mina", json!({}));
+    double.add_order("o-5", "mina", &json!({}));
     assert_ne!(browser.get("/shop/orders/o-5/state").await, before, "the script is told that it went on");
     let page = browser.get("/shop/orders/o-5").await;
     assert!(page.contains("It is paid") && !page.contains("http-equiv=\"refresh\""), "{page}");
     double.add_order(
         "o-6",
         "mina",
-        json!({"state": "placed", "waits_for": {"what": "payment-page", "redirect": "javascript:alert(1)"}}),
+        &json!({"state": "placed", "waits_for": {"what": "payment-page", "redirect": "javascript:alert(1)"}}),
     );
     let page = browser.get("/shop/orders/o-6").await;
     assert!(!page.contains("javascript:"), "only what a browser may open is a link: {page}");
@@ -146,8 +146,7 @@ async fn the_sale_is_claimed_and_counted() {
     let left = browser.get("/shop/sale/noon/left").await;
     assert!(left.contains("\"left\":99") && left.contains("\"state\":\"open\""), "{left}");
     assert!(browser.get("/shop/sale").await.contains("Sign in to claim"));
-    let quietly =
-        double.asked.lock().expect("free").iter().filter(|asked| asked.path == "/v1/campaigns").count();
+    let quietly = double.count("/v1/campaigns");
     assert!(quietly <= 2, "viewers share what was read: {quietly}");
     browser.sign_in("mina").await;
     browser.get("/shop/coupons").await;

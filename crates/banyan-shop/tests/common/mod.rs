@@ -45,6 +45,11 @@ impl Double {
         (double, address)
     }
 
+    /// How often `path` was asked for.
+    pub(crate) fn count(&self, path: &str) -> usize {
+        self.asked.lock().expect("no panic while held").iter().filter(|asked| asked.path == path).count()
+    }
+
     /// The writes that reached it, without quotes, which change nothing.
     pub(crate) fn writes(&self) -> Vec<Asked> {
         let asked = self.asked.lock().expect("no panic while held");
@@ -58,7 +63,7 @@ impl Double {
         self.instead.lock().expect("no panic while held").insert(path.into(), (status, problem));
     }
 
-    pub(crate) fn add_order(&self, order: &str, member: &str, more: Value) {
+    pub(crate) fn add_order(&self, order: &str, member: &str, more: &Value) {
         let mut value = json!({
             "order": order, "member": member, "state": "paid", "why": null, "waits_for": null,
             "lines": [{"product": "mug-moss", "quantity": 2, "unit_price": 14_000, "gross": 28_000, "discount": 0, "points": 0, "paid": 28_000, "vat": 2_545, "returned": 0}],
@@ -76,7 +81,7 @@ impl Double {
         let mut by_key = self.by_key.lock().expect("no panic while held");
         let number = by_key.len() + 1;
         let order = by_key.entry(key.to_owned()).or_insert_with(|| format!("o-{number}")).clone();
-        self.add_order(&order, body["member"].as_str().unwrap_or_default(), json!({}));
+        self.add_order(&order, body["member"].as_str().unwrap_or_default(), &json!({}));
         (StatusCode::CREATED, Json(self.orders.lock().expect("no panic while held")[&order].clone()))
             .into_response()
     }
