@@ -43,7 +43,7 @@ pub(crate) struct Session {
     /// The newest order, to which the payment company's page leads back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
-    /// The log position of the newest change that this visitor made: what is read must include it.
+    /// The log position of the newest change that this visitor made or saw: what is read must include it.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub(crate) seq: u64,
 }

@@ -36,9 +36,13 @@ pub(crate) async fn own(visit: &Visit, id: &str) -> Result<Order, Response> {
 }
 
 /// An order's page.
-pub(crate) async fn show(visit: Visit, Path(id): Path<String>, Query(query): Query<Fields>) -> Response {
+pub(crate) async fn show(mut visit: Visit, Path(id): Path<String>, Query(query): Query<Fields>) -> Response {
     match own(&visit, &id).await {
-        Ok(order) => page(&visit, &order, StatusCode::OK, None, &query),
+        Ok(order) => {
+            // Who has seen it paid does not see its coupon unused, or an older list of orders, a moment later.
+            visit.session.seq = visit.session.seq.max(order.seq);
+            page(&visit, &order, StatusCode::OK, None, &query)
+        }
         Err(response) => response,
     }
 }
