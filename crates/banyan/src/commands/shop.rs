@@ -119,7 +119,7 @@ pub(crate) async fn load_beside(address: SocketAddr, key_file: PathBuf) {
     match load_sample(&api).await {
         Ok(loaded) => tracing::info!("the shop's sample is loaded: {loaded}"),
         Err(error) => {
-            tracing::error!("loading the shop's sample: {error}; try again with `banyan shop load-sample`")
+            tracing::error!("loading the shop's sample: {error}; try again with `banyan shop load-sample`");
         }
     }
 }

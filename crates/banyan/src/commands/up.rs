@@ -69,7 +69,7 @@ pub(crate) struct UpArgs {
     /// Do not create the sample campaign on an empty store
     #[arg(long)]
     no_sample: bool,
-    /// Do not serve the storefront at /shop
+    /// Do not serve the storefront at /shop. It is served only to this machine: its sign-in is a demonstration
     #[arg(long)]
     no_shop: bool,
     /// Load the storefront's sample goods, as `banyan shop load-sample` does
@@ -114,7 +114,11 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     let snapshots = SnapshotStore::open(dir.snapshots()).map_err(Failure::environment)?;
     let Running { shard, archiver, executor } = start_shard(&args, &dir, &snapshots)?;
     keys::ensure_operator(&dir)?;
-    let shop = if args.no_shop { None } else { Some(shop::beside(address, keys::ensure_shop(&dir)?)?) };
+    // Whoever gives a name there is that member: nothing for strangers.
+    let shop = match !args.no_shop && address.ip().is_loopback() {
+        true => Some(shop::beside(address, keys::ensure_shop(&dir)?)?),
+        false => None,
+    };
     let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
     let keyring = Arc::new(keyring);
     let (record, reader) = start_record(&shard, &dir, args.archive.as_deref())?;
@@ -325,7 +329,9 @@ fn announce(address: SocketAddr, dir: &DataDir, report: &StartReport, shop: bool
     println!("  API      {url}/v1/campaigns      (described at {url}/docs)");
     println!("  Console  {url}/console");
     if shop {
-        println!("  Shop     {url}/shop");
+        println!(
+            "  Shop     {url}/shop      (its sign-in is a demonstration: keep it from strangers, or --no-shop)"
+        );
     }
     println!(
         "  Key      {}      (operator; send as `Authorization: Bearer KEY`)",

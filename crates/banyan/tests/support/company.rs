@@ -7,7 +7,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_banyan");
+/// None where this file is part of an example, which starts no company.
+const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_banyan");
 /// The shop's own key at the company.
 const KEY: &str = "the-shops-own-key";
 
@@ -23,6 +24,10 @@ impl Drop for Company {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+fn binary() -> &'static str {
+    BINARY.expect("cargo names the binary to every test")
 }
 
 /// An address that nobody listens on now.
@@ -66,13 +71,13 @@ impl Place {
         let services = self.folder.join("services.toml");
         let listen = self.server.to_string();
         let more = ["--services", services.to_str().expect("text"), "--listen", &listen];
-        Server::start_at(Path::new(BINARY), &self.data(), &more)
+        Server::start_at(Path::new(binary()), &self.data(), &more)
     }
 
     /// Starts the company.
     pub(crate) fn start_company(&self) -> Company {
         let webhook = format!("http://{}/v1/webhooks/company", self.server);
-        let mut child = Command::new(BINARY)
+        let mut child = Command::new(binary())
             .args(["sandbox", "--listen", &self.company.to_string(), "--webhook", &webhook, "--data"])
             .arg(self.folder.join("company"))
             .stdout(Stdio::piped())
