@@ -590,7 +590,7 @@ fn waits_for(order: &Order, state: &State) -> Option<WaitsForJson> {
 /// The step that is being done or undone.
 fn trying(saga: &Saga) -> Option<(usize, &banyan_domain::saga::Try)> {
     saga.steps.iter().enumerate().find_map(|(place, step)| match step {
-        StepState::Doing(tried) | StepState::Undoing(tried) => Some((place, tried)),
+        StepState::Doing(tried) | StepState::Undoing(tried) => Some((place, &**tried)),
         _ => None,
     })
 }

@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::path::Path;
 use support::company::Place;
 use support::{Http, until};
 
@@ -22,7 +23,7 @@ fn saga(http: &mut Http, no: u64) -> Value {
 #[test]
 fn a_shopper_pays_at_the_card_page_while_the_server_is_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let place = Place::make(folder.path());
+    let place = Place::make(Path::new(env!("CARGO_BIN_EXE_banyan")), folder.path());
     let (server, company) = (place.start_server(), place.start_company());
     let (at, data) = (company.address, place.data());
 

@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::path::Path;
 use support::company::Company;
 use support::{Http, Reply, Server, until};
 
@@ -28,7 +29,8 @@ fn lines_of(reply: &Reply) -> Value {
 impl Shop {
     fn open() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (company, server) = Company::beside_a_server(folder.path());
+        let (company, server) =
+            Company::beside_a_server(Path::new(env!("CARGO_BIN_EXE_banyan")), folder.path());
         let mut http = server.operator();
         let put = |http: &mut Http, path: &str, body: Value| {
             let reply = http.send("PUT", path, &[], body.to_string().as_bytes()).expect("an answer");

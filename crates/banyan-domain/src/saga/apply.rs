@@ -71,7 +71,7 @@ impl Sagas {
             _ => None,
         };
         let digest = |saga: &Saga| match place {
-            Some(place) => saga.head_digest().wrapping_add(saga.step_digest(place)),
+            Some(place) => saga.moving_digest().wrapping_add(saga.step_digest(place)),
             None => saga.digest(),
         };
         let (before, due_before) = (digest(saga), saga.due(definition));

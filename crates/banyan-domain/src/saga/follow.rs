@@ -136,24 +136,24 @@ impl Saga {
             (Ask::Do, StepState::Waiting) => {
                 ensure(attempt == 1, "a step was first tried a second time")?;
                 ensure(self.phase == Phase::Running, "a step was begun on the way back")?;
-                *state = StepState::Doing(first);
+                *state = StepState::Doing(Box::new(first));
             }
             (Ask::Do, StepState::Doing(tried)) => {
                 ensure(attempt == tried.attempt + 1, "the tries of a step do not follow each other")?;
-                *tried = Try { attempt, mode: Mode::Sent, sent_at: at, due, ..tried.clone() };
+                **tried = Try { attempt, mode: Mode::Sent, sent_at: at, due, ..(**tried).clone() };
             }
             (Ask::Query, StepState::Doing(tried)) => {
                 ensure(attempt == tried.asked + 1, "the questions of a step do not follow each other")?;
-                *tried = Try { asked: attempt, mode: Mode::Asking, asked_at: at, due, ..tried.clone() };
+                **tried = Try { asked: attempt, mode: Mode::Asking, asked_at: at, due, ..(**tried).clone() };
             }
             (Ask::Undo, StepState::Doing(_) | StepState::Done(_)) => {
                 ensure(attempt == 1, "an undo was first tried a second time")?;
                 ensure(self.phase != Phase::Running, "a step was undone on the way forward")?;
-                *state = StepState::Undoing(first);
+                *state = StepState::Undoing(Box::new(first));
             }
             (Ask::Undo, StepState::Undoing(tried)) => {
                 ensure(attempt == tried.attempt + 1, "the tries of an undo do not follow each other")?;
-                *tried = Try { attempt, mode: Mode::Sent, sent_at: at, due, ..tried.clone() };
+                **tried = Try { attempt, mode: Mode::Sent, sent_at: at, due, ..(**tried).clone() };
             }
             _ => return Err(Violation::new("a step was asked for something that its state does not allow")),
         }
@@ -248,23 +248,30 @@ fn settle(
     match (ask, state, result) {
         (Ask::Do | Ask::Query, _, Settlement::Done(output)) => StepState::Done(output.clone()),
         (Ask::Do | Ask::Query, _, Settlement::Refused(why)) => StepState::Not(why.clone()),
-        (Ask::Do, StepState::Doing(tried), Settlement::Unknown(_)) => StepState::Doing(Try {
+        (Ask::Do, StepState::Doing(tried), Settlement::Unknown(_)) => StepState::Doing(Box::new(Try {
             maybe: true,
             mode: Mode::Unknown,
             due: rest(tried, tried.attempt),
-            ..tried.clone()
-        }),
+            ..(**tried).clone()
+        })),
         (Ask::Do, StepState::Doing(tried), Settlement::NotSent(why)) => {
             if !running && !tried.maybe {
                 return StepState::Not(why.clone());
             }
             let mode = if tried.maybe { Mode::Unknown } else { Mode::Resting };
-            StepState::Doing(Try { mode, due: rest(tried, tried.attempt), ..tried.clone() })
+            StepState::Doing(Box::new(Try { mode, due: rest(tried, tried.attempt), ..(**tried).clone() }))
         }
         (Ask::Do | Ask::Query, StepState::Doing(tried), Settlement::Awaiting(output, until)) => {
             let (until, output) = (*until, output.clone());
             let due = if until > at { until } else { rest(tried, tried.asked) };
-            StepState::Doing(Try { maybe: true, mode: Mode::Awaiting, due, until, output, ..tried.clone() })
+            StepState::Doing(Box::new(Try {
+                maybe: true,
+                mode: Mode::Awaiting,
+                due,
+                until,
+                output,
+                ..(**tried).clone()
+            }))
         }
         (Ask::Query, StepState::Doing(tried), Settlement::Absent) => {
             // As of the question: what the participant said may be older than its answer.
@@ -278,19 +285,34 @@ fn settle(
             let mode = if again { Mode::Resting } else { Mode::Unknown };
             // Where an undo can come first, it is sent in any case: that is safer than any span of time.
             let maybe = !settled || (step.promises.tombstone && step.undo.is_some());
-            StepState::Doing(Try { mode, maybe, due: rest(tried, tried.asked), ..tried.clone() })
+            StepState::Doing(Box::new(Try {
+                mode,
+                maybe,
+                due: rest(tried, tried.asked),
+                ..(**tried).clone()
+            }))
         }
         (Ask::Query, StepState::Doing(tried), Settlement::Unknown(_) | Settlement::NotSent(_)) => {
-            StepState::Doing(Try { mode: Mode::Unknown, due: rest(tried, tried.asked), ..tried.clone() })
+            StepState::Doing(Box::new(Try {
+                mode: Mode::Unknown,
+                due: rest(tried, tried.asked),
+                ..(**tried).clone()
+            }))
         }
         (Ask::Undo, _, Settlement::Done(_)) => StepState::Undone,
         (Ask::Undo, StepState::Undoing(tried), Settlement::Refused(why)) => {
             // The machine parks the saga at once, and an operator sees why.
-            StepState::Undoing(Try { mode: Mode::Unknown, refused: Some(why.clone()), ..tried.clone() })
+            StepState::Undoing(Box::new(Try {
+                mode: Mode::Unknown,
+                refused: Some(why.clone()),
+                ..(**tried).clone()
+            }))
         }
-        (Ask::Undo, StepState::Undoing(tried), _) => {
-            StepState::Undoing(Try { mode: Mode::Resting, due: rest(tried, tried.attempt), ..tried.clone() })
-        }
+        (Ask::Undo, StepState::Undoing(tried), _) => StepState::Undoing(Box::new(Try {
+            mode: Mode::Resting,
+            due: rest(tried, tried.attempt),
+            ..(**tried).clone()
+        })),
         (_, state, _) => state.clone(),
     }
 }

@@ -69,7 +69,7 @@ pub struct Park {
     pub since: Timestamp,
 }
 
-/// Where a step stands.
+/// Where a step stands. Most steps of most sagas are done or not reached, so what a try needs is kept apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum StepState {
     /// Not reached.
@@ -80,7 +80,7 @@ pub enum StepState {
     Skipped,
     /// Scheduled, and not known to be done.
     #[n(2)]
-    Doing(#[n(0)] Try),
+    Doing(#[n(0)] Box<Try>),
     /// Done.
     #[n(3)]
     Done(#[n(0)] Fields),
@@ -89,7 +89,7 @@ pub enum StepState {
     Not(#[n(0)] Box<str>),
     /// Its undo is scheduled, and not known to be done.
     #[n(5)]
-    Undoing(#[n(0)] Try),
+    Undoing(#[n(0)] Box<Try>),
     /// Undone.
     #[n(6)]
     Undone,

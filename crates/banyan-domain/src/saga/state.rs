@@ -207,9 +207,9 @@ impl Saga {
         }
         self.steps.iter().zip(0..).find_map(|(state, step)| {
             let (ask, attempt) = match state {
-                StepState::Doing(Try { mode: Mode::Sent, attempt, .. }) => (Ask::Do, *attempt),
-                StepState::Doing(Try { mode: Mode::Asking, asked, .. }) => (Ask::Query, *asked),
-                StepState::Undoing(Try { mode: Mode::Sent, attempt, .. }) => (Ask::Undo, *attempt),
+                StepState::Doing(tried) if tried.mode == Mode::Sent => (Ask::Do, tried.attempt),
+                StepState::Doing(tried) if tried.mode == Mode::Asking => (Ask::Query, tried.asked),
+                StepState::Undoing(tried) if tried.mode == Mode::Sent => (Ask::Undo, tried.attempt),
                 _ => return None,
             };
             Some(OpenAsk { saga: self.no, step, ask, attempt })
@@ -237,36 +237,33 @@ impl Saga {
     }
 
     pub(crate) fn digest(&self) -> u128 {
-        let mut sum = self.head_digest();
+        let fixed = [48, self.no.get(), u64::from(self.definition), self.started_at.as_millis()];
+        let input = self.input.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let fixed = digest::row_texts(&fixed, core::iter::once(self.key.as_str().as_bytes()).chain(input));
+        let mut sum = fixed.wrapping_add(self.moving_digest());
         for place in 0..self.steps.len() {
             sum = sum.wrapping_add(self.step_digest(place));
         }
         sum
     }
 
-    /// Of everything but the steps.
-    pub(crate) fn head_digest(&self) -> u128 {
-        let mut bytes =
-            minicbor::to_vec((&self.key, &self.input, &self.cause)).expect("a vector takes every write");
-        if let Some(park) = &self.parked {
-            bytes.push(park.step);
-            bytes.extend_from_slice(&park.since.as_millis().to_le_bytes());
-            bytes.extend_from_slice(park.why.as_bytes());
-        }
+    /// Of what most events change beside a step: computed twice for each of them.
+    pub(crate) fn moving_digest(&self) -> u128 {
         let phase = match self.phase {
             Phase::Running => 0,
             Phase::Compensating => 1,
             Phase::Ended(end) => 2 + end as u64,
         };
-        let numbers = [
-            48,
-            self.no.get(),
-            u64::from(self.definition),
-            phase,
-            self.started_at.as_millis(),
-            self.changed_at.as_millis(),
-        ];
-        digest::row(&numbers).wrapping_add(digest::row_bytes(48, &bytes))
+        let mut sum = digest::row(&[55, self.no.get(), phase, self.changed_at.as_millis()]);
+        if let Some(cause) = &self.cause {
+            let cause = minicbor::to_vec(cause).expect("a vector takes every write");
+            sum = sum.wrapping_add(digest::row_texts(&[56, self.no.get()], core::iter::once(&*cause)));
+        }
+        if let Some(park) = &self.parked {
+            let words = [57, self.no.get(), u64::from(park.step), park.since.as_millis()];
+            sum = sum.wrapping_add(digest::row_texts(&words, core::iter::once(park.why.as_bytes())));
+        }
+        sum
     }
 
     pub(crate) fn step_digest(&self, place: usize) -> u128 {
@@ -276,15 +273,15 @@ impl Saga {
             StepState::Doing(tried) => (2, Some(tried), Some(&tried.output)),
             StepState::Done(output) => (3, None, Some(output)),
             StepState::Not(why) => {
-                let row = digest::row(&[49, self.no.get(), place as u64, 4]);
-                return row.wrapping_add(digest::row_bytes(49, why.as_bytes()));
+                let words = [49, self.no.get(), place as u64, 4];
+                return digest::row_texts(&words, core::iter::once(why.as_bytes()));
             }
             StepState::Undoing(tried) => (5, Some(tried), Some(&tried.output)),
             StepState::Undone => (6, None, None),
         };
         let mut words = [49, self.no.get(), place as u64, kind, 0, 0, 0, 0, 0, 0];
         if let Some(tried) = tried {
-            let Try { attempt, asked, forgiven, maybe, mode, sent_at, asked_at, due, until, .. } = tried;
+            let Try { attempt, asked, forgiven, maybe, mode, sent_at, asked_at, due, until, .. } = &**tried;
             words[4] = u64::from(*attempt) << 32 | u64::from(*asked);
             words[5] = u64::from(*forgiven) << 16 | u64::from(*maybe) << 8 | *mode as u64;
             words[6] = sent_at.as_millis();
@@ -294,11 +291,12 @@ impl Saga {
         }
         let mut sum = digest::row(&words);
         if let Some(why) = tried.and_then(|tried| tried.refused.as_deref()) {
-            sum = sum.wrapping_add(digest::row_bytes(54, why.as_bytes()));
+            let words = [54, self.no.get(), place as u64];
+            sum = sum.wrapping_add(digest::row_texts(&words, core::iter::once(why.as_bytes())));
         }
         if let Some(text) = text.filter(|text| !text.is_empty()) {
-            let bytes = minicbor::to_vec(text).expect("a vector takes every write");
-            sum = sum.wrapping_add(digest::row_bytes(49, &bytes));
+            let texts = text.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+            sum = sum.wrapping_add(digest::row_texts(&[58, self.no.get(), place as u64], texts));
         }
         sum
     }

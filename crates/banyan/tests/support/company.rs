@@ -4,11 +4,9 @@ use super::{Http, Server};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// None where this file is part of an example, which starts no company.
-const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_banyan");
 /// The shop's own key at the company.
 const KEY: &str = "the-shops-own-key";
 
@@ -26,10 +24,6 @@ impl Drop for Company {
     }
 }
 
-fn binary() -> &'static str {
-    BINARY.expect("cargo names the binary to every test")
-}
-
 /// An address that nobody listens on now.
 pub(crate) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
@@ -39,13 +33,15 @@ pub(crate) fn free() -> SocketAddr {
 pub(crate) struct Place {
     pub(crate) company: SocketAddr,
     pub(crate) server: SocketAddr,
-    folder: std::path::PathBuf,
+    binary: PathBuf,
+    folder: PathBuf,
 }
 
 impl Place {
-    /// Makes keys and the services file in `folder`.
-    pub(crate) fn make(folder: &Path) -> Self {
-        let place = Self { company: free(), server: free(), folder: folder.to_owned() };
+    /// Makes keys and the services file for `binary` in `folder`.
+    pub(crate) fn make(binary: &Path, folder: &Path) -> Self {
+        let (binary, folder) = (binary.to_owned(), folder.to_owned());
+        let place = Self { company: free(), server: free(), binary, folder: folder.clone() };
         let data = folder.join("company");
         std::fs::create_dir(&data).expect("a folder");
         // The keys are made here, so that either side can be started first.
@@ -62,7 +58,7 @@ impl Place {
     }
 
     /// The store's data.
-    pub(crate) fn data(&self) -> std::path::PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("store")
     }
 
@@ -71,13 +67,13 @@ impl Place {
         let services = self.folder.join("services.toml");
         let listen = self.server.to_string();
         let more = ["--services", services.to_str().expect("text"), "--listen", &listen];
-        Server::start_at(Path::new(binary()), &self.data(), &more)
+        Server::start_at(&self.binary, &self.data(), &more)
     }
 
     /// Starts the company.
     pub(crate) fn start_company(&self) -> Company {
         let webhook = format!("http://{}/v1/webhooks/company", self.server);
-        let mut child = Command::new(binary())
+        let mut child = Command::new(&self.binary)
             .args(["sandbox", "--listen", &self.company.to_string(), "--webhook", &webhook, "--data"])
             .arg(self.folder.join("company"))
             .stdout(Stdio::piped())
@@ -93,8 +89,8 @@ impl Place {
 
 impl Company {
     /// Starts both in `folder`.
-    pub(crate) fn beside_a_server(folder: &Path) -> (Self, Server) {
-        let place = Place::make(folder);
+    pub(crate) fn beside_a_server(binary: &Path, folder: &Path) -> (Self, Server) {
+        let place = Place::make(binary, folder);
         let server = place.start_server();
         (place.start_company(), server)
     }

@@ -70,10 +70,16 @@ fn events() {
         }
         other => other,
     };
-    check(with_coupon, expect!["82028901626d31818761610218640a05008182616101434b5257181e03001b000001000000000201"]);
+    check(
+        with_coupon,
+        expect!["82028901626d31818761610218640a05008182616101434b5257181e03001b000001000000000201"],
+    );
     check(paid(1, true, true), expect!["820385016170010201"]);
     check(Event::Failed { order: no(1), why: "declined".into() }, expect!["82048201686465636c696e6564"]);
-    check(Event::CancelRequested { order: no(1), by: by(), reason: reason() }, expect!["82058301636f707363776879"]);
+    check(
+        Event::CancelRequested { order: no(1), by: by(), reason: reason() },
+        expect!["82058301636f707363776879"],
+    );
     check(refund(1, 1, &[(0, 1)], 90, 5), expect!["8206890101f481820001185a05636f70736377687909"]);
     check(Event::RefundDone { order: no(1), refund: 1 }, expect!["8207820101"]);
     check(Event::RefundRefused { order: no(1), refund: 1, why: "no".into() }, expect!["8208830101626e6f"]);
