@@ -81,7 +81,8 @@ fn a_person_tries_it() {
         .expect("an answer")
         .expect_problem(403, "forbidden");
     let listed: Value = serde_json::from_str(&shop.run_well(&["key", "list", "--json"])).expect("JSON");
-    let names: Vec<_> = listed["keys"].as_array().into_iter().flatten().map(|key| key["name"].clone()).collect();
+    let names: Vec<_> =
+        listed["keys"].as_array().into_iter().flatten().map(|key| key["name"].clone()).collect();
     assert_eq!(names, ["operator", "shop", "checkout"], "the first two are made by the server");
     assert!(!listed.to_string().contains(made.trim()), "a key is shown once");
     shop.run_well(&["key", "remove", "checkout"]);

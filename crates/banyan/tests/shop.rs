@@ -132,7 +132,7 @@ struct Store {
 impl Store {
     fn open() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (company, server) = Company::beside_a_server(folder.path());
+        let (company, server) = Company::beside_a_server(Path::new(BINARY), folder.path());
         let key_file = server.data.join("operator.key");
         let url = format!("http://{}", server.address);
         let said = run_well(
