@@ -40,9 +40,8 @@
       if (left.textContent !== now.shown) left.textContent = now.shown;
       part("bar").setAttribute("width", now.quantity ? (now.left / now.quantity) * 100 : 0);
       part("over").hidden = now.left > 0;
-      const button = sale.querySelector(".claim button");
-      if (button && now.left === 0) button.setAttribute("aria-disabled", "true");
-      else if (button && !button.dataset.pressed) button.removeAttribute("aria-disabled");
+      const claim = sale.querySelector(".claim form, .claim .button");
+      if (claim) claim.hidden = now.left === 0;
     }, () => {
       sale.setAttribute("data-stale", "");
       if (last) live.textContent = sale.dataset.broken.replace("{0}", last);

@@ -131,6 +131,20 @@ async fn an_order_shows_what_it_waits_for_and_leads_to_the_card_page() {
 }
 
 #[tokio::test]
+async fn an_order_that_ended_long_ago_is_still_shown() {
+    let (double, api) = Double::start().await;
+    double.add_order("o-3", "mina", &json!({"state": "cancelled"}));
+    double.add_order("o-4", "joon", &json!({}));
+    double.forgotten.lock().expect("free").extend(["o-3".to_owned(), "o-4".to_owned()]);
+    let mut browser = Browser::new(&api);
+    browser.sign_in("mina").await;
+    assert!(browser.get("/shop/orders").await.contains("/shop/orders/o-3"));
+    assert!(browser.get("/shop/orders/o-3").await.contains("The order is cancelled"));
+    browser.get("/shop/orders/o-4").await;
+    assert_eq!(browser.status, StatusCode::NOT_FOUND, "another member's is not");
+}
+
+#[tokio::test]
 async fn when_the_api_is_away_the_page_says_so() {
     let mut browser = Browser::new("http://127.0.0.1:9");
     let page = browser.get("/shop").await;

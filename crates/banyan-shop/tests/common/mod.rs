@@ -30,6 +30,8 @@ pub(crate) struct Asked {
 pub(crate) struct Double {
     pub(crate) asked: Mutex<Vec<Asked>>,
     pub(crate) orders: Mutex<BTreeMap<String, Value>>,
+    /// Orders that ended so long ago that only the list has them.
+    pub(crate) forgotten: Mutex<Vec<String>>,
     by_key: Mutex<BTreeMap<String, String>>,
     /// Answered to what is at a path, instead of the usual.
     pub(crate) instead: Mutex<BTreeMap<String, (u16, Value)>>,
@@ -134,8 +136,12 @@ async fn answer(State(double): State<Arc<Double>>, request: Request) -> Response
             "goods": 28_000, "discount": 0, "shipping": 3_000, "points": 0, "total": 31_000, "vat": 2_818, "currency": "KRW", "points_balance": 2_000, "seq": 9}),
         ("POST", ["orders"]) => return double.place(&key.expect("an order has a key"), &body),
         ("GET", ["orders", order]) => match double.orders.lock().expect("no panic while held").get(*order) {
-            Some(order) => order.clone(),
-            None => {
+            Some(value)
+                if !double.forgotten.lock().expect("no panic while held").contains(&(*order).to_owned()) =>
+            {
+                value.clone()
+            }
+            _ => {
                 let problem =
                     json!({"type": "/errors/order-not-found", "detail": "No order has this number."});
                 return (StatusCode::NOT_FOUND, Json(problem)).into_response();
