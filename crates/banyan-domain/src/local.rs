@@ -12,10 +12,11 @@ use crate::{
 };
 
 /// Every action there is, in order of name: what a definition may name after `local`.
-pub const LOCAL_ACTIONS: [&str; 18] = [
+pub const LOCAL_ACTIONS: [&str; 19] = [
     "coupon.hold",
     "coupon.redeem",
     "coupon.release",
+    "coupon.restore",
     "order.begin",
     "order.begin-refund",
     "order.fail",
@@ -77,15 +78,7 @@ impl State {
                 let step = place as u8;
                 let decided = self.carry_out(saga, definition, place, ask);
                 Some(match decided {
-                    Ok(Decided::One(one)) => {
-                        Advance { events: vec![one], outcome: None, step: Some((no, step, ask)) }
-                    }
-                    Ok(Decided::Many(many)) => {
-                        Advance { events: many, outcome: None, step: Some((no, step, ask)) }
-                    }
-                    Ok(Decided::Before(outcome, _) | Decided::AsItIs(outcome, _)) => {
-                        Advance { events: Vec::new(), outcome: Some(outcome), step: Some((no, step, ask)) }
-                    }
+                    Ok((events, outcome)) => Advance { events, outcome, step: Some((no, step, ask)) },
                     Err(why) if ask == Ask::Undo => {
                         event(SagaEvent::Parked { saga: no, step, why: why.into() })
                     }
@@ -98,36 +91,44 @@ impl State {
         }
     }
 
-    /// Decides what a step asks for, or says in a word why not.
+    /// Decides what a step asks for: the events, and the answer if it is known without them. Or says in a word why not.
     fn carry_out(
         &self,
         saga: &Saga,
         definition: &Definition,
         place: usize,
         ask: Ask,
-    ) -> Result<Decided<Event, Outcome, crate::Remembered>, String> {
+    ) -> Result<(Vec<Event>, Option<Outcome>), String> {
         let step = &definition.steps[place];
         let action = if ask == Ask::Undo { step.undo.as_ref() } else { Some(&step.action) };
         let action = action.ok_or_else(|| String::from("it has no undo"))?;
         let given = Given { saga, definition, action };
-        match &action.target {
-            Target::Local(name) if name.starts_with("order.") => {
-                return self.tell_order(name, saga, |name| given.text(name));
-            }
-            Target::Local(name) if **name == *"stock.return" => {
+        let Target::Local(name) = &action.target else { return Err("it is not for this store".into()) };
+        let decided = match &**name {
+            "stock.return" => {
                 let by = Actor::new(SAGA_ACTOR).expect("a valid actor");
                 let reason = Reason::new(given.text("reason")).map_err(|error| error.to_string())?;
-                return self.take_back(given.reservation()?, given.lines()?, by, reason);
+                let events = self.take_back(given.reservation()?, given.lines()?, by, reason)?;
+                return Ok((events, None));
             }
-            _ => {}
-        }
-        let command = self.command(&given)?;
-        self.decide_unkeyed(command).map_err(|refusal| refusal.slug().into())
+            "coupon.restore" => {
+                return Ok((self.restore_coupon(self.coupon(&given)?, &given.order()?), None));
+            }
+            order if order.starts_with("order.") => self.tell_order(order, saga, |name| given.text(name))?,
+            other => {
+                let command = self.command(other, &given)?;
+                self.decide_unkeyed(command).map_err(|refusal| refusal.slug().to_owned())?
+            }
+        };
+        Ok(match decided {
+            Decided::One(one) => (vec![one], None),
+            Decided::Many(many) => (many, None),
+            Decided::Before(outcome, _) | Decided::AsItIs(outcome, _) => (Vec::new(), Some(outcome)),
+        })
     }
 
-    fn command(&self, given: &Given<'_>) -> Result<Command, String> {
-        let Target::Local(name) = &given.action.target else { return Err("it is not for this store".into()) };
-        Ok(match &**name {
+    fn command(&self, name: &str, given: &Given<'_>) -> Result<Command, String> {
+        Ok(match name {
             "coupon.hold" => coupon::Command::HoldCoupon {
                 coupon: self.coupon(given)?,
                 owner: given.member()?,

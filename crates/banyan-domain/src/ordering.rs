@@ -270,6 +270,9 @@ impl State {
         if points > 0 {
             input.insert("points", points.to_string());
         }
+        if let Some(coupon) = order.coupon.filter(|_| cancel) {
+            input.insert("coupon", CodeKey::new(&self.keys).code(coupon).to_string());
+        }
         if !goods.is_empty() {
             input.insert("lines", goods_text(&goods));
             input.insert("reservation", paid.reservation.to_string());
@@ -422,6 +425,11 @@ impl State {
         })
     }
 
+    /// A coupon is free again, if `order` had redeemed it; otherwise nothing.
+    pub(crate) fn restore_coupon(&self, coupon: CouponId, order: &OrderId) -> Vec<AnyEvent> {
+        self.coupons.take_back(self.time, coupon, order).map(AnyEvent::Coupon).into_iter().collect()
+    }
+
     /// Goods come back: to the reservation they were committed from, or, if that is no longer remembered, on hand.
     ///
     /// # Errors
@@ -432,14 +440,11 @@ impl State {
         lines: Lines,
         by: Actor,
         reason: Reason,
-    ) -> Result<AnyDecision, String> {
-        let lift = |decided: Decided<stock::Event, stock::Outcome, stock::Remembered>| {
-            decided.lift(AnyEvent::Stock, AnyOutcome::Stock, Remembered::Stock)
-        };
+    ) -> Result<Vec<AnyEvent>, String> {
         let word = |refusal: stock::Refusal| refusal.slug().to_owned();
         if self.stock.reservation(reservation).is_some() {
             let ask = stock::Command::Return { reservation, lines, by, reason };
-            return self.stock.decide(self.time, ask).map(lift).map_err(word);
+            return Ok(stock_events(self.stock.decide(self.time, ask).map_err(word)?));
         }
         let mut events = Vec::new();
         for Line { sku, quantity, .. } in lines.as_slice() {
@@ -447,13 +452,18 @@ impl State {
             let (sku, location) = (sku.clone(), place.location.clone());
             let (quantity, by, reason) = (*quantity, by.clone(), reason.clone());
             let ask = stock::Command::Receive { sku, location, quantity, by, reason };
-            match self.stock.decide(self.time, ask).map_err(word)? {
-                Decided::One(event) => events.push(AnyEvent::Stock(event)),
-                Decided::Many(many) => events.extend(many.into_iter().map(AnyEvent::Stock)),
-                Decided::Before(..) | Decided::AsItIs(..) => {}
-            }
+            events.extend(stock_events(self.stock.decide(self.time, ask).map_err(word)?));
         }
-        Ok(Decided::Many(events))
+        Ok(events)
+    }
+}
+
+/// The events of a decision about stock; none if there is nothing to do.
+fn stock_events(decided: Decided<stock::Event, stock::Outcome, stock::Remembered>) -> Vec<AnyEvent> {
+    match decided {
+        Decided::One(event) => vec![AnyEvent::Stock(event)],
+        Decided::Many(many) => many.into_iter().map(AnyEvent::Stock).collect(),
+        Decided::Before(..) | Decided::AsItIs(..) => Vec::new(),
     }
 }
 

@@ -20,7 +20,10 @@ const SAGAS: [&str; 2] = [
     include_str!("../../../examples/sagas/order-refund.toml"),
 ];
 const MEMBERS: [&str; 3] = ["m0", "m1", "m2"];
-const PRODUCTS: [(&str, i64, &[(&str, u32)]); 3] =
+/// Units of a SKU.
+type Units = (&'static str, u32);
+/// Products: their id, price and parts.
+const PRODUCTS: [(&str, i64, &[Units]); 3] =
     [("a", 1_000, &[("a", 1)]), ("b", 700, &[("b", 1)]), ("set", 2_345, &[("a", 2), ("b", 1)])];
 const STOCK: u32 = 12;
 const POINTS: i64 = 3_000;
@@ -137,7 +140,7 @@ impl Shop {
         }
         shop.ask(coupon::Command::CreateCampaign { definition: Box::new(campaign()), by: actor() })
             .expect("made");
-        for n in 0..MEMBERS.len() {
+        for (n, name) in MEMBERS.iter().enumerate() {
             let campaign = CampaignId::new("noon").expect("valid");
             let issue = coupon::Command::IssueCoupon { campaign, member: member(n), segments: Box::new([]) };
             let Some(Outcome::Coupon(coupon::Outcome::Coupon(answer))) = shop.ask(issue).expect("issued")
@@ -145,8 +148,7 @@ impl Shop {
                 panic!("a coupon was issued")
             };
             shop.coupons.push(answer.coupon);
-            let (id, currency) =
-                (account(&format!("points:{}", MEMBERS[n])), Currency::new("PTS").expect("valid"));
+            let (id, currency) = (account(&format!("points:{name}")), Currency::new("PTS").expect("valid"));
             let rule = Rule::DebitsWithinCredits;
             shop.ask(pay::Command::OpenAccount { id: id.clone(), currency, rule, by: actor() })
                 .expect("opened");
@@ -404,7 +406,7 @@ impl Shop {
                         part.quantity * (line.quantity - order.returned(at));
                 }
             }
-            if let Some(coupon) = order.coupon {
+            if let Some(coupon) = order.coupon.filter(|_| order.state == OrderState::Paid) {
                 assert!(coupons.insert(coupon), "two paid orders used one coupon");
             }
             if order.total() > 0 {
@@ -435,9 +437,15 @@ impl Shop {
         assert_eq!(booked.balance, sales);
         assert!(self.state.ledger().trial_balance().is_balanced());
         let campaign = self.state.coupons().campaigns().next().expect("it is there");
+        // All were issued in the first second, and live for two hours.
+        let over = self.state.time() >= Timestamp::from_millis(1_000).plus(Millis::from_seconds(7_200));
         for coupon in &self.coupons {
             let state = campaign.row(coupon.n()).expect("it was issued").state;
-            let wanted = if coupons.contains(coupon) { CouponState::Redeemed } else { CouponState::Issued };
+            let wanted = match coupons.contains(coupon) {
+                true => CouponState::Redeemed,
+                false if over => CouponState::Expired,
+                false => CouponState::Issued,
+            };
             assert_eq!(state, wanted, "{coupon:?}");
         }
     }
@@ -452,9 +460,9 @@ fn campaign() -> CampaignDefinition {
         benefit: Benefit::Percent { basis_points: 3_333, cap: None },
         minimum_order: Some(Money { minor: 1_000, currency: krw() }),
         starts_at: None,
-        ends_at: None,
+        ends_at: Some(Timestamp::from_millis(3_000_000)),
         audience: Audience::Everyone,
-        valid_for: None,
+        valid_for: Some(Millis::from_seconds(7_200)),
         stacking: Stacking::Exclusive,
     }
 }

@@ -190,6 +190,10 @@ fn an_order_is_paid_returned_in_part_and_cancelled_and_every_book_agrees() {
     assert_eq!((&gone["refunded"], &gone["refunded_points"]), (&json!(total), &json!(2_000)));
     assert_eq!((shop.stock("mug"), shop.stock("plate")), ((10, 0), (10, 0)));
     assert_eq!((shop.balance("points:m1"), shop.balance("shop:sales")), (2_000, 0));
+    // The coupon is the member's again, in the record store too.
+    let seq = &gone["seq"];
+    let listed = shop.http.get(&format!("/v1/members/m1/coupons?at_least={seq}")).expect("an answer");
+    assert_eq!(listed.expect(200)["coupons"][0]["state"], "issued");
     shop.cancel(&order).expect(200);
     shop.give_back(&order, "return-3", &one).expect_problem(410, "order-ended");
     let books = shop.http.get("/v1/ledger/trial-balance").expect("an answer").expect(200);

@@ -156,6 +156,7 @@ fn details(event: &coupon::Event, campaign: &str) -> Vec<(&'static str, Value)> 
             let cause = match cause {
                 ReleaseCause::Asked => "asked",
                 ReleaseCause::Deadline => "deadline",
+                ReleaseCause::Restored => "restored",
             };
             vec![name(*coupon), ("cause", cause.into()), ("expired", (*expired).into())]
         }

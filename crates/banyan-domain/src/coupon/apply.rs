@@ -192,6 +192,15 @@ impl Coupons {
                 self.settle(at, coupon.campaign());
                 Ok(())
             }
+            Event::CouponReleased { coupon, cause: ReleaseCause::Restored, expired } => {
+                let (campaign, row) = self.issued_row(*coupon)?;
+                ensure(*expired == is_expired(campaign, row, at), "a release got the coupon's expiry wrong")?;
+                let to = if *expired { CouponState::Expired } else { CouponState::Issued };
+                self.move_coupon(*coupon, &[CouponState::Redeemed], to)?;
+                self.take_redemption(*coupon)?;
+                self.unsettle(coupon.campaign());
+                Ok(())
+            }
             Event::CouponReleased { coupon, cause, expired } => {
                 let (campaign, row) = self.issued_row(*coupon)?;
                 let over = campaign.hold(coupon.n()).is_some_and(|hold| hold.until <= at);
@@ -269,6 +278,13 @@ impl Coupons {
         Ok(())
     }
 
+    fn take_redemption(&mut self, coupon: CouponId) -> Result {
+        let redemption = self.hot_mut(coupon.campaign())?.redemptions.remove(&coupon.n());
+        let redemption = redemption.ok_or(Violation::new("a redeemed coupon has no redemption"))?;
+        self.digest.sub(redemption.digest(coupon.campaign(), coupon.n()));
+        Ok(())
+    }
+
     fn expired(&mut self, at: Timestamp, no: CampaignNo, first: u64, last: u64) -> Result {
         let campaign = self.hot_mut(no)?;
         let in_order = first == campaign.expiry_next && last >= first && last <= campaign.totals.issued;
@@ -322,6 +338,22 @@ impl Coupons {
             self.deadlines.remove(&(armed, Deadline::CouponsExpire(no)));
         }
         self.deadlines.insert((retires_at, Deadline::Retires(no)));
+    }
+
+    /// Takes back what [`Self::settle`] did to a campaign that has a coupon to settle again.
+    fn unsettle(&mut self, no: CampaignNo) {
+        let Some(campaign) = self.campaign_mut(no) else { return };
+        let Some(retires_at) = campaign.retires_at.filter(|_| !campaign.is_settled()) else { return };
+        let before = campaign.header_digest();
+        campaign.retires_at = None;
+        let after = campaign.header_digest();
+        let armed = campaign.row(campaign.expiry_next).and_then(|row| campaign.expires_at(row));
+        self.digest.sub(before);
+        self.digest.add(after);
+        self.deadlines.remove(&(retires_at, Deadline::Retires(no)));
+        if let Some(armed) = armed {
+            self.deadlines.insert((armed, Deadline::CouponsExpire(no)));
+        }
     }
 
     fn retired_now(&mut self, at: Timestamp, no: CampaignNo) -> Result {

@@ -161,6 +161,16 @@ impl Coupons {
         }
     }
 
+    /// Frees a coupon that `order` has redeemed, because the order was given back. One that `order` has not redeemed, or of a
+    /// campaign that is over for good, stays as it is: there is nothing to free.
+    pub(crate) fn take_back(&self, now: Timestamp, coupon: CouponId, order: &OrderId) -> Option<Event> {
+        let campaign = self.campaign_no(coupon.campaign())?;
+        let row = campaign.row(coupon.n()).filter(|row| row.state == CouponState::Redeemed)?;
+        campaign.redemption(coupon.n()).filter(|redemption| redemption.order == *order)?;
+        let expired = is_expired(campaign, row, now);
+        Some(Event::CouponReleased { coupon, cause: ReleaseCause::Restored, expired })
+    }
+
     fn revoke(&self, coupon: CouponId, by: Actor, reason: Reason) -> Result<Decision, Refusal> {
         let (campaign, row) = self.coupon(coupon, None)?;
         match row.state {

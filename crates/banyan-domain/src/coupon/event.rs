@@ -138,7 +138,7 @@ pub enum Event {
         #[n(1)]
         order: OrderId,
     },
-    /// A held coupon is free again, or expired if its time had come meanwhile.
+    /// A held coupon, or one whose order was given back, is free again, or expired if its time had come meanwhile.
     #[n(11)]
     CouponReleased {
         /// Which coupon.
@@ -147,7 +147,7 @@ pub enum Event {
         /// Why it was released.
         #[n(1)]
         cause: ReleaseCause,
-        /// Whether its validity ended while it was held, so that it is expired now.
+        /// Whether its validity ended meanwhile, so that it is expired now.
         #[n(2)]
         expired: bool,
     },
@@ -207,6 +207,9 @@ pub enum ReleaseCause {
     /// Its deadline passed.
     #[n(1)]
     Deadline,
+    /// The order that redeemed it was given back whole.
+    #[n(2)]
+    Restored,
 }
 
 impl Event {

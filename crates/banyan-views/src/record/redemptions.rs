@@ -41,6 +41,15 @@ impl Redemptions {
         Ok(())
     }
 
+    /// Forgets the redemption of `coupon`, whose order was given back. Part of the caller's transaction.
+    pub(super) fn remove(&mut self, db: &Connection, coupon: i64) -> rusqlite::Result<()> {
+        let recent =
+            db.prepare_cached("DELETE FROM redemption_recent WHERE coupon = ?1")?.execute([coupon])?;
+        self.recent = self.recent.saturating_sub(recent as u64);
+        db.prepare_cached("DELETE FROM redemption_filed WHERE coupon = ?1")?.execute([coupon])?;
+        Ok(())
+    }
+
     /// Files the recent ones if there are many. Part of the caller's transaction.
     pub(super) fn file(&mut self, db: &Connection) -> rusqlite::Result<()> {
         if self.recent < RECENT_MAX {

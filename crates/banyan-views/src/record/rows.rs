@@ -2,7 +2,9 @@
 
 use super::apply::Fault;
 use super::redemptions::Redemptions;
-use banyan_domain::coupon::{Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, Stacking};
+use banyan_domain::coupon::{
+    Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, ReleaseCause, Stacking,
+};
 use banyan_domain::{Actor, CampaignNo, CouponId, MemberId, OrderId, Reason, Timestamp};
 use banyan_log::Seq;
 use rusqlite::{Connection, OptionalExtension, Params, params};
@@ -36,6 +38,9 @@ impl Change<'_> {
             Event::CouponIssued { .. } => Ok(()),
             Event::CouponHeld { coupon, order, until } => self.held(*coupon, order, *until),
             Event::CouponRedeemed { coupon, order } => self.redeemed(*coupon, order),
+            Event::CouponReleased { coupon, cause: ReleaseCause::Restored, expired } => {
+                self.restored(*coupon, *expired)
+            }
             Event::CouponReleased { coupon, expired, .. } => self.released(*coupon, *expired),
             Event::CouponRevoked { coupon, by, reason } => self.revoked(*coupon, by, reason),
             Event::CouponsExpired { no, first, last } => self.expired(*no, *first, *last),
@@ -160,6 +165,18 @@ impl Change<'_> {
         let to = if expired { CouponState::Expired } else { CouponState::Issued };
         self.expect(coupon, CouponState::Held, to)?;
         self.end_hold(coupon)?;
+        if expired {
+            self.end(coupon, CouponState::Expired)?;
+        }
+        self.totals(coupon).expired += i64::from(expired);
+        Ok(())
+    }
+
+    fn restored(&mut self, coupon: CouponId, expired: bool) -> Result<(), Fault> {
+        let to = if expired { CouponState::Expired } else { CouponState::Issued };
+        self.expect(coupon, CouponState::Redeemed, to)?;
+        self.redemptions.remove(self.db, id(coupon))?;
+        self.totals(coupon).redeemed -= 1;
         if expired {
             self.end(coupon, CouponState::Expired)?;
         }

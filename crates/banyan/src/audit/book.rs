@@ -237,6 +237,15 @@ impl Campaign {
                     }
                 }
             }
+            Event::CouponReleased { coupon, cause: ReleaseCause::Restored, expired } => {
+                let over = self.is_over(*coupon, time);
+                self.change(
+                    *coupon,
+                    &[State::Redeemed],
+                    if *expired { State::Expired } else { State::Free },
+                )?;
+                ensure(*expired == over, Kind::Lifecycle, || "a release got the coupon's expiry wrong".into())
+            }
             Event::CouponReleased { coupon, cause, expired } => {
                 let (over, hold) = (self.is_over(*coupon, time), self.holds.remove(&coupon.n()));
                 self.change(*coupon, &[State::Held], if *expired { State::Expired } else { State::Free })?;
