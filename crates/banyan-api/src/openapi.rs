@@ -56,6 +56,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
         routes::get_order,
         routes::cancel_order,
         routes::return_order,
+        routes::list_orders,
+        routes::list_member_orders,
         routes::read_events,
         routes::show_record_view,
         routes::rebuild_record_view,

@@ -308,6 +308,17 @@ pub struct OrderJson {
     pub seq: u64,
 }
 
+/// A page of orders.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OrdersJson {
+    /// Newest first.
+    pub orders: Vec<OrderJson>,
+    /// Pass it as `after` to read on; null at the end.
+    pub next: Option<String>,
+    /// Log position as of which this holds.
+    pub seq: u64,
+}
+
 /// What an order waits for.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct WaitsForJson {
@@ -561,7 +572,7 @@ impl RefundJson {
 }
 
 /// What an order waits for: what its saga does just now.
-fn waits_for(order: &Order, state: &State) -> Option<WaitsForJson> {
+pub(crate) fn waits_for(order: &Order, state: &State) -> Option<WaitsForJson> {
     let refund = order.refund_under_way().filter(|refund| refund.state == RefundState::Begun);
     let (no, is_refund) = match (order.state, refund) {
         (OrderState::Placed, _) => (order.saga, false),

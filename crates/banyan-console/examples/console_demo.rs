@@ -1,7 +1,8 @@
-//! The console on a sale that is under way: `cargo run --release -p banyan-console --example console_demo -- [empty|sale|big]`.
+//! The console on a sale that is under way: `cargo run --release -p banyan-console --example console_demo -- [empty|shop|sale|big]`.
 //!
 //! Starts a real shard in a temporary folder, issues and refuses coupons as long as it runs, and prints where to look and
-//! the key to sign in with. `big` begins with 2,000 campaigns and 100,000 events, `empty` with nothing and stays so.
+//! the key to sign in with. `big` begins with 2,000 campaigns and 100,000 events, `empty` with nothing and stays so;
+//! `shop` has stock, books and sagas in every state, and stands still.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -20,14 +21,18 @@ async fn main() {
     let console = store.console();
     let session = Browser::signed_in(console.clone(), &store.operator).await.session();
     let address = store.serve(console, session).await;
-    if scale != "empty" {
-        prepare(&store, scale == "big").await;
+    match scale.as_str() {
+        "empty" => {}
+        "shop" => {
+            common::shop::open(&store).await;
+        }
+        scale => prepare(&store, scale == "big").await,
     }
     println!("console   {address}/console");
     println!("enter     {address}/enter?to=/console");
     println!("operator  {}", store.operator);
     println!("auditor   {}", store.auditor);
-    if scale == "empty" {
+    if scale == "empty" || scale == "shop" {
         std::future::pending::<()>().await;
     }
     sell(store).await;

@@ -1,12 +1,15 @@
 //! Numbers, times and money as people read them: always with a unit, digits in groups of three.
 
-use crate::text::{self, Lang};
+use crate::text::{self, Lang, Text};
 use banyan_domain::coupon::Benefit;
-use banyan_domain::{Millis, Money, Timestamp};
+use banyan_domain::{Currency, Millis, Money, Timestamp};
 
 /// `1234567` as `1,234,567`.
 pub(crate) fn number(n: u64) -> String {
-    let digits = n.to_string();
+    grouped(&n.to_string())
+}
+
+fn grouped(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -68,6 +71,23 @@ pub(crate) fn span(lang: Lang, span: Millis) -> String {
     }
 }
 
+/// A short span as on a stopwatch: `120 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`.
+pub(crate) fn stopwatch(lang: Lang, span: Millis) -> String {
+    let ms = span.get();
+    let two = |large: Text, a: u64, small: Text, b: u64| match b {
+        0 => lang.f(large, &[&number(a)]),
+        b => format!("{} {}", lang.f(large, &[&number(a)]), lang.f(small, &[&number(b)])),
+    };
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 if ms % 1_000 < 50 => lang.f(text::SECONDS, &[&number(ms / 1_000)]),
+        1_000..60_000 => lang.f(text::SECONDS, &[&format!("{:.1}", ms as f64 / 1e3)]),
+        60_000..3_600_000 => two(text::MINUTES, ms / 60_000, text::SECONDS, ms / 1_000 % 60),
+        3_600_000..172_800_000 => two(text::HOURS, ms / 3_600_000, text::MINUTES, ms / 60_000 % 60),
+        _ => lang.f(text::DAYS, &[&number(ms / 86_400_000)]),
+    }
+}
+
 /// How far `at` lies from `now`, in words.
 pub(crate) fn relative(lang: Lang, at: Timestamp, now: Timestamp) -> String {
     let (at, now) = (at.as_millis(), now.as_millis());
@@ -81,20 +101,29 @@ pub(crate) fn relative(lang: Lang, at: Timestamp, now: Timestamp) -> String {
 
 /// Money with its currency: `5,000 KRW`, `12.50 USD`.
 pub(crate) fn money(money: &Money) -> String {
-    let currency = money.currency.as_str();
-    let decimals = match currency {
-        "KRW" | "JPY" | "VND" | "CLP" | "ISK" | "PYG" | "UGX" | "XAF" | "XOF" | "XPF" => 0,
+    amount(money.minor.into(), money.currency)
+}
+
+/// An amount in minor units with its currency; points (`PTS`) have no decimals.
+pub(crate) fn amount(minor: i128, currency: Currency) -> String {
+    format!("{} {currency}", plain_amount(minor, currency))
+}
+
+/// The same without the currency, for columns that name it.
+pub(crate) fn plain_amount(minor: i128, currency: Currency) -> String {
+    let decimals = match currency.as_str() {
+        "KRW" | "JPY" | "VND" | "CLP" | "ISK" | "PYG" | "UGX" | "XAF" | "XOF" | "XPF" | "PTS" => 0,
         "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
         _ => 2,
     };
-    let unit = 10_u64.pow(decimals);
-    let minor = money.minor.unsigned_abs();
-    let sign = if money.minor < 0 { "-" } else { "" };
-    let whole = number(minor / unit);
+    let unit = 10_u128.pow(decimals);
+    let sign = if minor < 0 { "-" } else { "" };
+    let minor = minor.unsigned_abs();
+    let whole = grouped(&(minor / unit).to_string());
     if decimals == 0 {
-        return format!("{sign}{whole} {currency}");
+        return format!("{sign}{whole}");
     }
-    format!("{sign}{whole}.{:0width$} {currency}", minor % unit, width = decimals as usize)
+    format!("{sign}{whole}.{:0width$}", minor % unit, width = decimals as usize)
 }
 
 /// What a coupon is worth, in words.
@@ -116,7 +145,6 @@ pub(crate) fn benefit(lang: Lang, benefit: &Benefit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banyan_domain::Currency;
 
     #[test]
     fn numbers_read_as_people_write_them() {
@@ -140,11 +168,29 @@ mod tests {
 
     #[test]
     fn money_has_its_currencys_decimals() {
-        for (minor, currency, text) in
-            [(5_000, "KRW", "5,000 KRW"), (1_205, "USD", "12.05 USD"), (-1, "KWD", "-0.001 KWD")]
-        {
+        for (minor, currency, text) in [
+            (5_000, "KRW", "5,000 KRW"),
+            (1_205, "USD", "12.05 USD"),
+            (-1, "KWD", "-0.001 KWD"),
+            (1_500, "PTS", "1,500 PTS"),
+        ] {
             let currency = Currency::new(currency).expect("a currency");
             assert_eq!(money(&Money { minor, currency }), text);
+        }
+    }
+
+    #[test]
+    fn spans_read_as_on_a_stopwatch() {
+        for (ms, text) in [
+            (7, "7 ms"),
+            (4_230, "4.2 s"),
+            (10_000, "10 s"),
+            (200_000, "3 min 20 s"),
+            (3_600_000, "1 h"),
+            (7_500_000, "2 h 5 min"),
+            (3 * 86_400_000, "3 days"),
+        ] {
+            assert_eq!(stopwatch(Lang::En, Millis::new(ms)), text);
         }
     }
 }

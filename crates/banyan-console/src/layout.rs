@@ -17,9 +17,14 @@ pub(crate) const SPARK_SAMPLES: usize = 60;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Sale,
+    Orders,
+    Products,
+    Stock,
+    Ledger,
+    Sagas,
     Campaigns,
-    Events,
     Members,
+    Events,
     Store,
     None,
 }
@@ -118,11 +123,16 @@ pub(crate) fn head(lang: Lang, title: &str, plots: bool) -> Markup {
 
 fn banner(viewer: &Viewer, section: Section) -> Markup {
     let lang = viewer.lang();
-    let places: [(Section, &str, Text); 5] = [
+    let places: [(Section, &str, Text); 10] = [
         (Section::Sale, "/console", text::SALE),
+        (Section::Orders, "/console/orders", text::ORDERS),
+        (Section::Products, "/console/products", text::PRODUCTS),
+        (Section::Stock, "/console/stock", text::STOCK),
+        (Section::Ledger, "/console/ledger", text::LEDGER),
+        (Section::Sagas, "/console/sagas", text::SAGAS),
         (Section::Campaigns, "/console/campaigns", text::CAMPAIGNS),
-        (Section::Events, "/console/events", text::EVENTS),
         (Section::Members, "/console/members", text::MEMBERS),
+        (Section::Events, "/console/events", text::EVENTS),
         (Section::Store, "/console/store", text::STORE),
     ];
     html! {

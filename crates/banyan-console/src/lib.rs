@@ -12,6 +12,7 @@
 
 mod assets;
 mod format;
+mod forms;
 mod gate;
 mod journal;
 mod layout;
@@ -21,7 +22,9 @@ mod log_pages;
 mod pages;
 mod parts;
 mod sampler;
+mod secret;
 mod session;
+mod steps;
 mod text;
 mod verdict;
 
@@ -111,6 +114,22 @@ pub fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         .route("/console/campaigns/new", get(pages::campaign_new::show))
         .route("/console/campaigns/{id}", get(pages::campaign::show))
         .route("/console/campaigns/{id}/change", post(pages::campaign_change::change))
+        .route("/console/orders", get(pages::orders::show))
+        .route("/console/orders/{order}", get(pages::order::show))
+        .route("/console/orders/{order}/change", post(pages::order::change))
+        .route("/console/products", get(pages::products::show))
+        .route("/console/stock", get(pages::stock::show).post(pages::sku_change::create))
+        .route("/console/stock/{sku}", get(pages::sku::show))
+        .route("/console/stock/{sku}/change", post(pages::sku_change::change))
+        .route("/console/items/{no}", get(pages::sku::item))
+        .route("/console/ledger", get(pages::ledger::show))
+        .route("/console/ledger/{id}", get(pages::account::show))
+        .route("/console/accounts/{no}", get(pages::account::number))
+        .route("/console/sagas", get(pages::sagas::show))
+        .route("/console/sagas/definitions", get(pages::definitions::show))
+        .route("/console/sagas/definitions/{name}", get(pages::definitions::versions))
+        .route("/console/sagas/{no}", get(pages::saga::show))
+        .route("/console/sagas/{no}/change", post(pages::saga_change::change))
         .route("/console/events", get(pages::events::show))
         .route("/console/events/follow", get(live::follow))
         .route("/console/events/{seq}", get(pages::event::show))

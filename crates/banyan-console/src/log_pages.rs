@@ -1,7 +1,9 @@
 //! Reading the log in pages: newest first, with filters, never more than is fair in one request.
 
+use crate::secret;
 use banyan_api::event_json::{event_json, event_type};
-use banyan_domain::{CampaignNo, CouponId, Entry, Event, Timestamp, codec, coupon};
+use banyan_domain::codec::{self, EventTag};
+use banyan_domain::{CampaignNo, CouponId, Entry, Event, Timestamp, coupon};
 use banyan_engine::{Shard, Summary};
 use banyan_log::{Block, LogError};
 use serde_json::{Map, Value};
@@ -45,9 +47,13 @@ impl Found {
         event_type(&self.entry.event)
     }
 
-    /// The event as the API writes it.
+    /// The event as the API writes it, without what would let a reader act in a shopper's place.
     pub(crate) fn json(&self, summary: &Summary) -> Map<String, Value> {
-        event_json(self.seq, self.time, &self.entry, &|no| campaign_id(summary, no))
+        let mut json = event_json(self.seq, self.time, &self.entry, &|no| campaign_id(summary, no));
+        if let Event::Saga(_) = self.entry.event {
+            secret::mask_event(&mut json);
+        }
+        json
     }
 
     pub(crate) const fn campaign(&self) -> Option<CampaignNo> {
@@ -146,6 +152,74 @@ fn forward(shard: &Shard, from: u64, to: u64, each: &mut dyn FnMut(Found)) -> Re
         let time = Timestamp::from_millis(block.time_ms);
         for (seq, entry) in (block.first_seq.as_u64()..).zip(codec::decode(&block.body, block.count)) {
             let Ok(entry) = entry else { break };
+            if (from..=to).contains(&seq) {
+                each(Found { seq, time, entry });
+            }
+        }
+        if block.next_seq().as_u64() > to {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What a look back through the log does with an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Goes on.
+    Pass,
+    /// Keeps it and goes on.
+    Keep,
+    /// Keeps it: nothing before it is wanted.
+    Last,
+}
+
+/// The newest events before log position `before` that are not about coupons and that `want` keeps, newest first: at most
+/// `most`, out of the last [`LOOK_EVENTS_MAX`].
+pub(crate) fn look_back(
+    shard: &Shard,
+    before: u64,
+    most: usize,
+    want: &dyn Fn(&Entry) -> Look,
+) -> Result<EventPage, LogError> {
+    let first = shard.log_health().first_seq.as_u64().max(1);
+    let head = shard.confirmed().get().as_u64();
+    let mut end = before.clamp(first, head + 1);
+    let (mut events, mut window, lowest) = (Vec::new(), WINDOW_EVENTS, end.saturating_sub(LOOK_EVENTS_MAX));
+    let mut is_begin = false;
+    while end > first && end > lowest && events.len() < most && !is_begin {
+        let start = end.saturating_sub(window).max(first);
+        let mut part: Vec<Found> = Vec::new();
+        others(shard, start, end - 1, &mut |found| match want(&found.entry) {
+            Look::Pass => {}
+            Look::Keep => part.push(found),
+            Look::Last => {
+                part.clear();
+                part.push(found);
+                is_begin = true;
+            }
+        })?;
+        events.extend(part.into_iter().rev());
+        (end, window) = (start, (window * 2).min(WINDOW_EVENTS_MAX));
+    }
+    if events.len() > most {
+        events.truncate(most);
+        end = events.last().map_or(end, |last| last.seq);
+        is_begin = false;
+    }
+    Ok(EventPage { events, looked_to: end, is_begin: is_begin || end <= first })
+}
+
+/// The events from `from` to `to`, both included, that are not about coupons. The others are not even read: there may be
+/// very many.
+fn others(shard: &Shard, from: u64, to: u64, each: &mut dyn FnMut(Found)) -> Result<(), LogError> {
+    let mut reader = shard.reader(from)?;
+    let mut block = Block::default();
+    while reader.next(&mut block)? {
+        let time = Timestamp::from_millis(block.time_ms);
+        for found in codec::decode_wanted(&block.body, block.count, |tag| tag == EventTag::Other) {
+            let Ok((index, entry)) = found else { break };
+            let seq = block.first_seq.as_u64() + u64::from(index);
             if (from..=to).contains(&seq) {
                 each(Found { seq, time, entry });
             }

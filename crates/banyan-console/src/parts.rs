@@ -6,7 +6,7 @@ use crate::link;
 use crate::log_pages::{Found, campaign_id};
 use crate::text::{self, Lang, Text};
 use banyan_domain::coupon::{CampaignState, CouponState};
-use banyan_domain::{Timestamp, coupon};
+use banyan_domain::{OrderNo, Timestamp, coupon};
 use banyan_engine::{CampaignSummary, Summary};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub(crate) fn mark() -> Markup {
 
 /// A state: shape first, word beside it, colour last.
 pub(crate) fn state(lang: Lang, shape: &'static str, word: Text) -> Markup {
-    html! { span.state data-state=(shape) { (shape_of(shape)) span { (lang.t(word)) } } }
+    html! { span.state data-state=(shape) { (self::shape(shape)) span { (lang.t(word)) } } }
 }
 
 /// The state of a campaign.
@@ -61,13 +61,18 @@ pub(crate) fn coupon_state(lang: Lang, of: CouponState) -> Markup {
     state(lang, of.as_str(), word)
 }
 
-fn shape_of(shape: &str) -> Markup {
+/// The shape of a state alone: the word must stand beside it.
+pub(crate) fn shape(shape: &str) -> Markup {
     let (d, filled) = match shape {
         "open" | "running" => ("M6 1.500a4.500 4.500 0 1 0 0 9a4.500 4.500 0 0 0 0-9Z", true),
         "scheduled" | "issued" => ("M6 2a4 4 0 1 0 0 8a4 4 0 0 0 0-8Z", false),
         "paused" | "held" | "retrying" | "rebuilding" => ("M3 2h2v8H3ZM7 2h2v8H7Z", true),
         "ended" | "stopped" => ("M2.500 2.500h7v7h-7Z", true),
-        "redeemed" => ("M2 6.500L5 9.500L10 3", false),
+        "redeemed" | "completed" => ("M2 6.500L5 9.500L10 3", false),
+        "parked" => ("M6 1L11.500 10.500H.5Z", true),
+        "unknown" => ("M3.500 4a2.500 2.500 0 1 1 3.700 2.200C6.300 6.700 6 7.200 6 8M6 10.300v.2", false),
+        "compensating" => ("M8.500 1.500L3 6L8.500 10.500Z", true),
+        "compensated" => ("M5 2L2 5L5 8M2.500 5h4.500a2.500 2.500 0 0 1 0 5H5", false),
         "revoked" | "failed" => ("M2.500 2.500L9.500 9.500M9.500 2.500L2.500 9.500", false),
         _ => ("M2 6h8", false),
     };
@@ -87,7 +92,7 @@ pub(crate) fn time(lang: Lang, at: Timestamp) -> Markup {
 pub(crate) fn copy(lang: Lang, whole: &str, shown: &str) -> Markup {
     html! {
         span.copy {
-            span.mono title=(whole) { (shown) }
+            @if !shown.is_empty() { span.mono title=(whole) { (shown) } }
             button type="button" data-copy=(whole) aria-label=(lang.f(text::COPY, &[whole])) data-done=(lang.t(text::COPIED)) {
                 svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true" {
                     path d="M4 4h6.500v6.500H4ZM8 4V1.500H1.500V8H4" {}
@@ -216,6 +221,37 @@ pub(crate) fn member_href(member: &str) -> String {
     format!("/console/members/{}", link::encode(member))
 }
 
+pub(crate) fn sku_href(sku: &str) -> String {
+    format!("/console/stock/{}", link::encode(sku))
+}
+
+pub(crate) fn account_href(id: &str) -> String {
+    format!("/console/ledger/{}", link::encode(id))
+}
+
+pub(crate) fn saga_href(no: u64) -> String {
+    format!("/console/sagas/{no}")
+}
+
+pub(crate) fn definition_href(name: &str) -> String {
+    format!("/console/sagas/definitions/{}", link::encode(name))
+}
+
+pub(crate) fn order_href(order: OrderNo) -> String {
+    format!("/console/orders/{order}")
+}
+
+/// An order, with its page if it was placed here, and its refunds like the order. Orders of other systems are names.
+pub(crate) fn order_link(order: &str) -> Markup {
+    let ours = OrderNo::parse(order.split('.').next().unwrap_or_default());
+    html! {
+        @match ours {
+            Ok(no) => { a.mono href=(order_href(no)) { (order) } },
+            Err(_) => { span.mono title=(order) { (short(order)) } },
+        }
+    }
+}
+
 pub(crate) fn event_href(seq: u64) -> String {
     format!("/console/events/{seq}")
 }
@@ -236,6 +272,58 @@ pub(crate) fn event_row(lang: Lang, found: &Found, summary: &Summary) -> Markup 
     }
 }
 
+/// Events of one thing in a list, newest first; `place` says where in it each happened, where there is something to say.
+pub(crate) fn event_list(
+    viewer: &Viewer,
+    events: &[Found],
+    place: &dyn Fn(&Found) -> Option<String>,
+) -> Markup {
+    let (lang, summary) = (viewer.lang(), viewer.console.app.shard().summary());
+    html! {
+        ol.actions.long {
+            @for found in events {
+                li {
+                    span.kind { a href=(event_href(found.seq)) { (found.kind()) } }
+                    span.what { (event_in_place(lang, found, &summary, place(found))) }
+                    (time(lang, found.time))
+                }
+            }
+        }
+    }
+}
+
+/// What an event says, with the name of its place instead of its number and of the thing that the page is about.
+fn event_in_place(lang: Lang, found: &Found, summary: &Summary, place: Option<String>) -> Markup {
+    let mut json = found.json(summary);
+    for known in ["item", "sku", "location", "order"] {
+        json.remove(known);
+    }
+    html! { @if let Some(place) = place { b { (place) } " " } (words(lang, &json)) }
+}
+
+/// The tabs and the search field above a list. The list is `#list`; what is typed filters it at once.
+pub(crate) fn filters(
+    viewer: &Viewer,
+    href: &str,
+    tabs: &Markup,
+    state: &str,
+    find: Text,
+    q: &str,
+) -> Markup {
+    let lang = viewer.lang();
+    html! {
+        form.filters method="get" action=(href) role="search"
+            hx-get=(href) hx-target="#list" hx-select="#list" hx-select-oob="#tabs" hx-swap="outerHTML" hx-push-url="true"
+            hx-trigger="input changed delay:250ms from:#q, submit" {
+            nav #tabs .tabs aria-label=(lang.t(text::BY_STATE)) { (tabs) }
+            @if !state.is_empty() { input type="hidden" name="state" value=(state); }
+            label.find for="q" { span.sr { (lang.t(find)) }
+                input #q type="search" name="q" value=(q) placeholder=(lang.t(find)) autocomplete="off" spellcheck="false";
+            }
+        }
+    }
+}
+
 /// What an event says beside its type and campaign.
 pub(crate) fn event_words(lang: Lang, found: &Found, summary: &Summary) -> Markup {
     words(lang, &found.json(summary))
@@ -249,7 +337,7 @@ pub(crate) fn words(lang: Lang, json: &serde_json::Map<String, Value>) -> Markup
     html! {
         @if !coupon.is_empty() { a href=(coupon_href(coupon)) { (coupon) } " " }
         @if !member.is_empty() { (lang.t(text::TO)) " " a href=(member_href(member)) title=(member) { (short(member)) } " " }
-        @if !order.is_empty() { (lang.t(text::ORDER)) " " span.mono { (short(order)) } " " }
+        @if !order.is_empty() { (lang.t(text::ORDER)) " " (order_link(order)) " " }
         @match text("type") {
             "campaign-quantity-changed" => { (lang.f(text::TO_QUANTITY, &[&count("quantity")])) " " },
             "campaign-extended" => { (lang.f(text::TO_END, &[text("ends_at")])) " " },
@@ -260,9 +348,32 @@ pub(crate) fn words(lang: Lang, json: &serde_json::Map<String, Value>) -> Markup
             "campaign-created" => { (json.get("definition").and_then(|d| d.get("name")).and_then(Value::as_str).unwrap_or_default()) " " },
             _ => {},
         }
+        (shop_words(lang, json))
         @if !text("by").is_empty() { span.by { (lang.f(text::BY, &[text("by")])) } }
         @if !text("reason").is_empty() { q.reason { (text("reason")) } }
     }
+}
+
+/// What events of stock, the ledger and sagas say: which thing, and how many or how it went.
+fn shop_words(lang: Lang, json: &serde_json::Map<String, Value>) -> Markup {
+    let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
+    let whole = |name: &str| json.get(name).and_then(Value::as_i64);
+    html! {
+        @if let Some(no) = whole("item") { a href=(format!("/console/items/{no}")) { (lang.f(text::ITEM_N, &[&no.to_string()])) } " " }
+        @if let Some(no) = whole("account") { a href=(format!("/console/accounts/{no}")) { (if text("id").is_empty() { no.to_string() } else { text("id").to_owned() }) } " " }
+        @if let Some(no) = whole("saga") { a href=(format!("/console/sagas/{no}")) { (lang.f(text::SAGA_N, &[&no.to_string()])) } " " }
+        @for name in ["sku", "location", "payment", "reservation", "transfer", "first", "reference", "key", "ask", "result", "end", "how", "cause", "why"] {
+            @if !text(name).is_empty() { span.word { (short(text(name))) } " " }
+        }
+        @for (name, word) in [("on_hand", text::ON_HAND), ("quantity", text::UNITS), ("by_quantity", text::UNITS_DIFFERENCE), ("safety", text::SAFETY), ("step", text::STEP), ("attempt", text::TRIES), ("amount", text::AMOUNT_BACK), ("refund", text::REFUND)] {
+            @if let Some(n) = whole(name).filter(|_| !text("type").starts_with("campaign")) { span.hint { (lang.t(word)) " " (signed(n)) } " " }
+        }
+    }
+}
+
+/// A whole number that may be below zero.
+fn signed(n: i64) -> String {
+    format!("{}{}", if n < 0 { "-" } else { "" }, format::number(n.unsigned_abs()))
 }
 
 /// The sentence for a refusal or another problem, in the viewer's language where there is one.
@@ -270,6 +381,8 @@ pub(crate) fn problem_words(lang: Lang, problem: &banyan_api::Problem) -> String
     let refusal = coupon::Refusal::ALL.into_iter().find(|refusal| refusal.slug() == problem.slug);
     match refusal.and_then(text::refusal) {
         Some(words) => lang.t(words).into(),
-        None => problem.detail.clone(),
+        None => {
+            text::problem(problem.slug).map_or_else(|| problem.detail.clone(), |words| lang.t(words).into())
+        }
     }
 }

@@ -3,8 +3,17 @@
 //! `{0}`, `{1}` stand for values. A sentence that is missing in one language does not compile.
 
 #[rustfmt::skip]
+mod goods;
+#[rustfmt::skip]
+mod orders;
+#[rustfmt::skip]
+mod sagas;
+#[rustfmt::skip]
 mod words;
 
+pub(crate) use goods::*;
+pub(crate) use orders::*;
+pub(crate) use sagas::*;
 pub(crate) use words::*;
 
 use banyan_domain::coupon::Refusal;
@@ -135,6 +144,21 @@ pub(crate) const fn refusal(refusal: Refusal) -> Option<Text> {
             "The coupon's validity is over. Nothing was changed.",
             "유효기간이 끝난 쿠폰입니다. 아무것도 바뀌지 않았습니다.",
         ),
+        _ => return None,
+    })
+}
+
+/// A problem of stock, sagas or orders that an operator can meet on a form, by the name that the API gives it.
+pub(crate) fn problem(slug: &str) -> Option<Text> {
+    Some(match slug {
+        "stock-below-held" => STOCK_BELOW_HELD,
+        "stock-above-limit" => STOCK_ABOVE,
+        "saga-not-parked" => SAGA_NOT_PARKED,
+        "saga-too-late" => SAGA_TOO_LATE,
+        "saga-cannot-undo" => SAGA_CANNOT_UNDO,
+        "order-settling" => ORDER_SETTLING,
+        "order-ended" => ORDER_ENDED,
+        "refund-under-way" => ORDER_REFUND_RUNS,
         _ => return None,
     })
 }

@@ -111,6 +111,8 @@ fn reasons(lang: Lang, sample: &Sample, condition: &Condition, p99_limit: f64) -
     say(condition.view == Some(ViewState::Retrying), Level::Watch, text::WHY_VIEW_RETRYING, &[]);
     say(condition.view == Some(ViewState::Rebuilding), Level::Watch, text::WHY_VIEW_REBUILDING, &[]);
     say(condition.parked > 0, Level::Watch, text::WHY_PARKED, &[&format::number(condition.parked)]);
+    let parked = format::number(condition.parked_sagas);
+    say(condition.parked_sagas > 0, Level::Watch, text::WHY_PARKED_SAGAS, &[&parked]);
     say(health.is_some_and(|h| h.spare_problem.is_some()), Level::Watch, text::WHY_SPARE, &[]);
     reasons
 }
@@ -133,6 +135,7 @@ mod tests {
         let slow = Sample { p99: Some(250.0), ..calm.clone() };
         check(&slow, &fine, Level::Watch, "250 ms");
         check(&slow, &Condition { storage_is_full: true, ..fine.clone() }, Level::Harm, "full");
+        check(&calm, &Condition { parked_sagas: 3, ..fine.clone() }, Level::Watch, "Parked");
         check(&slow, &Condition { alarm: true, ..fine.clone() }, Level::Harm, "banyan verify");
         check(&Sample { lag: 6_000.0, ..calm.clone() }, &fine, Level::Watch, "6.0 s");
         check(&Sample { refused: [0.0, 0.0, 0.0, 0.0, 3.0, 0.0], ..calm }, &fine, Level::Harm, "3.0");

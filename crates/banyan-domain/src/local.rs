@@ -261,7 +261,8 @@ impl Given<'_> {
         Lines::new(lines.collect::<Result<_, String>>()?).map_err(|error| error.to_string())
     }
 
-    /// An account, opened without a limit if it is missing and a currency is given.
+    /// An account. The side that receives is opened if it is missing and a currency is given, with the `rule` of the step or
+    /// without a limit.
     fn side(&self, name: &str) -> Result<pay::Side, String> {
         let account = AccountId::new(self.text(name)).map_err(|error| format!("{name}: {error}"))?;
         let currency = self.text("currency");
@@ -270,7 +271,11 @@ impl Given<'_> {
             return Ok(account.into());
         }
         let currency = Currency::new(&currency).map_err(|error| error.to_string())?;
-        Ok(pay::Side { account, open_if_missing: Some((currency, pay::Rule::Free)) })
+        let rule = match self.text("rule") {
+            text if text.is_empty() => pay::Rule::Free,
+            text => pay::Rule::from_name(&text).ok_or_else(|| format!("{text} is no rule of an account"))?,
+        };
+        Ok(pay::Side { account, open_if_missing: Some((currency, rule)) })
     }
 
     fn transfer(&self, transfer: pay::NewTransfer) -> Result<Command, String> {

@@ -102,7 +102,7 @@ impl Core {
             let digest = self.state.digest_event();
             self.commit(digest, None, draft)?;
         }
-        for event in self.state.due() {
+        for event in self.options.rules.due(&self.state) {
             self.commit(event, None, draft)?;
         }
         self.advance_sagas(draft)

@@ -1,6 +1,6 @@
 //! The seam at which the simulator plants bugs in the rules, to show that it would catch them.
 
-use banyan_domain::{Command, Decision, KeyStamp, Refusal, State};
+use banyan_domain::{Command, Decision, Event, KeyStamp, Refusal, State};
 
 /// Decides commands. There is one real implementation, [`DomainRules`]; any other is a test's.
 pub trait Rules: Send {
@@ -9,6 +9,11 @@ pub trait Rules: Send {
     /// # Errors
     /// A [`Refusal`]: a business no.
     fn decide(&self, state: &State, command: Command, stamp: Option<&KeyStamp>) -> Result<Decision, Refusal>;
+
+    /// What time brings at the beginning of a block, as [`State::due`] says.
+    fn due(&self, state: &State) -> Vec<Event> {
+        state.due()
+    }
 
     /// The key under which the event is remembered.
     fn stamp(&self, stamp: Option<KeyStamp>) -> Option<KeyStamp> {

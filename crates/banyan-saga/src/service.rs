@@ -101,7 +101,8 @@ impl Company {
             }
             "void" => {
                 let (key, payment) = (key(&request.key)?, payment()?);
-                self.company.void(&VoidRequest { key, payment }).await
+                let effect = self.company.void(&VoidRequest { key, payment: payment.clone() }).await;
+                self.given_up(effect, payment).await
             }
             "refund" => {
                 let (key, payment, amount) = (key(&request.key)?, payment()?, amount()?);
@@ -113,6 +114,20 @@ impl Company {
             }
             other => return Err(format!("{other} is no operation of a payment company")),
         })
+    }
+
+    /// What came of giving a payment up. A payment that was declined, or expired, or was given up before, cannot be given up
+    /// and need not be: companies refuse that, and how the payment is tells it from a real no.
+    async fn given_up(&self, effect: Effect, payment: PaymentId) -> Effect {
+        if !matches!(effect, Effect::Refused(_)) {
+            return effect;
+        }
+        match self.company.query(&Query::Payment(payment)).await {
+            Effect::Done(state) if matches!(shows("void", &state), Shows::Happened) => Effect::Done(state),
+            // Nobody knows yet whether the no is a real one: the undo is tried again.
+            Effect::Unknown(why) | Effect::NotSent(why) => Effect::Unknown(why),
+            Effect::Done(_) | Effect::Refused(_) => effect,
+        }
     }
 
     fn settlement(&self, request: &Request, effect: Effect, now: Timestamp) -> Settlement {

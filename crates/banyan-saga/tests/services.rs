@@ -13,11 +13,15 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// A company that always says the same.
+/// A company that always says the same, to whatever is asked for and to every question.
 #[derive(Debug)]
-struct Parrot(Effect);
+struct Parrot(Effect, Effect);
 
 impl Parrot {
+    fn new(effect: Effect) -> Self {
+        Self(effect.clone(), effect)
+    }
+
     fn says<'a>(&self) -> Asking<'a> {
         let effect = self.0.clone();
         Box::pin(async move { effect })
@@ -41,7 +45,8 @@ impl PaymentCompany for Parrot {
         self.says()
     }
     fn query<'a>(&'a self, _: &'a Query) -> Asking<'a> {
-        self.says()
+        let effect = self.1.clone();
+        Box::pin(async move { effect })
     }
     fn notice(&self, _: &HeaderMap, _: &[u8], _: i64) -> Result<Notice, NoticeError> {
         Err(NoticeError::NoSecret)
@@ -114,7 +119,7 @@ async fn a_payment_that_is_there_is_not_an_effect_that_happened() {
         ("capture", Effect::Unknown("silence".into()), "unknown"),
     ];
     for (done_by, effect, wanted) in table {
-        let company = Company::new(Arc::new(Parrot(effect.clone())), 1_000);
+        let company = Company::new(Arc::new(Parrot::new(effect.clone())), 1_000);
         let asked = request(Ask::Query, done_by, "query");
         let got = company.ask(&asked, Timestamp::from_millis(0)).await;
         assert_eq!(word(&got), wanted, "a query about {done_by}, answered {effect:?}");
@@ -133,15 +138,36 @@ async fn an_answer_that_contradicts_the_payment_is_unknown() {
         (Ask::Do, "burn", payment(Status::Captured, 100, 0), "refused"),
     ];
     for (ask, operation, effect, wanted) in table {
-        let company = Company::new(Arc::new(Parrot(effect.clone())), 1_000);
+        let company = Company::new(Arc::new(Parrot::new(effect.clone())), 1_000);
         let got = company.ask(&request(ask, operation, operation), Timestamp::from_millis(0)).await;
         assert_eq!(word(&got), wanted, "{operation}, answered {effect:?}");
     }
 }
 
+/// Bug: a payment that the customer declined, or that expired, while its undo was on its way could not be given up, and the
+/// saga was parked although there was nothing left to undo. The simulator found it.
+#[tokio::test]
+async fn a_payment_that_is_over_by_itself_needs_no_undo() {
+    let cases = [
+        (payment(Status::Declined, 0, 0), "done"),
+        (payment(Status::Expired, 0, 0), "done"),
+        (payment(Status::Voided, 0, 0), "done"),
+        (payment(Status::Captured, 100, 0), "refused"),
+        (payment(Status::Authorized, 0, 0), "refused"),
+        (Effect::Unknown("no answer".into()), "unknown"),
+        (Effect::NotSent("no connection".into()), "unknown"),
+        (no(codes::NOT_FOUND), "refused"),
+    ];
+    for (is, wanted) in cases {
+        let company = Company::new(Arc::new(Parrot(no("not-voidable"), is.clone())), 900_000);
+        let result = company.ask(&request(Ask::Undo, "authorize", "void"), Timestamp::default()).await;
+        assert_eq!(word(&result), wanted, "a void is refused and the payment is {is:?}: {result:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_question_that_cannot_be_put_says_nothing() {
-    let company = Company::new(Arc::new(Parrot(payment(Status::Captured, 100, 0))), 1_000);
+    let company = Company::new(Arc::new(Parrot::new(payment(Status::Captured, 100, 0))), 1_000);
     let mut asked = request(Ask::Query, "capture", "query");
     asked.params = [("payment", "not a payment")].into_iter().collect();
     assert_eq!(word(&company.ask(&asked, Timestamp::from_millis(0)).await), "unknown");

@@ -7,20 +7,15 @@ use crate::judge::fits;
 use crate::model::{Model, Objection};
 use crate::workload::Request;
 use banyan_domain::coupon::{
-    CodeKey, Command, CouponAnswer, EndCause, Event as CouponEvent, Outcome as CouponOutcome, Refusal as No,
-    ReleaseCause,
+    CodeKey, Command as CouponCommand, CouponAnswer, EndCause, Event as CouponEvent,
+    Outcome as CouponOutcome, Refusal as No, ReleaseCause,
 };
-use banyan_domain::{CampaignNo, CouponId, Digest, Entry, Event, Outcome, Refusal, State, Timestamp, limits};
+use banyan_domain::{
+    CampaignNo, Command, CouponId, Digest, Entry, Event, Outcome, Refusal, State, Timestamp, limits, order,
+    pay, saga, stock,
+};
 use banyan_engine::{Answer, Summary};
 use std::collections::BTreeMap;
-
-macro_rules! object_unless {
-    ($holds:expr, $($why:tt)+) => {
-        if !$holds {
-            return Err(format!($($why)+));
-        }
-    };
-}
 
 /// Events of one block, as read back from the log.
 #[derive(Clone, Debug)]
@@ -36,6 +31,23 @@ pub(crate) struct Attempted {
     pub(crate) time: u64,
     pub(crate) entries: Vec<Entry>,
     pub(crate) digest: Digest,
+}
+
+/// What sagas did in this store and no step has claimed yet.
+#[derive(Debug, Default)]
+struct Chain {
+    effects: Vec<Event>,
+}
+
+impl Chain {
+    const fn is_whole(&self) -> bool {
+        self.effects.is_empty()
+    }
+
+    fn end(&self) -> Result<(), Objection> {
+        object_unless!(self.is_whole(), "{:?} is of no step", self.effects);
+        Ok(())
+    }
 }
 
 /// What was found out about the block in flight when the process ended.
@@ -75,12 +87,14 @@ impl Auditor {
     }
 
     /// A block was confirmed and its answers were released, in the order in which they were decided. Without `events`, the
-    /// block was not logged, and holds nothing but refusals and repeated answers, given at `time`.
+    /// block was not logged, and holds nothing but refusals and repeated answers, given at `time`. Its first `due` events are
+    /// those that time brought, before any command.
     pub(crate) fn released(
         &mut self,
         time: u64,
         events: Option<Events>,
         digest: Digest,
+        due: u32,
         answers: &[(&Request, Answer)],
     ) -> Result<(), Objection> {
         let mut entries = Vec::new();
@@ -99,11 +113,17 @@ impl Auditor {
             );
             entries = events.entries;
         }
-        let mut entries = entries.into_iter().peekable();
-        while let Some(entry) = entries.next_if(|entry| is_due_by_time(&entry.event)) {
-            self.confirm(time, entry)?;
+        let mut entries = entries.into_iter();
+        let mut chain = Chain::default();
+        for entry in entries.by_ref().take(due as usize) {
+            if chain.is_whole() && is_due_by_time(&entry.event) {
+                self.confirm(time, entry)?;
+            } else {
+                self.follows(time, entry, &mut chain)?;
+            }
             self.by_time += 1;
         }
+        chain.end()?;
         for (request, answer) in answers {
             match answer {
                 Answer::StorageFull => {}
@@ -240,6 +260,7 @@ impl Auditor {
                 object_unless!(same, "coupon {n} of {id} is {row:?} in the state and {coupon:?} in the log");
             }
         }
+        self.model.compare_shop(state)?;
         let codes = CodeKey::new(state.keys());
         for (coupon, told) in &self.codes {
             let coupon = CouponId::from_u64(*coupon).ok_or("a coupon of more than 60 bits was told")?;
@@ -285,12 +306,14 @@ impl Auditor {
                 key.seq
             ));
         }
-        if let Command::ReleaseCoupon { coupon, order, .. } = command {
+        if let Command::Coupon(CouponCommand::ReleaseCoupon { coupon, order, .. }) = command {
             let held = self.model.coupon(*coupon).and_then(|(_, coupon)| coupon.order.clone());
             object_unless!(held.as_ref() == Some(order), "{order} released what {held:?} held");
         }
         let mut told = None;
         let mut last = None;
+        let mut chain = Chain::default();
+        let mut whole = false;
         while self.model.seq < seq {
             let Some(entry) = entries.next() else {
                 let head = self.model.seq;
@@ -298,19 +321,61 @@ impl Auditor {
                     "{command:?} was answered with event {seq}, the log is durable up to {head}"
                 ));
             };
+            // A command to a saga has one event of its own, one about an order ends with the order's; the sagas go on by
+            // themselves from there.
+            if whole {
+                self.follows(time, entry, &mut chain)?;
+                continue;
+            }
             object_unless!(
                 fits(command, &entry.event, time, &self.model),
                 "{command:?} came to {:?}",
                 entry.event
             );
             last = Some(entry.stamp);
+            whole = match command {
+                Command::Saga(_) => true,
+                Command::Order(_) => matches!(entry.event, Event::Order(_)),
+                Command::Coupon(_) | Command::Stock(_) | Command::Pay(_) => false,
+            };
             told = self.confirm(time, entry)?;
         }
+        chain.end()?;
         object_unless!(last == Some(request.stamp), "{command:?} was stored with the key {last:?}");
         object_unless!(
             told.as_ref() == Some(outcome),
             "{command:?} was answered {outcome:?}, the log says {told:?}"
         );
+        Ok(())
+    }
+
+    /// An event that a saga brought about by itself: one of its own, or what it did in this store, which its own event
+    /// comes right after.
+    fn follows(&mut self, time: u64, entry: Entry, chain: &mut Chain) -> Result<(), Objection> {
+        object_unless!(entry.stamp.is_none(), "what a saga did has an idempotency key: {:?}", entry.event);
+        let (event, seq) = (entry.event.clone(), self.model.seq + 1);
+        self.confirm(time, entry)?;
+        let local = match &event {
+            Event::Saga(saga::Event::Defined { .. } | saga::Event::Started { .. }) => {
+                return Err(format!("event {seq} begins a saga that nobody asked for"));
+            }
+            Event::Saga(event) => Some(self.model.sagas.local(event).is_some()),
+            Event::Coupon(_) | Event::Stock(_) | Event::Pay(_) => None,
+            Event::Order(
+                order::Event::Paid { .. }
+                | order::Event::Failed { .. }
+                | order::Event::RefundDone { .. }
+                | order::Event::RefundRefused { .. },
+            ) => None,
+            other => return Err(format!("event {seq} was asked for by nobody: {other:?}")),
+        };
+        match local {
+            None => chain.effects.push(event),
+            Some(local) => {
+                object_unless!(local || chain.is_whole(), "{:?} is of no step", chain.effects);
+                chain.effects.clear();
+            }
+        }
         Ok(())
     }
 
@@ -346,7 +411,7 @@ impl Auditor {
             (Some(key.outcome.clone()), key.seq)
         } else {
             let (first, mut first_seq) = self.model.natural(command).unzip();
-            if stamp.is_some() && !matches!(command, Command::IssueCoupon { .. }) {
+            if stamp.is_some() && !matches!(command, Command::Coupon(CouponCommand::IssueCoupon { .. })) {
                 let entry = entries.next();
                 let kept = entry
                     .filter(|entry| matches!(entry.event, Event::KeyKept { .. }) && entry.stamp == *stamp);
@@ -377,14 +442,21 @@ impl Auditor {
         let Request { command, stamp, .. } = request;
         let key = stamp.as_ref().and_then(|stamp| self.model.key(stamp, now));
         let first = key.filter(|key| stamp.as_ref().is_some_and(|stamp| stamp.request == key.request));
-        // An answer about a coupon can outlive its campaign, if nothing was done, and cannot be given any more then.
-        let gone = refusal == Refusal::Coupon(No::CouponNotFound)
-            && first.is_some_and(|first| match first.outcome {
-                Outcome::Coupon(CouponOutcome::Coupon(CouponAnswer { coupon, .. })) => {
-                    self.model.coupon(coupon).is_none()
-                }
-                _ => false,
-            });
+        // An answer about a coupon or a reservation can outlive it, if nothing was done, and cannot be given any more then.
+        let gone = first.is_some_and(|first| match (refusal, &first.outcome) {
+            (
+                Refusal::Coupon(No::CouponNotFound),
+                Outcome::Coupon(CouponOutcome::Coupon(CouponAnswer { coupon, .. })),
+            ) => self.model.coupon(*coupon).is_none(),
+            (
+                Refusal::Stock(stock::Refusal::ReservationNotFound),
+                Outcome::Stock(stock::Outcome::Reservation(answer)),
+            ) => {
+                let found = self.model.stock.reservation(answer.reservation);
+                found.is_some_and(|found| found.at + limits::RESERVATION_KEPT_MILLIS <= now)
+            }
+            _ => false,
+        });
         if let Some(first) = first.filter(|_| !gone) {
             return Err(format!(
                 "{command:?} was refused ({refusal}) after it was carried out at {}",
@@ -394,8 +466,7 @@ impl Auditor {
         let justified = match refusal {
             Refusal::KeyReused => key.is_some(),
             Refusal::KeysFull => false,
-            Refusal::Stock(_) | Refusal::Pay(_) | Refusal::Saga(_) | Refusal::Order(_) => false,
-            Refusal::Coupon(no) => (key.is_none() || gone) && self.model.justified(now, command, no),
+            no => (key.is_none() || gone) && self.model.justified(now, command, no),
         };
         object_unless!(
             justified,
@@ -411,7 +482,9 @@ fn is_due_by_time(event: &Event) -> bool {
     match event {
         Event::StoreCreated { .. } => false,
         Event::StateDigested { .. } => true,
-        Event::KeyKept { .. } | Event::Stock(_) | Event::Pay(_) | Event::Saga(_) | Event::Order(_) => false,
+        Event::KeyKept { .. } | Event::Saga(_) | Event::Order(_) => false,
+        Event::Stock(event) => matches!(event, stock::Event::ReservationExpired { .. }),
+        Event::Pay(event) => matches!(event, pay::Event::HoldExpired { .. }),
         Event::Coupon(event) => matches!(
             event,
             CouponEvent::CampaignEnded { cause: EndCause::Window, .. }

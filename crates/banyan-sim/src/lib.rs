@@ -1,20 +1,26 @@
 //! The whole system on one thread, from a seed: the real engine core on the real disk log and the real record view, with
-//! simulated clients, clock and disk, and an auditor that believes nothing.
+//! simulated clients, clock, disk and network, a simulated payment company and partners, and an auditor that believes
+//! nothing.
 //!
 //! A run is decided by its seed and nothing else: no thread, no wall clock, no map whose order varies. The same seed gives
 //! the same bytes, which [`check_twice`] compares. Bugs can be planted ([`Plant`]) to show that they would be found.
 //!
 //! What it deliberately is not: it does not test threads, sockets or real files (other tests do that with real
-//! processes), and the auditor's `model.rs` and `judge.rs` share no rule with `banyan-domain`.
+//! processes), and the auditor's `model` and `judge` share no rule with `banyan-domain`. The executor of sagas is a stand-in
+//! (`outside/executor.rs`) that takes the steps of the real one by hand; what a company's answer means is the real code.
 //!
-//! Start reading at `world.rs`, which is what happens; then `disk.rs` for what can go wrong, and `auditor.rs` for what must
-//! be true all the same.
+//! Start reading at `world/mod.rs`, which is what happens; then `disk.rs` and `outside/network.rs` for what can go wrong, and
+//! `auditor.rs` and `outside/books.rs` for what must be true all the same.
+
+#[macro_use]
+mod object;
 
 mod auditor;
 mod clock;
 mod disk;
 mod judge;
 mod model;
+mod outside;
 mod plants;
 mod prng;
 mod process;

@@ -2,7 +2,10 @@
 
 use crate::disk::Lies;
 use banyan_domain::coupon::{self, Refusal as CouponRefusal};
-use banyan_domain::{Command, Decision, Event, KeyStamp, MemberId, Refusal, State};
+use banyan_domain::{
+    AccountNo, Command, Decision, Event, KeyStamp, MemberId, Refusal, State, TransferNo, order, pay, saga,
+    stock,
+};
 use banyan_engine::{DomainRules, Rules};
 use clap::ValueEnum;
 
@@ -35,6 +38,36 @@ pub enum Plant {
     WrongSeqAgain,
     /// A view writes its rows and its checkpoint in two transactions.
     CheckpointApart,
+    /// What a saga asks is asked before the block with the intent is durable.
+    EffectFirst,
+    /// Each try of a step has an idempotency key of its own.
+    KeyOfEachTry,
+    /// An unknown outcome is taken for a refusal.
+    UnknownIsFailure,
+    /// An undo is said to be done and is not asked for.
+    UndoSkipped,
+    /// A definition says that reserved stock needs no undo.
+    UndoMissing,
+    /// "Nothing is known of it" is taken for "it was done".
+    AbsentIsDone,
+    /// An answer that says nothing any more is applied once more.
+    AnswerTwice,
+    /// A partner forgets what was undone before it was done.
+    NoTombstone,
+    /// The company carries out a request as often as it comes.
+    CompanyForgetsKeys,
+    /// Reservations do not expire.
+    ReservationsStay,
+    /// More may be refunded than was paid.
+    RefundUnbounded,
+    /// A transfer credits an account of another currency.
+    LegAcrossCurrencies,
+    /// One unit more is reserved than is there.
+    OversoldByOne,
+    /// An order is placed below the price on the list.
+    BelowPrice,
+    /// A return gives the same goods back without end.
+    ReturnsUnbounded,
 }
 
 impl Plant {
@@ -74,7 +107,10 @@ impl Rules for Bent {
         let stamp = stamp.filter(|_| self.0 != Plant::KeysNotRead);
         let asked = command.clone();
         let decided = state.decide(command, stamp);
-        let Command::Coupon(asked) = asked else { return decided };
+        let asked = match asked {
+            Command::Coupon(asked) => asked,
+            asked => return bend_shop(self.0, state, decided, asked),
+        };
         match (self.0, decided, asked) {
             (Plant::OneTooMany, Err(refusal), coupon::Command::IssueCoupon { campaign, member, .. })
                 if refusal == CouponRefusal::SoldOut.into() =>
@@ -111,8 +147,98 @@ impl Rules for Bent {
         }
     }
 
+    fn due(&self, state: &State) -> Vec<Event> {
+        let mut due = state.due();
+        if self.0 == Plant::ReservationsStay {
+            due.retain(|event| !matches!(event, Event::Stock(stock::Event::ReservationExpired { .. })));
+        }
+        due
+    }
+
     fn stamp(&self, stamp: Option<KeyStamp>) -> Option<KeyStamp> {
         stamp.filter(|_| self.0 != Plant::KeysNotStored)
+    }
+}
+
+/// The bugs in stock, ledger and sagas.
+fn bend_shop(
+    plant: Plant,
+    state: &State,
+    decided: Result<Decision, Refusal>,
+    asked: Command,
+) -> Result<Decision, Refusal> {
+    match (plant, decided, asked) {
+        (
+            Plant::AnswerTwice,
+            Ok(Decision::Replay(..)),
+            Command::Saga(saga::Command::Settle { saga, step, ask, attempt, result }),
+        ) => Ok(Decision::One(Event::Saga(saga::Event::Settled { saga, step, ask, attempt, result }))),
+        (
+            Plant::RefundUnbounded,
+            Err(Refusal::Pay(pay::Refusal::RefundExceeds)),
+            Command::Pay(pay::Command::Transfer { transfers, reference, by }),
+        ) => {
+            let refund = transfers.as_slice().iter().find_map(|transfer| match transfer {
+                pay::NewTransfer::Refund { of, amount } => Some((*of, *amount)),
+                _ => None,
+            });
+            let row = refund.and_then(|(of, _)| state.ledger().refundable(state.time(), of));
+            let (Some((of, amount)), Some(row)) = (refund, row) else {
+                return Err(pay::Refusal::RefundExceeds.into());
+            };
+            let first = TransferNo::new(state.ledger().transfers_ever() + 1);
+            let legs = vec![pay::Leg::Refunded { of, debit: row.credit, credit: row.debit, amount }];
+            let opened = Vec::new();
+            Ok(Decision::One(Event::Pay(pay::Event::Transferred { first, legs, reference, by, opened })))
+        }
+        (
+            Plant::LegAcrossCurrencies,
+            Ok(Decision::One(Event::Pay(pay::Event::Transferred { first, mut legs, reference, by, opened }))),
+            _,
+        ) => {
+            // The first account ever opened is in won, points are not.
+            if let Some(pay::Leg::Posted { credit, .. }) = legs.first_mut() {
+                *credit = AccountNo::new(1);
+            }
+            Ok(Decision::One(Event::Pay(pay::Event::Transferred { first, legs, reference, by, opened })))
+        }
+        (
+            Plant::OversoldByOne,
+            Ok(Decision::One(Event::Stock(stock::Event::ReservationMade {
+                reservation,
+                mut parts,
+                until,
+                member,
+                order,
+            }))),
+            _,
+        ) => {
+            let part = parts.first_mut();
+            part.into_iter().for_each(|part| part.held += 1);
+            let event = stock::Event::ReservationMade { reservation, parts, until, member, order };
+            Ok(Decision::One(Event::Stock(event)))
+        }
+        (Plant::BelowPrice, Ok(Decision::Many(mut events)), Command::Order(order::Command::Place { .. })) => {
+            for event in &mut events {
+                if let Event::Order(order::Event::Placed { lines, .. }) = event {
+                    lines.iter_mut().for_each(|line| line.unit_price -= 1);
+                }
+            }
+            Ok(Decision::Many(events))
+        }
+        (
+            Plant::ReturnsUnbounded,
+            Ok(Decision::Many(mut events)),
+            Command::Order(order::Command::Return { .. }),
+        ) => {
+            for event in &mut events {
+                if let Event::Order(order::Event::RefundBegun { lines, .. }) = event {
+                    lines.iter_mut().for_each(|line| line.quantity = 0);
+                }
+            }
+            Ok(Decision::Many(events))
+        }
+        (_, decided, _) => decided,
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 /// Largest body of a block of the simulated log. Far below the engine's minimum, so that segments are small and the log
 /// rolls over often; the simulated clients' batches are small accordingly.
-pub(crate) const BLOCK_BYTES_MAX: u64 = 8 << 10;
+pub(crate) const BLOCK_BYTES_MAX: u64 = 16 << 10;
 /// Events after which a block takes no further command, in bytes.
 const BLOCK_BYTES_SOFT_MAX: usize = 3 << 10;
 /// What the engine demands of a log.
@@ -29,12 +29,16 @@ const QUEUE_MAX: usize = 48;
 pub(crate) enum Waiting {
     One(usize, oneshot::Receiver<Answer>),
     Many(Vec<usize>, oneshot::Receiver<Vec<Answer>>),
+    /// For a look at the state, which whoever looks waits for by himself.
+    Look,
 }
 
 /// A decided block on its way to the log.
 pub(crate) struct InFlight {
     pub(crate) draft: Draft,
     pub(crate) waiting: Vec<Waiting>,
+    /// How many of its first events time brought, before any command.
+    pub(crate) due: u32,
     /// Of the state right after the block.
     pub(crate) digest: Digest,
 }
@@ -50,6 +54,7 @@ pub(crate) struct Process {
     queue: VecDeque<(Work, Waiting)>,
     draft: Draft,
     drafted: Vec<Waiting>,
+    due: u32,
     begun: bool,
     pub(crate) in_flight: Option<InFlight>,
     room: u64,
@@ -89,6 +94,7 @@ impl Process {
             queue: VecDeque::new(),
             draft: Draft::default(),
             drafted: Vec::new(),
+            due: 0,
             begun: false,
             in_flight: None,
             room,
@@ -125,6 +131,7 @@ impl Process {
             }
             self.core.begin(now, &mut self.draft)?;
             self.begun = true;
+            self.due = self.draft.count;
         }
         for _ in 0..works_max {
             if self.core.is_full(&self.draft) {
@@ -142,7 +149,8 @@ impl Process {
         if self.in_flight.is_none() && !self.draft.is_empty() {
             self.core.finish(&mut self.draft);
             let (draft, waiting) = (std::mem::take(&mut self.draft), std::mem::take(&mut self.drafted));
-            self.in_flight = Some(InFlight { draft, waiting, digest: self.core.state().digest() });
+            let due = std::mem::take(&mut self.due);
+            self.in_flight = Some(InFlight { draft, waiting, due, digest: self.core.state().digest() });
         }
         self.begun &= !self.draft.is_empty();
     }

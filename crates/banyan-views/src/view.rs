@@ -16,8 +16,8 @@ pub trait View: Send + 'static {
     /// Stores the effect of `batch` and the new checkpoint, in one transaction. Events up to the checkpoint are passed
     /// over, so a batch may be applied again after any failure.
     ///
-    /// An event that contradicts what is stored is *parked* with every later event of the same key (campaign or coupon),
-    /// visibly, and the rest goes on.
+    /// An event that contradicts what is stored is *parked* with every later event of the same key (a campaign, coupon, saga
+    /// or order; all of the stock; the ledger), visibly, and the rest goes on.
     ///
     /// # Errors
     /// [`ViewError`] if nothing was stored.

@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::commands::{backup, campaign, key, ledger, log, saga, sandbox, shop, stock, up, verify, view};
+use crate::commands::{
+    backup, campaign, key, ledger, log, matching, saga, sandbox, shop, stock, up, verify, view,
+};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.
@@ -35,7 +37,7 @@ pub(crate) enum Command {
     /// Make, list and remove API keys; make shoppers' tokens for trying things
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Add the ledger's books up
+    /// Add the ledger's books up, print an account's statement
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
     /// Read the log: its events, its shape, its health
@@ -43,6 +45,7 @@ pub(crate) enum Command {
     Log(log::LogCommand),
     /// Check that the log kept every promise, with the acknowledged answers as witnesses
     Verify(verify::VerifyArgs),
+    Match(matching::MatchArgs),
     /// Make a consistent copy of a store, while its server runs or not
     Backup(backup::BackupArgs),
     /// Make a store from a backup

@@ -6,7 +6,7 @@ mod support;
 use serde_json::{Value, json};
 use std::path::Path;
 use support::company::Company;
-use support::{Http, Reply, Server, until};
+use support::{Http, Reply, Server, run_well, until};
 
 /// A shop with goods, a coupon campaign, points, and a payment company beside it.
 struct Shop {
@@ -287,4 +287,71 @@ fn points_alone_pay_an_order_and_come_back() {
     assert_eq!(shop.order(&order)["state"], "cancelled");
     assert_eq!((shop.balance("points:m1"), shop.stock("last")), (2_000, (1, 0)));
     shop.server.stop();
+}
+
+#[test]
+fn orders_are_listed_and_the_auditor_agrees() {
+    let mut shop = Shop::open();
+    let coupon = shop.coupon("m1");
+    let cart = |member: &str, method: &str| json!({"member": member, "lines": [{"product": "mug", "quantity": 1}], "method": method});
+    let mut first = cart("m1", "tok_ok");
+    first["coupon"] = json!(coupon);
+    let first = shop.place(&first);
+    shop.paid(&first);
+    let declined = shop.place(&cart("m2", "tok_declined"));
+    shop.until(&declined, "the order failed", |order| order["state"] == "failed");
+    let waiting = shop.place(&cart("m1", "page"));
+    shop.until(&waiting, "the order waits for its shopper", |order| {
+        order["waits_for"]["what"] == "payment-page"
+    });
+    shop.give_back(&first, "back", &json!([{"product": "mug", "quantity": 1}])).expect(201);
+    let one = shop.until(&first, "the mug is back", |order| order["refunds"][0]["state"] == "done");
+    let seq = one["seq"].as_u64().expect("a number");
+
+    let mut list = |path: String| shop.http.get(&path).expect("an answer").expect(200);
+    let page = list(format!("/v1/members/m1/orders?at_least={seq}"));
+    let names = |page: &Value| -> Vec<String> {
+        let orders = page["orders"].as_array().expect("orders");
+        orders.iter().map(|order| order["order"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!((names(&page), &page["next"]), (vec![waiting.clone(), first.clone()], &Value::Null));
+    assert_eq!(page["orders"][0]["waits_for"]["what"], "payment-page");
+    // What the list says of an order is what the order says of itself, but for the position as of which it holds.
+    let (mut listed, mut one) = (page["orders"][1].clone(), one);
+    (listed["seq"], one["seq"]) = (json!(0), json!(0));
+    assert_eq!(listed, one);
+    assert!(page["seq"].as_u64().is_some_and(|there| there >= seq), "{page}");
+    let all = list("/v1/orders?limit=2".into());
+    assert_eq!((names(&all), &all["next"]), (vec![waiting.clone(), declined.clone()], &json!(declined)));
+    let rest = list(format!("/v1/orders?limit=2&after={declined}"));
+    assert_eq!((names(&rest), &rest["next"]), (vec![first.clone()], &Value::Null));
+    for (state, expected) in [("placed", &waiting), ("paid", &first), ("failed", &declined)] {
+        assert_eq!(names(&list(format!("/v1/orders?state={state}"))), [expected.as_str()], "{state}");
+    }
+    assert_eq!(names(&list("/v1/orders?state=cancelled".into())), [""; 0]);
+    for wrong in [
+        "/v1/orders?state=lost",
+        "/v1/orders?limit=0",
+        "/v1/orders?after=17",
+        "/v1/members/m1/orders?limit=501",
+    ] {
+        shop.http.get(wrong).expect("an answer").expect_problem(400, "invalid-request");
+    }
+
+    let data = shop.server.data.clone();
+    let data = data.to_str().expect("a path in ASCII");
+    shop.server.stop();
+    let report = run_well(Path::new(env!("CARGO_BIN_EXE_banyan")), &["verify", "--json", "--data", data]);
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!((&report["holds"], &report["findings"]), (&json!(true), &json!([])));
+    let orders = json!({"placed": 3, "under_way": 1, "paid": 1, "cancelled": 0, "failed": 1, "refunds": 1});
+    assert_eq!(report["orders"], orders);
+    assert_eq!(report["stock"]["live"], 1, "the waiting one's");
+    assert!(report["sagas"]["completed"].as_u64().is_some_and(|count| count == 2), "{report}");
+    let sums = report["ledger"]["currencies"].as_array().expect("sums");
+    assert!(sums.iter().all(|sum| sum["debits_posted"] == sum["credits_posted"]), "{report}");
+    let text = run_well(Path::new(env!("CARGO_BIN_EXE_banyan")), &["verify", "--data", data]);
+    for line in ["stock: ", "ledger: ", "sagas: ", "orders: 3 placed: 1 under way, 1 paid"] {
+        assert!(text.contains(line), "{text}");
+    }
 }

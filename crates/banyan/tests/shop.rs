@@ -212,6 +212,11 @@ fn a_shopper_buys_with_coupon_and_points_at_the_card_page_cancels_and_is_refunde
     browser.sees("changed my &lt;mind&gt;");
     assert_eq!(store.balance("points:mina"), 20_000);
     assert_eq!(store.available("mug-moss"), 120);
+    browser.get("/shop/orders");
+    browser.sees(&format!("href=\"{path}\">Moss mug and 1 more"));
+    browser.sees("Cancelled");
+    browser.get("/shop/coupons");
+    browser.sees("Ready to use");
     let payments = store.company.payments();
     assert_eq!(payments.len(), 1);
     assert_eq!((&payments[0]["status"], &payments[0]["order"]), (&"refunded".into(), &order.clone().into()));

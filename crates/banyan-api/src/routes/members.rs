@@ -78,7 +78,7 @@ pub(super) async fn read_coupon(app: &Arc<App>, coupon: CouponId) -> Result<Opti
 }
 
 /// Waits until the record store has applied `seq`.
-async fn wait_for(app: &Arc<App>, seq: Option<u64>) -> Result<(), Problem> {
+pub(super) async fn wait_for(app: &Arc<App>, seq: Option<u64>) -> Result<(), Problem> {
     let Some(seq) = seq.map(Seq).filter(|seq| app.record_progress.applied() < *seq) else { return Ok(()) };
     let head = app.shard.confirmed().get();
     if seq > head {
@@ -100,14 +100,15 @@ async fn wait_for(app: &Arc<App>, seq: Option<u64>) -> Result<(), Problem> {
     Err(Problem { retry_after: Some(1), ..problem })
 }
 
-async fn blocking<T: Send + 'static>(
+/// Reads the record store on a thread that may wait.
+pub(super) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, ViewError> + Send + 'static,
 ) -> Result<T, Problem> {
     let result = tokio::task::spawn_blocking(read).await;
     let result = result.map_err(|_| Problem::unavailable("Reading the record store failed."))?;
     result.map_err(|error| {
         tracing::error!("reading the record store: {error}");
-        Problem::unavailable("The record store cannot be read right now; coupons are issued all the same.")
+        Problem::unavailable("The record store cannot be read right now; everything else goes on.")
     })
 }
 

@@ -11,6 +11,7 @@ mod ledger;
 mod members;
 mod metrics;
 mod orders;
+mod orders_list;
 mod path;
 mod products;
 mod sagas;
@@ -29,6 +30,7 @@ pub(crate) use ledger::*;
 pub(crate) use members::*;
 pub(crate) use metrics::*;
 pub(crate) use orders::*;
+pub(crate) use orders_list::*;
 pub(crate) use products::*;
 pub(crate) use sagas::*;
 pub(crate) use stock::*;
@@ -56,6 +58,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/campaigns/{id}/coupons", post(issue_coupon))
         .route("/v1/campaigns/{id}/coupons/batch", post(issue_batch))
         .route("/v1/members/{member}/coupons", get(list_member_coupons))
+        .route("/v1/members/{member}/orders", get(list_member_orders))
         .route("/v1/coupons/{code}", get(get_coupon))
         .route("/v1/coupons/{code}/hold", post(hold_coupon))
         .route("/v1/coupons/{code}/redeem", post(redeem_coupon))
@@ -84,7 +87,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/products/{product}", get(get_product).put(put_product))
         .route("/v1/terms", get(get_terms).put(put_terms))
         .route("/v1/orders/quote", post(quote_order))
-        .route("/v1/orders", post(place_order))
+        .route("/v1/orders", get(list_orders).post(place_order))
         .route("/v1/orders/{order}", get(get_order))
         .route("/v1/orders/{order}/cancel", post(cancel_order))
         .route("/v1/orders/{order}/returns", post(return_order))

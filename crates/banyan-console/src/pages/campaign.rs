@@ -1,12 +1,13 @@
 //! One campaign: its numbers, its rules, what may be done to it, and what was.
 
 use crate::format;
+use crate::forms::Attempt;
 use crate::gate::{Fields, Viewer};
 use crate::journal::Reach;
 use crate::layout::{self, Page, Section, count, fact};
 use crate::link;
 use crate::log_pages;
-use crate::pages::campaign_change::{self, Attempt};
+use crate::pages::campaign_change;
 use crate::parts;
 use crate::text;
 use axum::extract::{Path, Query};

@@ -1,31 +1,19 @@
 //! Changing a campaign: every form says what will happen, asks why, and leads to the event it became.
 
 use crate::format;
+use crate::forms::{self, Action, Attempt, Refused, typed, wrong};
 use crate::gate::{Fields, OperatorForm, Viewer};
 use crate::link;
 use crate::pages::{campaign, campaign_new};
 use crate::parts;
-use crate::text::{self, Lang, Text};
+use crate::text::{self, Text};
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
-use banyan_api::Problem;
 use banyan_domain::coupon::{self, CampaignChange, CampaignState};
-use banyan_domain::{CampaignId, Command, Reason};
+use banyan_domain::{CampaignId, Command};
 use banyan_engine::CampaignSummary;
 use http::StatusCode;
 use maud::{Markup, html};
-
-/// A change that was asked for and did not happen: what was typed, and why not.
-pub(crate) struct Attempt {
-    pub(crate) fields: Fields,
-    pub(crate) why: String,
-}
-
-impl Attempt {
-    fn is(&self, action: &str) -> bool {
-        self.fields.get("action").is_some_and(|asked| asked == action)
-    }
-}
 
 /// Carries a change out.
 pub(crate) async fn change(Path(id): Path<String>, form: OperatorForm) -> Response {
@@ -40,11 +28,10 @@ pub(crate) async fn change(Path(id): Path<String>, form: OperatorForm) -> Respon
     }
 }
 
-async fn attempt(viewer: &Viewer, id: &str, fields: &Fields) -> Result<u64, (StatusCode, String)> {
+async fn attempt(viewer: &Viewer, id: &str, fields: &Fields) -> Result<u64, Refused> {
     let lang = viewer.lang();
-    let wrong = |why: String| (StatusCode::UNPROCESSABLE_ENTITY, why);
-    let field = |name: &str| fields.get(name).map(|text| text.trim()).unwrap_or_default();
-    let reason = reason(lang, field("reason")).map_err(wrong)?;
+    let field = |name: &str| forms::field(fields, name);
+    let reason = forms::reason(lang, field("reason")).map_err(wrong)?;
     let campaign = CampaignId::new(id).map_err(|error| (StatusCode::NOT_FOUND, error.to_string()))?;
     let by = viewer.who.principal.name.clone();
     let mut change = CampaignChange { paused: None, end: false, ends_at: None, quantity: None, by, reason };
@@ -55,26 +42,17 @@ async fn attempt(viewer: &Viewer, id: &str, fields: &Fields) -> Result<u64, (Sta
         "end" => change.end = true,
         "extend" => {
             let at = campaign_new::instant(field("ends_at"), field("offset"));
-            change.ends_at = Some(at.ok_or_else(|| wrong(lang.t(text::BAD_INSTANT).into()))?);
+            change.ends_at = Some(at.ok_or_else(|| wrong(lang.t(text::BAD_INSTANT)))?);
         }
         "quantity" => {
             let typed = field("quantity").replace([',', ' '], "");
-            change.quantity = Some(typed.parse().map_err(|_| wrong(lang.t(text::BAD_NUMBER).into()))?);
+            change.quantity = Some(typed.parse().map_err(|_| wrong(lang.t(text::BAD_NUMBER)))?);
         }
         _ => return Err((StatusCode::BAD_REQUEST, lang.t(text::FORM_AGAIN).into())),
     }
     let command = coupon::Command::ChangeCampaign { campaign, change: Box::new(change) };
-    let refused = |problem: Problem| (problem.status, parts::problem_words(lang, &problem));
-    let (_, seq, _) = viewer.console.app.ask(Command::Coupon(command), None).await.map_err(refused)?;
+    let (_, seq) = forms::ask(viewer, Command::Coupon(command), None).await?;
     Ok(seq)
-}
-
-/// The reason that was typed; there must be one.
-pub(crate) fn reason(lang: Lang, typed: &str) -> Result<Reason, String> {
-    if typed.is_empty() {
-        return Err(lang.t(text::REASON_MISSING).into());
-    }
-    Reason::new(typed).map_err(|_| lang.t(text::REASON_TOO_LONG).into())
 }
 
 /// What may be done to the campaign now.
@@ -105,41 +83,17 @@ pub(crate) fn panel(viewer: &Viewer, campaign: &CampaignSummary, attempt: Option
     }
 }
 
-fn typed<'a>(attempt: Option<&'a Attempt>, action: &str, field: &str) -> &'a str {
-    let fields = attempt.filter(|attempt| attempt.is(action)).map(|attempt| &attempt.fields);
-    fields.and_then(|fields| fields.get(field)).map(String::as_str).unwrap_or_default()
-}
-
 fn form(
     viewer: &Viewer,
     campaign: &CampaignSummary,
     attempt: Option<&Attempt>,
-    action: &str,
+    name: &str,
     word: Text,
     what: &str,
     more: &Markup,
 ) -> Markup {
-    let lang = viewer.lang();
-    let failed = attempt.filter(|attempt| attempt.is(action));
-    let reason = typed(attempt, action, "reason");
     let post = format!("{}/change", parts::campaign_href(campaign.definition.id.as_str()));
-    let danger = action == "end";
-    html! {
-        details.action open[failed.is_some()] {
-            summary { (lang.t(word)) }
-            form method="post" action=(post) {
-                (parts::csrf(viewer))
-                input type="hidden" name="action" value=(action);
-                @if let Some(failed) = failed { (parts::fault(&failed.why)) }
-                p.what { (what) }
-                (more)
-                label for={"reason-" (action)} { (lang.t(text::REASON)) }
-                input id={"reason-" (action)} name="reason" required maxlength="400" value=(reason) autocomplete="off"
-                    placeholder=(lang.t(text::REASON_EXAMPLE));
-                button type="submit" .primary[!danger] .danger[danger] { (lang.t(word)) }
-            }
-        }
-    }
+    Action { name, post: &post, word, what, danger: name == "end" }.show(viewer, attempt, more)
 }
 
 fn quantity_field(viewer: &Viewer, campaign: &CampaignSummary, attempt: Option<&Attempt>) -> Markup {

@@ -1,12 +1,13 @@
 //! One coupon: where it stands, what happened to it, and taking it back.
 
 use crate::format;
+use crate::forms;
 use crate::gate::{Fields, OperatorForm, Viewer};
 use crate::layout::{self, Page, Section, fact};
 use crate::link;
 use crate::log_pages::{self, Filter, Found};
 use crate::pages::members::{as_of, code, coupon_form, member_form};
-use crate::pages::{campaign_change, read_record};
+use crate::pages::read_record;
 use crate::parts;
 use crate::text;
 use axum::extract::{Path, Query};
@@ -82,8 +83,7 @@ pub(crate) async fn revoke(Path(name): Path<String>, form: OperatorForm) -> Resp
 async fn attempt(viewer: &Viewer, name: &str, fields: &Fields) -> Result<u64, (StatusCode, String)> {
     let lang = viewer.lang();
     let typed = fields.get("reason").map(|text| text.trim()).unwrap_or_default();
-    let reason =
-        campaign_change::reason(lang, typed).map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    let reason = forms::reason(lang, typed).map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why))?;
     let summary = viewer.console.app.shard().summary();
     let unknown = || (StatusCode::NOT_FOUND, lang.t(text::NO_SUCH_COUPON).to_owned());
     let coupon = resolve(viewer, &summary, name).ok_or_else(unknown)?;

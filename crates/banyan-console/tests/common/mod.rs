@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+pub mod shop;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request};

@@ -53,6 +53,14 @@ impl Rule {
         })
     }
 
+    /// The rule that the API writes as `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Free, Self::DebitsWithinCredits, Self::CreditsWithinDebits]
+            .into_iter()
+            .find(|rule| rule.as_str() == name)
+    }
+
     /// The rule in lower-case words, as the API writes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,10 +1,14 @@
 //! One batch into the file, in one transaction.
 
 use super::coupons::PendingCoupons;
+use super::ledger::LedgerRows;
 use super::members::{Entry, MemberIndex};
+use super::orders;
 use super::parked::{Key, ParkedLane};
 use super::redemptions::Redemptions;
-use super::rows::{Change, TotalsChange};
+use super::rows::{Change, TotalsChange, ms};
+use super::sagas::SagaRows;
+use super::stock::StockRows;
 use super::view::StoreKeys;
 use crate::{Applied, Batch};
 use banyan_domain::coupon::Event as CouponEvent;
@@ -27,6 +31,14 @@ pub(super) enum Fault {
     },
     /// The file belongs to another store, or the caller gave no keys.
     Keys(String),
+}
+
+/// Where the rows are that an event changes, and where in the log and when it happened, as columns hold it.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub db: &'a Connection,
+    pub seq: i64,
+    pub at: i64,
 }
 
 /// How events are applied.
@@ -87,6 +99,9 @@ pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<App
         pending: PendingCoupons::default(),
         totals: BTreeMap::new(),
         entries: Vec::new(),
+        stock: StockRows::default(),
+        ledger: LedgerRows::default(),
+        sagas: SagaRows::default(),
     };
     for block in batch.blocks() {
         for (seq, entry) in block.numbered().filter(|(seq, _)| *seq > checkpoint) {
@@ -117,26 +132,30 @@ struct Session<'a, 'batch> {
     pending: PendingCoupons<'batch>,
     totals: BTreeMap<CampaignNo, TotalsChange>,
     entries: Vec<Entry>,
+    stock: StockRows,
+    ledger: LedgerRows,
+    sagas: SagaRows,
 }
 
 impl<'batch> Session<'_, 'batch> {
     fn event(&mut self, seq: Seq, at: Timestamp, event: &'batch Event) -> Result<(), Fault> {
-        let event = match event {
-            Event::Coupon(event) => event,
-            Event::StoreCreated { secret } => return self.store_created(StoreKeys::new(&secret.keys())),
-            Event::StateDigested { .. } | Event::KeyKept { .. } => return Ok(()),
-            Event::Stock(_) | Event::Pay(_) | Event::Saga(_) | Event::Order(_) => return Ok(()),
-        };
-        if !self.parked.is_empty() {
-            let key = Key::of(event);
-            if let Some(blocking) = self.parked.blocks(key) {
-                let why = format!("waits behind parked events of {blocking}");
-                return Ok(self.parked.park(self.db, seq, at, blocking, &why)?);
-            }
+        if let Event::StoreCreated { secret } = event {
+            return self.store_created(StoreKeys::new(&secret.keys()));
+        }
+        // As nearly always: nothing is parked, and nobody asks what the event is about.
+        if self.parked.is_empty() && self.care == Care::Fast {
+            return self.change(seq, at, event);
+        }
+        let Some(key) = Key::of(event) else { return Ok(()) };
+        if !self.parked.is_empty()
+            && let Some(blocking) = self.parked.blocks(key)
+        {
+            let why = format!("waits behind parked events of {blocking}");
+            return Ok(self.parked.park(self.db, seq, at, blocking, &why)?);
         }
         match self.care {
             Care::Fast => self.change(seq, at, event),
-            Care::EachAlone => self.change_alone(seq, at, event),
+            Care::EachAlone => self.change_alone(seq, at, event, key),
         }
     }
 
@@ -149,7 +168,19 @@ impl<'batch> Session<'_, 'batch> {
         Ok(())
     }
 
-    fn change(&mut self, seq: Seq, at: Timestamp, event: &'batch CouponEvent) -> Result<(), Fault> {
+    fn change(&mut self, seq: Seq, at: Timestamp, event: &'batch Event) -> Result<(), Fault> {
+        let moment = Moment { db: self.db, seq: seq.0 as i64, at: ms(at) };
+        match event {
+            Event::Coupon(event) => self.change_coupon(seq, at, event),
+            Event::Stock(event) => self.stock.apply(moment, event),
+            Event::Pay(event) => self.ledger.apply(moment, event),
+            Event::Saga(event) => self.sagas.apply(moment, event),
+            Event::Order(event) => orders::apply(moment, event),
+            Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => Ok(()),
+        }
+    }
+
+    fn change_coupon(&mut self, seq: Seq, at: Timestamp, event: &'batch CouponEvent) -> Result<(), Fault> {
         if let CouponEvent::CouponIssued { coupon, member } = event {
             self.pending.push(*coupon, member, at, seq);
             self.totals.entry(coupon.campaign()).or_default().issued += 1;
@@ -164,7 +195,7 @@ impl<'batch> Session<'_, 'batch> {
         Change { db: self.db, seq, at, totals, redemptions, any_parked }.apply(event)
     }
 
-    fn change_alone(&mut self, seq: Seq, at: Timestamp, event: &'batch CouponEvent) -> Result<(), Fault> {
+    fn change_alone(&mut self, seq: Seq, at: Timestamp, event: &'batch Event, own: Key) -> Result<(), Fault> {
         self.db.execute_batch("SAVEPOINT event")?;
         let indexed = self.entries.len();
         match self.change(seq, at, event).and_then(|()| self.flush()) {
@@ -174,8 +205,10 @@ impl<'batch> Session<'_, 'batch> {
                 self.pending.clear();
                 self.totals.clear();
                 self.entries.truncate(indexed);
-                let key = key.unwrap_or(Key::of(event));
-                self.parked.park(self.db, seq, at, key, &error)?;
+                self.stock = StockRows::default();
+                self.ledger = LedgerRows::default();
+                self.sagas = SagaRows::default();
+                self.parked.park(self.db, seq, at, key.unwrap_or(own), &error)?;
             }
             Err(other) => return Err(other),
         }
@@ -187,7 +220,9 @@ impl<'batch> Session<'_, 'batch> {
         while let Some((no, change)) = self.totals.pop_first() {
             change.write(self.db, no)?;
         }
-        Ok(())
+        self.stock.flush(self.db)?;
+        self.ledger.flush(self.db)?;
+        self.sagas.flush(self.db)
     }
 
     fn flush_pending(&mut self) -> Result<(), Fault> {

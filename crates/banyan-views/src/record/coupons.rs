@@ -46,9 +46,9 @@ impl<'batch> PendingCoupons<'batch> {
     pub(super) fn concern(&self, event: &Event) -> bool {
         let (no, last) = match event {
             Event::CouponsExpired { no, last, .. } => (*no, *last),
-            other => match Key::of(other) {
+            other => match Key::of_coupon(other) {
                 Key::Coupon(coupon) => (coupon.campaign(), coupon.n()),
-                Key::Campaign(_) => return false,
+                _ => return false,
             },
         };
         // Numbers are given in order: every pending one is at or beyond the first.

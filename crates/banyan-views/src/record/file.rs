@@ -12,8 +12,14 @@ use std::time::Duration;
 /// Marks a SQLite file as a record store ("BnRc").
 const APPLICATION_ID: i32 = 0x426e_5263;
 /// Version of the schema. A store of another version is built anew.
-const SCHEMA_VERSION: i32 = 2;
-const SCHEMA: &str = include_str!("schema.sql");
+const SCHEMA_VERSION: i32 = 3;
+const SCHEMA: &str = concat!(
+    include_str!("schema.sql"),
+    include_str!("stock/schema.sql"),
+    include_str!("ledger/schema.sql"),
+    include_str!("sagas/schema.sql"),
+    include_str!("orders/schema.sql"),
+);
 /// Pages in the write-ahead log that start a checkpoint: 4 MB. Eight times as much saves a tenth of the CPU time, but each
 /// checkpoint then keeps the disk busy three times as long, and the log's own syncs wait behind it.
 const WAL_PAGES: i64 = 1_000;
@@ -85,7 +91,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, ViewError> {
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         // Plans do not depend on bound values: without this, SQLite plans statements with a range anew at each use.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        db.set_prepared_statement_cache_capacity(64);
+        db.set_prepared_statement_cache_capacity(128);
         Ok(())
     };
     prepare().map_err(|error| failed(doing("opening"), error))?;

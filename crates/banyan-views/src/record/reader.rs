@@ -1,6 +1,6 @@
 //! The reading side of the record store.
 
-use super::{MEMBER_PAGE_MAX, file, members};
+use super::{MEMBER_PAGE_MAX, PAGE_MAX, file, members};
 use crate::ViewError;
 use banyan_domain::coupon::{Audience, Benefit, CampaignDefinition, CouponState, Stacking, Totals};
 use banyan_domain::{
@@ -92,7 +92,7 @@ pub struct ParkedEvent {
 /// usually well under a millisecond: in async code, call them on a blocking thread.
 #[derive(Clone)]
 pub struct RecordReader {
-    gate: Arc<Gate>,
+    pub(super) gate: Arc<Gate>,
 }
 
 /// The connections of all readers, which must be gone while the file is being replaced.
@@ -130,7 +130,7 @@ impl Gate {
     }
 
     /// Reads one consistent state of the file.
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         doing: &str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -267,7 +267,7 @@ impl RecordReader {
     }
 }
 
-fn checkpoint(db: &Connection) -> rusqlite::Result<Seq> {
+pub(super) fn checkpoint(db: &Connection) -> rusqlite::Result<Seq> {
     let mut read = db.prepare_cached("SELECT seq FROM checkpoint WHERE view = 'record'")?;
     Ok(read.query_row([], |row| seq(row, 0)).optional()?.unwrap_or_default())
 }
@@ -355,20 +355,38 @@ fn money(row: &Row<'_>, minor: usize, currency: usize) -> rusqlite::Result<Optio
     Ok(Some(Money { minor, currency }))
 }
 
-fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
+pub(super) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
     row.get::<_, i64>(column).map(|seq| Seq(seq as u64))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get::<_, i64>(column).map(|ms| Timestamp::from_millis(ms as u64))
 }
 
-fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+pub(super) fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     row.get::<_, Option<i64>>(column).map(|ms| ms.map(|ms| Timestamp::from_millis(ms as u64)))
 }
 
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Box<str>> {
+    row.get::<_, String>(column).map(Into::into)
+}
+
+pub(super) fn maybe_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Box<str>>> {
+    Ok(row.get::<_, Option<String>>(column)?.map(Into::into))
+}
+
+/// How many rows a page has, of as many as were asked for.
+pub(super) fn page(limit: usize) -> usize {
+    limit.clamp(1, PAGE_MAX)
+}
+
+/// A number as columns hold it.
+pub(super) fn column(no: u64) -> i64 {
+    i64::try_from(no).unwrap_or(i64::MAX)
+}
+
 /// A column that does not hold what this program wrote there.
-fn wrong(column: usize, expected: &str) -> rusqlite::Error {
+pub(super) fn wrong(column: usize, expected: &str) -> rusqlite::Error {
     let what = format!("the column does not hold {expected}: the file was changed by somebody else");
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Null, what.into())
 }

@@ -1,6 +1,7 @@
 //! What each event but an issue does to the rows.
 
 use super::apply::Fault;
+use super::json;
 use super::redemptions::Redemptions;
 use banyan_domain::coupon::{
     Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, ReleaseCause, Stacking,
@@ -135,11 +136,12 @@ impl Change<'_> {
     fn allow_list_extended(&mut self, no: CampaignNo, members: &[MemberId]) -> Result<(), Fault> {
         let sql = "UPDATE campaign SET allowed = allowed + ?2 WHERE no = ?1";
         self.one_row(sql, params![no.get(), members.len() as i64], "the campaign is not there")?;
+        let listed = json::array(members.iter().map(MemberId::as_str));
         self.db
             .prepare_cached(
                 "INSERT INTO allow_list (seq, campaign, at, added, members) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![self.seq(), no.get(), ms(self.at), members.len() as i64, json_array(members)])?;
+            .execute(params![self.seq(), no.get(), ms(self.at), members.len() as i64, listed])?;
         Ok(())
     }
 
@@ -315,31 +317,11 @@ fn contradiction(from: CouponState, to: CouponState, found: Option<CouponState>)
     Fault::poison(format!("the coupon should go from {} to {}, but is {found}", from.as_str(), to.as_str()))
 }
 
-/// `members` as a JSON array. They are visible ASCII, so only quotes and backslashes need care.
-fn json_array(members: &[MemberId]) -> String {
-    let mut json = String::with_capacity(members.len() * 16 + 2);
-    for member in members {
-        json.push(if json.is_empty() { '[' } else { ',' });
-        json.push('"');
-        for c in member.as_str().chars() {
-            if matches!(c, '"' | '\\') {
-                json.push('\\');
-            }
-            json.push(c);
-        }
-        json.push('"');
-    }
-    if json.is_empty() {
-        json.push('[');
-    }
-    json.push(']');
-    json
-}
-
 fn id(coupon: CouponId) -> i64 {
     coupon.get() as i64
 }
 
-fn ms(at: Timestamp) -> i64 {
+/// An instant as columns hold it.
+pub(super) fn ms(at: Timestamp) -> i64 {
     at.as_millis() as i64
 }

@@ -1,4 +1,5 @@
--- The record store: every campaign and coupon, for people with a sqlite3 shell as much as for the API.
+-- The record store, for people with a sqlite3 shell as much as for the API. Here: campaigns and coupons, the checkpoint and
+-- the parked lane; stock, the ledger, sagas and orders have a schema.sql in their own folder.
 -- Times are milliseconds since 1970 in the tables, ISO 8601 in the views. Coupon ids are campaign number * 2^40 + n.
 
 -- How far the store has come. It changes in the same transaction as the rows, so the two can never disagree.
@@ -106,7 +107,7 @@ CREATE TABLE allow_list (
 -- Events that contradicted the rows, and every later event of the same key. Nothing of theirs is in the other tables.
 CREATE TABLE parked (
   seq INTEGER PRIMARY KEY,
-  key TEXT NOT NULL,              -- such as "campaign 3" or "coupon 3-17"
+  key TEXT NOT NULL,              -- such as "campaign 3", "coupon 3-17", "stock", "ledger", "saga 5" or "order 7"
   error TEXT NOT NULL,
   at INTEGER NOT NULL,
   campaign INTEGER,

@@ -1,8 +1,14 @@
 //! The auditor's own book: one plain table per campaign, filled from the log and checked at every line.
 
-use super::{Findings, Fingerprint, Kind, fingerprint};
+use super::ledger::LedgerBook;
+use super::orders::{OrderBook, Others};
+use super::sagas::{SagaBook, Taken};
+use super::stock::StockBook;
+use super::{Findings, Fingerprint, Followed, Kind, ensure, fingerprint};
 use banyan_domain::coupon::{Audience, CampaignDefinition, CodeKey, Event, ReleaseCause, Totals};
-use banyan_domain::{CampaignNo, CouponId, Entry, Event as AnyEvent, KeyStamp, Millis, Timestamp};
+use banyan_domain::{
+    CampaignNo, CouponId, Entry, Event as AnyEvent, KeyStamp, Millis, Timestamp, pay, saga, stock,
+};
 use std::collections::BTreeMap;
 
 /// Longest hold the API gives, milliseconds.
@@ -16,6 +22,10 @@ const TIMER_EVENTS_FULL: usize = 1_024;
 #[derive(Default)]
 pub(crate) struct Book {
     pub findings: Findings,
+    pub stock: StockBook,
+    pub ledger: LedgerBook,
+    pub sagas: SagaBook,
+    pub orders: OrderBook,
     campaigns: BTreeMap<u32, Campaign>,
     numbers: BTreeMap<String, u32>,
     codes: Option<CodeKey>,
@@ -85,8 +95,30 @@ impl Book {
             // Changes nothing but the keys, which were noted above.
             AnyEvent::KeyKept { .. } => {}
             AnyEvent::Coupon(event) => self.coupon_event(seq, event),
-            // Checked by the replay through the rules; these capabilities have no second opinion of their own yet.
-            AnyEvent::Stock(_) | AnyEvent::Pay(_) | AnyEvent::Saga(_) | AnyEvent::Order(_) => {}
+            AnyEvent::Stock(event) => {
+                self.timers_in_block += usize::from(matches!(event, stock::Event::ReservationExpired { .. }));
+                let followed = self.stock.follow(self.time, event);
+                self.note(seq, followed);
+            }
+            AnyEvent::Pay(event) => {
+                self.timers_in_block += usize::from(matches!(event, pay::Event::HoldExpired { .. }));
+                let followed = self.ledger.follow(self.time, event);
+                self.note(seq, followed);
+            }
+            AnyEvent::Saga(event) => {
+                // Most of them are no timers, but any may be: at worst a log that ends in a very full block is judged mildly.
+                self.timers_in_block += 1;
+                let followed = self.sagas.follow(self.time, event);
+                self.note(seq, followed);
+                self.check_given_back(seq, event);
+            }
+            AnyEvent::Order(event) => {
+                let campaigns = &self.campaigns;
+                let coupon = |id: CouponId| coupon_and_holder(campaigns, id);
+                let (stock, ledger, sagas) = (&self.stock, &self.ledger, &self.sagas);
+                let followed = self.orders.follow(event, &Others { stock, ledger, sagas, coupon: &coupon });
+                self.note(seq, followed);
+            }
         }
     }
 
@@ -137,6 +169,11 @@ impl Book {
                 }
             }
         }
+        let at = (self.seq, self.time);
+        self.stock.close(&mut self.findings, at, may_be_late);
+        self.ledger.close(&mut self.findings, at, may_be_late);
+        self.sagas.close(&mut self.findings, at, may_be_late);
+        self.orders.close(&mut self.findings, self.seq, &self.sagas);
         self.keys.sort_unstable_by_key(|(stamp, seq, _)| (stamp.high, stamp.low, *seq));
         for pair in self.keys.windows(2) {
             let ((a, a_seq, a_time), (b, b_seq, b_time)) = (pair[0], pair[1]);
@@ -146,6 +183,27 @@ impl Book {
                     Kind::Key,
                     format!("the idempotency key of event {a_seq} was used again"),
                 );
+            }
+        }
+    }
+
+    fn note(&mut self, seq: u64, followed: Followed) {
+        if let Err((kind, what)) = followed {
+            self.findings.add(seq, kind, what);
+        }
+    }
+
+    /// A saga that was turned back has nothing left: not a reservation, not a hold of money.
+    fn check_given_back(&mut self, seq: u64, event: &saga::Event) {
+        let saga::Event::Ended { saga, end: saga::End::Compensated } = event else { return };
+        for taken in self.sagas.taken(saga.get()) {
+            let left = match taken {
+                Taken::Reservation(no) => self.stock.is_held(no),
+                Taken::Hold(no) => self.ledger.is_held(no),
+            };
+            if left {
+                let what = format!("saga {} says that everything is undone, and {taken} is left", saga.get());
+                self.findings.add(seq, Kind::Saga, what);
             }
         }
     }
@@ -182,10 +240,11 @@ impl Book {
     }
 }
 
-type Followed = Result<(), (Kind, String)>;
-
-fn ensure(holds: bool, kind: Kind, what: impl FnOnce() -> String) -> Followed {
-    if holds { Ok(()) } else { Err((kind, what())) }
+/// A coupon's line, and the order that holds it.
+fn coupon_and_holder(campaigns: &BTreeMap<u32, Campaign>, id: CouponId) -> Option<(Coupon, Option<String>)> {
+    let campaign = campaigns.get(&id.campaign().get())?;
+    let coupon = campaign.coupons.get(usize::try_from(id.n().checked_sub(1)?).ok()?)?;
+    Some((*coupon, campaign.holds.get(&id.n()).map(|(order, _)| order.clone())))
 }
 
 impl Campaign {

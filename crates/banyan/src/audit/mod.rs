@@ -1,10 +1,17 @@
 //! The offline auditor: what must always be true, counted again from the log by other code than the rules.
 //!
-//! [`book`] follows every event with plain tables and no knowledge of `banyan_domain::State`; [`acks`] holds the log to the
-//! answers that were given. A finding names the log position where it shows.
+//! [`book`] follows every event with plain tables and no knowledge of `banyan_domain::State`: coupons itself, goods, money,
+//! sagas and orders in [`stock`], [`ledger`], [`sagas`] and [`orders`]. [`acks`] holds the log to the answers that were given. A finding names
+//! the log position where it shows.
 
 pub(crate) mod acks;
 pub(crate) mod book;
+pub(crate) mod ledger;
+pub(crate) mod orders;
+pub(crate) mod sagas;
+pub(crate) mod stock;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -53,6 +60,26 @@ pub(crate) enum Kind {
     Rules,
     /// The rules and the auditor count differently.
     Totals,
+    /// Goods came from nowhere, or an item has numbers that cannot be.
+    Stock,
+    /// A reservation was made of what was not there, ended in a way it may not, or did not end when it had to.
+    Reservation,
+    /// A member reserved more units than the purchase limit.
+    PurchaseLimit,
+    /// Money came from nowhere, was given back twice, or an account has a balance that its rule forbids.
+    Ledger,
+    /// A saga took a step it may not take, or ended otherwise than it says.
+    Saga,
+    /// An order costs what it should not, has not what it says, or was given back too much.
+    CustomerOrder,
+}
+
+/// Whether an event may be, or which truth it breaks and how.
+pub(crate) type Followed = Result<(), (Kind, String)>;
+
+/// Nothing, or what is wrong.
+pub(crate) fn ensure(holds: bool, kind: Kind, what: impl FnOnce() -> String) -> Followed {
+    if holds { Ok(()) } else { Err((kind, what())) }
 }
 
 /// What was found: all of it counted, the first in full.

@@ -1,5 +1,6 @@
 //! `banyan ledger`: the books, added up anew from the log.
 
+use super::ledger_statement::{self, StatementArgs};
 use crate::exit::{CHECK, Failure};
 use crate::offline::{self, StoreArgs, event_progress};
 use banyan_api::wire_ledger::{AccountJson, TotalsJson};
@@ -21,6 +22,15 @@ pub(crate) enum LedgerCommand {
                       4 it could not be read.\nExample: banyan ledger trial-balance --data banyan-data --at 120000"
     )]
     TrialBalance(TrialBalanceArgs),
+    /// Print every movement of one account, with its balance after each, between any two log positions
+    ///
+    /// From the log alone, beside a running server or not. What is set aside and given up is listed, too, and moves no balance.
+    #[command(
+        after_help = "Exit codes: 0 opening balance and movements come to the closing balance; 2 no such store, account or position; \
+                      3 the log is damaged; 4 it could not be read.\n\
+                      Example: banyan ledger statement --account company:receivable --from 1200 --csv > receivable.csv"
+    )]
+    Statement(StatementArgs),
 }
 
 #[derive(clap::Args)]
@@ -46,7 +56,10 @@ struct Report {
 
 /// Runs what was asked for.
 pub(crate) fn run(command: &LedgerCommand) -> Result<ExitCode, Failure> {
-    let LedgerCommand::TrialBalance(args) = command;
+    let args = match command {
+        LedgerCommand::TrialBalance(args) => args,
+        LedgerCommand::Statement(args) => return ledger_statement::run(args),
+    };
     let state = replay(&args.store, args.at)?;
     let report = report(&state);
     if args.json {

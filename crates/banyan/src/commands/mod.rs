@@ -4,7 +4,9 @@ pub(crate) mod backup;
 pub(crate) mod campaign;
 pub(crate) mod key;
 pub(crate) mod ledger;
+mod ledger_statement;
 pub(crate) mod log;
+pub(crate) mod matching;
 mod openapi;
 pub(crate) mod saga;
 mod saga_server;
@@ -30,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Key(command)) => key::run(&command),
         Some(Command::Ledger(command)) => ledger::run(&command),
         Some(Command::Log(command)) => log::run(&command),
+        Some(Command::Match(args)) => matching::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Backup(args)) => backup::back_up(&args),
         Some(Command::Restore(args)) => backup::restore(&args),

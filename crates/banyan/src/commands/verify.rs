@@ -2,10 +2,15 @@
 
 use crate::audit::acks::Acks;
 use crate::audit::book::Book;
+use crate::audit::ledger::LedgerSummary;
+use crate::audit::orders::OrderSummary;
+use crate::audit::sagas::{SagaSummary, Way};
+use crate::audit::stock::StockSummary;
 use crate::audit::{Finding, Kind};
 use crate::exit::{CHECK, Failure};
 use crate::offline::{self, StoreArgs, event_progress};
 use banyan_domain::coupon::Totals;
+use banyan_domain::saga::Phase;
 use banyan_domain::{Entry, Event, State, Timestamp};
 use banyan_log::{Block, Verdict};
 use serde::Serialize;
@@ -18,7 +23,11 @@ use std::time::Instant;
 /// Reads the log from its first event, without changing anything, also beside a running server (then up to the last whole
 /// block). Every event goes through the rules with all their assertions, and through an independent auditor: issued never above
 /// the quantity, no member above the limit, nothing issued outside the window, while paused or off the allow-list, every hold
-/// ended in time, codes unique, time never back, digests equal. With --acks, every answer that was given must be in the log.
+/// ended in time, codes unique, time never back, digests equal; goods: on hand what came less what left, nothing reserved twice,
+/// every reservation ended in time; money: debits equal credits, no balance against its rule, nothing captured or given back
+/// twice; sagas: nothing done without an intent, nothing done after its undo, nothing left of what was undone;
+/// orders: what is paid has its goods, money, points and coupon, what failed holds nothing, nothing given back twice. With --acks,
+/// every answer that was given must be in the log.
 #[derive(clap::Args)]
 #[command(
     after_help = "Exit codes: 0 everything holds; 3 something does not (the findings say what and where); \
@@ -52,6 +61,10 @@ struct Report {
     missing: u64,
     over_quantity: u64,
     over_limit: u64,
+    stock: StockSummary,
+    ledger: LedgerSummary,
+    sagas: SagaSummary,
+    orders: OrderSummary,
     findings_total: u64,
     findings: Vec<Finding>,
     damage: Option<String>,
@@ -105,6 +118,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         missing: book.findings.count(Kind::Missing),
         over_quantity: book.findings.count(Kind::OverQuantity),
         over_limit: book.findings.count(Kind::OverLimit),
+        stock: book.stock.summary(),
+        ledger: book.ledger.summary(),
+        sagas: book.sagas.summary(),
+        orders: book.orders.summary(),
         findings_total: book.findings.total(),
         findings: book.findings.first().to_vec(),
         damage,
@@ -204,8 +221,56 @@ fn compare(state: &State, book: &mut Book) {
             format!("the rules know {} campaigns, the auditor {known}", all.len()),
         );
     }
+    compare_capabilities(state, book);
     if let Err(violation) = state.check_invariants() {
         book.findings.add(head, Kind::Rules, violation.to_string());
+    }
+}
+
+/// The same for every item, account and saga.
+fn compare_capabilities(state: &State, book: &mut Book) {
+    let head = state.seq();
+    let mut differ = |what: String| book.findings.add(head, Kind::Totals, what);
+    for view in state.stock().items() {
+        let (level, own) = (view.level, book.stock.level(view.item.get()));
+        let rules = [level.on_hand, level.held, level.promised, level.owed].map(i64::from);
+        let own = own.map(|own| [own.on_hand, own.held, own.promised, own.owed]);
+        if own != Some(rules) {
+            differ(format!(
+                "{} at {}: the rules count {rules:?}, the auditor {own:?}",
+                view.sku, view.location
+            ));
+        }
+    }
+    for row in state.ledger().statements() {
+        let rules =
+            [row.debits_posted, row.credits_posted, row.debits_pending, row.credits_pending].map(i128::from);
+        let own = book.ledger.account(row.no.get());
+        let own =
+            own.map(|own| [own.debits_posted, own.credits_posted, own.debits_pending, own.credits_pending]);
+        if own != Some(rules) {
+            differ(format!("account {}: the rules count {rules:?}, the auditor {own:?}", row.id));
+        }
+    }
+    for saga in state.sagas().sagas() {
+        let way = match saga.phase {
+            Phase::Running => Way::Forward,
+            Phase::Compensating => Way::Back,
+            Phase::Ended(end) => Way::Ended(end),
+        };
+        let rules = (way, saga.parked.is_some());
+        let own = book.sagas.saga(saga.no.get()).map(|own| (own.way, own.parked.is_some()));
+        if own != Some(rules) {
+            differ(format!("saga {}: the rules have {rules:?}, the auditor {own:?}", saga.no.get()));
+        }
+    }
+    for order in state.orders().orders() {
+        let rules = (order.state, order.refunded(), order.refunded_points());
+        let own = book.orders.get(order.no.get());
+        let own = own.map(|own| (own.state, own.refunded, own.refunded_points));
+        if own != Some(rules) {
+            differ(format!("{}: the rules have {rules:?}, the auditor {own:?}", order.no));
+        }
     }
 }
 
@@ -223,6 +288,7 @@ fn print(report: &Report) {
         println!("acknowledged {}, of these missing {}", report.acknowledged, report.missing);
     }
     println!("over quantity {}, over the member limit {}", report.over_quantity, report.over_limit);
+    print_capabilities(report);
     for finding in &report.findings {
         println!("  event {}: {:?}: {}", finding.seq, finding.kind, finding.what);
     }
@@ -233,4 +299,38 @@ fn print(report: &Report) {
         println!("DAMAGED: {damage}\n{}", offline::ABOUT_DAMAGE);
     }
     println!("{}", if report.holds { "Everything holds." } else { "NOT everything holds." });
+}
+
+/// A line for each capability that the store has used.
+fn print_capabilities(report: &Report) {
+    let Report { stock, ledger, sagas, orders, .. } = report;
+    if stock.items > 0 {
+        let StockSummary { items, on_hand, held, reservations, live, committed, released, expired } = stock;
+        println!(
+            "stock: {items} items, {on_hand} on hand of which {held} held; {reservations} reservations: {live} live, \
+             {committed} committed, {released} released, {expired} expired"
+        );
+    }
+    if ledger.accounts > 0 {
+        let LedgerSummary { accounts, transfers, holds, currencies } = ledger;
+        let sums: Vec<String> = currencies
+            .iter()
+            .map(|sum| {
+                format!("{} debits {} credits {}", sum.currency, sum.debits_posted, sum.credits_posted)
+            })
+            .collect();
+        println!("ledger: {accounts} accounts, {transfers} transfers, {holds} on hold; {}", sums.join("; "));
+    }
+    if sagas.begun > 0 {
+        let SagaSummary { begun, completed, compensated, parked, under_way } = sagas;
+        println!(
+            "sagas: {begun} begun: {completed} completed, {compensated} compensated, {parked} parked, {under_way} under way"
+        );
+    }
+    if orders.placed > 0 {
+        let OrderSummary { placed, under_way, paid, cancelled, failed, refunds } = orders;
+        println!(
+            "orders: {placed} placed: {under_way} under way, {paid} paid, {cancelled} cancelled, {failed} failed; {refunds} refunds"
+        );
+    }
 }

@@ -5,6 +5,7 @@ use crate::{Batch, View};
 use banyan_domain::coupon::{
     Audience, Benefit, CampaignChange, CampaignDefinition, Command, Event, Stacking,
 };
+use banyan_domain::saga::{self, OpenAsk};
 use banyan_domain::{
     Actor, CampaignId, CouponId, Currency, Decision, Entry, KeyStamp, MemberId, Millis, Money, OrderId,
     Reason, State, StoreSecret, Timestamp, codec,
@@ -58,7 +59,9 @@ pub(super) struct Shop {
     pub state: State,
     pub blocks: Vec<Block>,
     pub issued: Vec<(CouponId, MemberId, Seq)>,
-    now: u64,
+    /// What sagas have asked of services, answered or not.
+    pub asked: Vec<OpenAsk>,
+    pub now: u64,
     entries: Vec<Entry>,
 }
 
@@ -70,6 +73,7 @@ impl Shop {
             state: State::new(secret.clone()),
             blocks: Vec::new(),
             issued: Vec::new(),
+            asked: Vec::new(),
             now: 1_800_000_000_000,
             entries: vec![Entry { event: banyan_domain::Event::StoreCreated { secret }, stamp: None }],
         };
@@ -105,9 +109,7 @@ impl Shop {
         }
         shop.end_block();
         // What fell due when the last block began.
-        while !shop.entries.is_empty() {
-            shop.end_block();
-        }
+        while shop.end_block() {}
         shop
     }
 
@@ -137,7 +139,10 @@ impl Shop {
                 self.now += u64::from(ms);
                 return;
             }
-            Op::NextBlock => return self.end_block(),
+            Op::NextBlock => {
+                self.end_block();
+                return;
+            }
             Op::Hold(k, o, s) => coupon(k).map(|coupon| Command::HoldCoupon {
                 coupon,
                 owner: None,
@@ -174,16 +179,28 @@ impl Shop {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: impl Into<banyan_domain::Command>) {
         // Each under a key of its own, so that those that change nothing are logged as well.
         let stamp = KeyStamp::new(self.state.keys(), "shop", &self.state.seq().to_string(), b"request");
-        let events = match self.state.decide(banyan_domain::Command::Coupon(command), Some(&stamp)) {
+        let events = match self.state.decide(command.into(), Some(&stamp)) {
             Ok(Decision::One(event)) => vec![event],
             Ok(Decision::Many(events)) => events,
             Ok(Decision::Keep(_, event)) => vec![event],
             Ok(Decision::Replay(..)) | Err(_) => Vec::new(),
         };
         self.record(events, Some(stamp));
+        self.advance();
+    }
+
+    /// Lets every saga go as far as it can by itself.
+    fn advance(&mut self) {
+        while let Some(mut advance) = self.state.advance() {
+            let events = std::mem::take(&mut advance.events);
+            let last = events.last().cloned();
+            self.record(events, None);
+            let outcome = last.and_then(|last| self.state.outcome(&last));
+            self.record(advance.settled(outcome).into_iter().collect(), None);
+        }
     }
 
     fn record(&mut self, events: Vec<banyan_domain::Event>, stamp: Option<KeyStamp>) {
@@ -194,13 +211,20 @@ impl Shop {
             if let banyan_domain::Event::Coupon(Event::CouponIssued { coupon, member }) = &entry.event {
                 self.issued.push((*coupon, member.clone(), Seq(applied.seq)));
             }
+            if let banyan_domain::Event::Saga(saga::Event::Scheduled { saga, step, ask, attempt }) =
+                entry.event
+            {
+                self.asked.push(OpenAsk { saga, step, ask, attempt });
+            }
             self.entries.push(entry);
         }
     }
 
     /// Ends the block at hand and begins the next, with what is due at its time.
-    pub(super) fn end_block(&mut self) {
-        if !self.entries.is_empty() {
+    /// Whether the block had anything in it.
+    pub(super) fn end_block(&mut self) -> bool {
+        let any = !self.entries.is_empty();
+        if any {
             let entries = std::mem::take(&mut self.entries);
             let first = self.blocks.last().map_or(Seq(1), Block::next_seq);
             self.blocks.push(block(first, self.state.time().as_millis(), &entries));
@@ -213,7 +237,9 @@ impl Shop {
                 break;
             }
             self.record(due, None);
+            self.advance();
         }
+        any
     }
 }
 
@@ -248,7 +274,7 @@ pub(super) fn member(m: u32) -> MemberId {
     MemberId::new(format!("m\"{m}\\")).expect("valid")
 }
 
-fn operator() -> Actor {
+pub(super) fn operator() -> Actor {
     Actor::new("olga").expect("valid")
 }
 
@@ -274,11 +300,10 @@ pub(super) fn fill(view: &mut RecordView, blocks: &[Block], at_once: usize) {
 pub(super) fn dump(path: &Path) -> String {
     let db = Connection::open(path).expect("the file opens");
     let mut text = String::new();
-    for table in
-        ["checkpoint", "campaign", "coupon", "hold", "redemption", "operator_action", "allow_list", "parked"]
-    {
+    for table in TABLES {
         text += &format!("[{table}]\n");
-        let mut read = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).expect("the table is there");
+        let mut read =
+            db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).expect("the table is there");
         let columns = read.column_count();
         let mut rows = read.query([]).expect("it can be read");
         while let Some(row) = rows.next().expect("it can be read") {
@@ -296,3 +321,33 @@ pub(super) fn dump(path: &Path) -> String {
     }
     text
 }
+
+/// The tables for people, and the view of those that are split.
+const TABLES: [&str; 26] = [
+    "checkpoint",
+    "campaign",
+    "coupon",
+    "hold",
+    "redemption",
+    "operator_action",
+    "allow_list",
+    "parked",
+    "stock_item",
+    "purchase_limit",
+    "reservation",
+    "reservation_line",
+    "promise",
+    "stock_movement",
+    "account",
+    "transfer",
+    "saga_definition",
+    "saga_definition_step",
+    "saga",
+    "saga_step",
+    "product",
+    "terms",
+    "customer_order",
+    "order_line",
+    "order_refund",
+    "order_refund_line",
+];

@@ -9,7 +9,7 @@ use banyan_domain::{CampaignNo, CouponId, Event, Outcome, limits};
 
 impl Model {
     /// The answer to a command that has nothing left to do, and its log position.
-    pub(crate) fn natural(&self, command: &Command) -> Option<(Outcome, u64)> {
+    pub(super) fn natural_coupon(&self, command: &Command) -> Option<(Outcome, u64)> {
         let model = self;
         let campaign_of = |id: &str| {
             let no = model.campaigns.iter().position(|campaign| campaign.definition.id.as_str() == id)?;
@@ -64,7 +64,7 @@ impl Model {
     }
 
     /// Whether `no` is true of `command` at `now`.
-    pub(crate) fn justified(&self, now: u64, command: &Command, no: No) -> bool {
+    pub(super) fn justified_coupon(&self, now: u64, command: &Command, no: No) -> bool {
         match command {
             Command::CreateCampaign { definition, .. } => {
                 let known = self.campaign(definition.id.as_str());
@@ -148,7 +148,7 @@ impl Model {
     }
 
     /// What the log says about whatever `command` concerns, for messages.
-    pub(crate) fn about(&self, command: &Command) -> String {
+    pub(super) fn about_coupon(&self, command: &Command) -> String {
         match command {
             Command::CreateCampaign { definition, .. } => {
                 format!("{:?}", self.campaign(definition.id.as_str()))
@@ -174,7 +174,7 @@ impl Model {
 }
 
 /// Whether `event` is something that `command` may come to.
-pub(crate) fn fits(command: &Command, event: &Event, now: u64, model: &Model) -> bool {
+pub(super) fn fits(command: &Command, event: &Event, now: u64, model: &Model) -> bool {
     let Event::Coupon(event) = event else { return false };
     let owned = |coupon: CouponId, owner: &Option<_>| {
         let found = model.coupon(coupon);

@@ -1,28 +1,12 @@
-//! The auditor's own idea of the shop: plain lists and counts, written from the rules as they are described and sharing no
-//! code with `banyan-domain` but the names of things. It is fed with the events of the log and objects to any that the
-//! rules do not allow.
+//! The auditor's own idea of coupons: campaigns in a list, the coupons of each in another.
 
+use super::{Model, Objection};
 use banyan_domain::coupon::{
     Audience, CampaignDefinition, CouponAnswer, CouponState, EndCause, Event as CouponEvent,
     Outcome as CouponOutcome, ReleaseCause, Totals,
 };
-use banyan_domain::{
-    CampaignNo, CouponId, Entry, Event, KeyStamp, MemberId, OrderId, Outcome, Remembered, Timestamp, limits,
-};
+use banyan_domain::{CampaignNo, CouponId, MemberId, OrderId, Remembered, Timestamp, limits};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Why something must not be: one sentence.
-pub(crate) type Objection = String;
-
-/// Everything that the log says so far.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Model {
-    pub(crate) campaigns: Vec<Campaign>,
-    by_id: BTreeMap<String, usize>,
-    keys: BTreeMap<(u64, u64), Key>,
-    pub(crate) time: u64,
-    pub(crate) seq: u64,
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Campaign {
@@ -48,23 +32,6 @@ pub(crate) struct Coupon {
     /// Who holds or redeemed it.
     pub(crate) order: Option<OrderId>,
     pub(crate) held_until: Option<u64>,
-}
-
-/// A key under which something was carried out, or found to be so already.
-#[derive(Clone, Debug)]
-pub(crate) struct Key {
-    pub(crate) request: u64,
-    pub(crate) at: u64,
-    pub(crate) seq: u64,
-    pub(crate) outcome: Outcome,
-}
-
-macro_rules! object_unless {
-    ($holds:expr, $($why:tt)+) => {
-        if !$holds {
-            return Err(format!($($why)+));
-        }
-    };
 }
 
 impl Campaign {
@@ -123,55 +90,8 @@ impl Model {
         (!campaign.retired).then_some((campaign, coupon))
     }
 
-    /// The key `stamp`, if it still counts at `now`.
-    pub(crate) fn key(&self, stamp: &KeyStamp, now: u64) -> Option<&Key> {
-        let key = self.keys.get(&(stamp.high, stamp.low))?;
-        (key.at + limits::IDEMPOTENCY_HORIZON_MILLIS > now).then_some(key)
-    }
-
-    /// Takes one event of a block stamped `now`, and returns what whoever asked for it must be told.
-    pub(crate) fn apply(&mut self, now: u64, entry: &Entry) -> Result<Option<Outcome>, Objection> {
-        let seq = self.seq + 1;
-        object_unless!(now >= self.time, "event {seq} is stamped {now}, before the event in front of it");
-        self.time = now;
-        if let Some(first) = entry.stamp.as_ref().and_then(|stamp| self.key(stamp, now)) {
-            return Err(format!(
-                "event {seq} has the idempotency key under which event {} was stored",
-                first.seq
-            ));
-        }
-        let outcome = match &entry.event {
-            Event::StoreCreated { .. } => {
-                object_unless!(seq == 1, "event {seq} creates the store again");
-                None
-            }
-            Event::StateDigested { .. } => None,
-            Event::KeyKept { answer } => {
-                object_unless!(entry.stamp.is_some(), "event {seq} keeps a key and has none");
-                let outcome =
-                    self.kept(answer).map_err(|why| format!("event {seq} keeps {answer:?}: {why}"))?;
-                Some(Outcome::Coupon(outcome))
-            }
-            Event::Coupon(event) => {
-                let outcome = self
-                    .coupon_event(now, seq, event)
-                    .map_err(|why| format!("event {seq}: {why}: {event:?}"))?;
-                Some(Outcome::Coupon(outcome))
-            }
-            Event::Stock(_) | Event::Pay(_) | Event::Saga(_) | Event::Order(_) => {
-                return Err(format!("event {seq} is of a capability that nobody asked for"));
-            }
-        };
-        self.seq = seq;
-        if let (Some(stamp), Some(outcome)) = (&entry.stamp, &outcome) {
-            let key = Key { request: stamp.request, at: now, seq, outcome: outcome.clone() };
-            self.keys.insert((stamp.high, stamp.low), key);
-        }
-        Ok(outcome)
-    }
-
     /// What was answered under a key that was kept: it must be so.
-    fn kept(&self, answer: &Remembered) -> Result<CouponOutcome, Objection> {
+    pub(super) fn kept_coupon(&self, answer: &Remembered) -> Result<CouponOutcome, Objection> {
         let no = answer.campaign().ok_or("it is of a capability that nobody asked for")?;
         let campaign = (no.get() as usize).checked_sub(1).and_then(|at| self.campaigns.get(at));
         let campaign = campaign.filter(|campaign| !campaign.retired).ok_or("the campaign is not there")?;
@@ -208,7 +128,12 @@ impl Model {
             .ok_or_else(|| "it names a campaign that is not there".into())
     }
 
-    fn coupon_event(&mut self, now: u64, seq: u64, event: &CouponEvent) -> Result<CouponOutcome, Objection> {
+    pub(super) fn coupon_event(
+        &mut self,
+        now: u64,
+        seq: u64,
+        event: &CouponEvent,
+    ) -> Result<CouponOutcome, Objection> {
         match event {
             CouponEvent::CampaignCreated { no, definition, .. } => self.created(now, *no, definition)?,
             CouponEvent::CampaignRetired { no } => {
@@ -302,8 +227,8 @@ impl Model {
         }
     }
 
-    /// What time must have brought about by the end of a block stamped `now`, and has not.
-    pub(crate) fn overdue(&self, now: u64) -> Result<(), Objection> {
+    /// What time must have brought about of coupons by the end of a block stamped `now`, and has not.
+    pub(super) fn coupons_overdue(&self, now: u64) -> Result<(), Objection> {
         for campaign in self.campaigns.iter().filter(|campaign| !campaign.retired) {
             let id = &campaign.definition.id;
             let closed = campaign.definition.ends_at.is_some_and(|end| end.as_millis() <= now);
@@ -323,7 +248,7 @@ impl Model {
         Ok(())
     }
 
-    /// Whether nothing is held any more.
+    /// How many coupons are held.
     pub(crate) fn holds(&self) -> usize {
         let held = |coupon: &&Coupon| coupon.state == CouponState::Held;
         self.campaigns.iter().flat_map(|campaign| &campaign.coupons).filter(held).count()

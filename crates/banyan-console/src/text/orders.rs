@@ -1,0 +1,83 @@
+//! Orders and the price list.
+
+use super::Text;
+
+pub(crate) const ORDERS: Text = Text("Orders", "주문");
+pub(crate) const PRODUCTS: Text = Text("Products", "상품");
+
+// Orders.
+pub(crate) const ORDER_PLACED: Text = Text("placed", "접수");
+pub(crate) const ORDER_PAID: Text = Text("paid", "결제 완료");
+pub(crate) const ORDER_CANCELLED: Text = Text("cancelled", "취소됨");
+pub(crate) const ORDER_FAILED: Text = Text("failed", "실패");
+pub(crate) const TAB_PLACED: Text = Text("Placed", "접수");
+pub(crate) const TAB_PAID: Text = Text("Paid", "결제 완료");
+pub(crate) const TAB_CANCELLED: Text = Text("Cancelled", "취소");
+pub(crate) const TAB_FAILED: Text = Text("Failed", "실패");
+pub(crate) const FIND_ORDER: Text = Text("Find by order or member", "주문이나 회원으로 찾기");
+pub(crate) const NO_ORDERS: Text = Text("No order yet", "아직 주문이 없습니다");
+pub(crate) const NO_ORDERS_HINT: Text = Text("Orders come from the shop over the API. A price list and the terms must be there first: see Products.", "주문은 쇼핑몰에서 API로 들어옵니다. 먼저 상품 가격과 판매 조건이 있어야 합니다. 상품 화면을 보세요.");
+pub(crate) const NO_ORDER_FITS: Text = Text("No order fits.", "조건에 맞는 주문이 없습니다.");
+pub(crate) const TOTAL: Text = Text("Total", "합계");
+pub(crate) const REFUNDED: Text = Text("Given back", "환불");
+pub(crate) const PLACED_AT: Text = Text("Placed", "접수 시각");
+pub(crate) const PAID_AT: Text = Text("Paid", "결제 시각");
+pub(crate) const ENDED_ORDER_AT: Text = Text("Over", "종료 시각");
+pub(crate) const WAITS_FOR: Text = Text("Waits for", "대기");
+pub(crate) const REFUND_BEGUN: Text = Text("a refund", "환불");
+pub(crate) const NO_SUCH_ORDER: Text = Text("No such order", "주문이 없습니다");
+pub(crate) const NO_SUCH_ORDER_HINT: Text = Text("No order is called {0}, or it ended more than 28 hours ago. Its events stay.", "{0} 주문이 없거나 끝난 지 28시간이 넘었습니다. 이벤트는 남아 있습니다.");
+pub(crate) const LINES: Text = Text("Lines", "주문 내역");
+pub(crate) const PRODUCT: Text = Text("Product", "상품");
+pub(crate) const UNIT_PRICE: Text = Text("Each", "단가");
+pub(crate) const GROSS: Text = Text("Price", "금액");
+pub(crate) const DISCOUNT: Text = Text("Discount", "할인");
+pub(crate) const POINTS: Text = Text("Points", "포인트");
+pub(crate) const PAID_AMOUNT: Text = Text("To pay", "결제액");
+pub(crate) const VAT_IN_IT: Text = Text("VAT in it", "부가세 포함");
+pub(crate) const RETURNED: Text = Text("Came back", "반품");
+pub(crate) const SHIPPING: Text = Text("Shipping", "배송비");
+pub(crate) const GOODS: Text = Text("Goods", "상품 금액");
+pub(crate) const REFUNDS: Text = Text("Refunds", "환불");
+pub(crate) const REFUND: Text = Text("Refund", "환불");
+pub(crate) const AMOUNT_BACK: Text = Text("Money", "금액");
+pub(crate) const NO_REFUNDS: Text = Text("Nothing was given back.", "환불한 것이 없습니다.");
+pub(crate) const KIND_CANCEL: Text = Text("cancellation", "취소");
+pub(crate) const KIND_RETURN: Text = Text("return", "반품");
+pub(crate) const REFUND_UNDER_WAY: Text = Text("under way", "진행 중");
+pub(crate) const REFUND_DONE: Text = Text("done", "완료");
+pub(crate) const REFUND_REFUSED: Text = Text("refused", "거절");
+pub(crate) const PAYMENT: Text = Text("Payment", "결제 번호");
+pub(crate) const CHECKOUT_SAGA: Text = Text("Checkout", "결제 사가");
+pub(crate) const CANCEL_REQUESTED: Text = Text("Somebody asked to cancel it before it was paid.", "결제 전에 취소를 요청했습니다.");
+pub(crate) const ORDER_PARKED: Text = Text("Its saga is parked and waits for an operator", "사가가 보류되어 운영자를 기다립니다");
+pub(crate) const ORDER_WAITS: Text = Text("It waits", "대기 중");
+pub(crate) const CANCEL_ORDER: Text = Text("Cancel the order", "주문 취소");
+pub(crate) const CANCEL_PLACED_WHAT: Text = Text("The checkout turns back: goods, coupon and points are free again, and no money is taken. If the payment has just gone through, the order is refused as settling: try again in a moment.", "결제 과정을 되돌립니다. 재고, 쿠폰, 포인트가 풀리고 돈은 빠져나가지 않습니다. 방금 결제가 끝났다면 처리 중이라고 거절되니 잠시 후 다시 시도하세요.");
+pub(crate) const CANCEL_PAID_WHAT: Text = Text("Everything that is left of it is given back: {0}, points and goods. The order is cancelled once the refund is done.", "남은 것을 모두 돌려줍니다: {0}, 포인트, 재고. 환불이 끝나면 주문이 취소됩니다.");
+pub(crate) const ORDER_IS_OVER: Text = Text("It is over: nothing about it can be changed.", "끝난 주문이라 변경할 수 없습니다.");
+pub(crate) const REFUND_GOES: Text = Text("A refund of it is under way. When it is done, more can be given back.", "환불이 진행 중입니다. 끝나면 더 돌려줄 수 있습니다.");
+pub(crate) const ORDER_CANCEL_DONE: Text = Text("It is being cancelled", "취소하고 있습니다");
+pub(crate) const ORDER_SETTLING: Text = Text("The order is being settled right now. Try again in a moment. Nothing was changed.", "지금 결제를 마무리하고 있습니다. 잠시 후 다시 시도하세요. 아무것도 바뀌지 않았습니다.");
+pub(crate) const ORDER_ENDED: Text = Text("The order is over already. Nothing was changed.", "이미 끝난 주문입니다. 아무것도 바뀌지 않았습니다.");
+pub(crate) const ORDER_REFUND_RUNS: Text = Text("Another refund of this order is under way. Nothing was changed.", "다른 환불이 진행 중입니다. 아무것도 바뀌지 않았습니다.");
+pub(crate) const ORDER_HISTORY: Text = Text("History", "이력");
+
+// Products.
+pub(crate) const TERMS: Text = Text("Terms", "판매 조건");
+pub(crate) const TERMS_MISSING: Text = Text("The terms are not set: nothing can be ordered yet.", "판매 조건이 없어 아직 주문할 수 없습니다.");
+pub(crate) const SHIPPING_FEE: Text = Text("Shipping", "배송비");
+pub(crate) const FREE_FROM: Text = Text("Free from", "무료 배송 기준");
+pub(crate) const NEVER_FREE: Text = Text("never", "없음");
+pub(crate) const NO_PRODUCTS: Text = Text("Nothing is on the price list yet", "아직 등록된 상품이 없습니다");
+pub(crate) const NO_PRODUCTS_HINT: Text = Text("A product is what is sold at a price: one SKU, or a bundle of several. Put one on the list:", "상품은 가격을 붙여 파는 단위로, SKU 하나이거나 여러 개의 묶음입니다. 다음으로 등록하세요:");
+pub(crate) const FIND_PRODUCT: Text = Text("Find by product", "상품으로 찾기");
+pub(crate) const NO_PRODUCT_FITS: Text = Text("No product fits.", "조건에 맞는 상품이 없습니다.");
+pub(crate) const PRICE: Text = Text("Price", "가격");
+pub(crate) const VAT: Text = Text("VAT", "부가세");
+pub(crate) const MADE_OF: Text = Text("Made of", "구성");
+pub(crate) const ON_SALE: Text = Text("on sale", "판매 중");
+pub(crate) const OFF_SALE: Text = Text("not on sale", "판매 중지");
+pub(crate) const TAB_ON_SALE: Text = Text("On sale", "판매 중");
+pub(crate) const TAB_OFF_SALE: Text = Text("Not on sale", "판매 중지");
+pub(crate) const CAN_BE_HAD: Text = Text("Can be had", "주문 가능");

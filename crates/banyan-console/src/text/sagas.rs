@@ -1,0 +1,147 @@
+//! Sagas: lists, the timeline, what an operator may decide, definitions.
+
+use super::Text;
+
+// The list.
+pub(crate) const SAGAS: Text = Text("Sagas", "사가");
+pub(crate) const SAGA: Text = Text("Saga", "사가");
+pub(crate) const SAGA_N: Text = Text("saga {0}", "사가 {0}");
+pub(crate) const STANDS_AT: Text = Text("Stands at", "현재 단계");
+pub(crate) const STEPS_OF: Text = Text("{0} of {1} steps", "{1}단계 중 {0}");
+pub(crate) const STARTED: Text = Text("Began", "시작");
+pub(crate) const CHANGED: Text = Text("Last moved", "마지막 변화");
+pub(crate) const AT_RISK: Text = Text("At risk", "걸린 금액");
+pub(crate) const MONEY_AT_RISK: Text = Text("Money at risk", "걸린 금액");
+pub(crate) const MINOR_UNITS: Text = Text("{0} minor units", "최소 단위 {0}");
+pub(crate) const TAB_RUNNING: Text = Text("Going forward", "진행");
+pub(crate) const TAB_BACK: Text = Text("Turning back", "되돌리는 중");
+pub(crate) const TAB_PARKED: Text = Text("Parked", "보류");
+pub(crate) const TAB_ENDED: Text = Text("Ended", "종료");
+pub(crate) const NO_SAGAS: Text = Text("No saga yet", "아직 사가가 없습니다");
+pub(crate) const NO_SAGAS_HINT: Text = Text("A saga is a transaction of several steps, each with its undo, that survives crashes, silence and refusals. Describe one in a file, check it, and define it.", "사가는 여러 단계로 된 거래이며 단계마다 되돌리는 방법이 있어 장애와 무응답, 거절을 견딥니다. 파일로 쓰고 검사한 뒤 등록하세요.");
+pub(crate) const NO_SAGA_FITS: Text = Text("No saga fits.", "조건에 맞는 사가가 없습니다.");
+pub(crate) const ENDED_LEAVE: Text = Text("Sagas that ended leave this list after two hours; what happened to them stays in the events.", "끝난 사가는 두 시간 뒤 목록에서 사라지고, 일어난 일은 이벤트에 남습니다.");
+pub(crate) const DEFINITIONS: Text = Text("Definitions", "정의");
+pub(crate) const FIND_SAGA: Text = Text("Find by number or key", "번호나 키로 찾기");
+pub(crate) const BY_AGE: Text = Text("Longest first", "오래된 순");
+pub(crate) const BY_RISK: Text = Text("Most money first", "금액 큰 순");
+pub(crate) const SORT: Text = Text("Order", "정렬");
+pub(crate) const PARKED_SINCE: Text = Text("Parked", "보류 시각");
+pub(crate) const NO_PARKED: Text = Text("No saga is parked, as it should be", "보류된 사가가 없습니다");
+pub(crate) const NO_PARKED_HINT: Text = Text("A saga that cannot go on by itself would wait here until an operator decides: try again, skip the step, or undo.", "스스로 진행할 수 없는 사가는 운영자가 재시도, 건너뛰기, 되돌리기를 정할 때까지 여기서 기다립니다.");
+pub(crate) const DECIDE: Text = Text("Decide", "결정");
+pub(crate) const DECIDE_ONE: Text = Text("Decide about saga {0}", "사가 {0} 결정");
+
+pub(crate) const WHY_PARKED_SAGAS: Text = Text("Sagas that wait for an operator: {0}. See Sagas, Parked.", "운영자를 기다리는 사가가 {0}개 있습니다. 사가 화면의 보류를 보세요.");
+
+// States.
+pub(crate) const PHASE_RUNNING: Text = Text("going forward", "진행 중");
+pub(crate) const PHASE_BACK: Text = Text("turning back", "되돌리는 중");
+pub(crate) const PHASE_PARKED: Text = Text("parked", "보류");
+pub(crate) const PHASE_COMPLETED: Text = Text("completed", "완료");
+pub(crate) const PHASE_COMPENSATED: Text = Text("undone", "되돌림 완료");
+pub(crate) const STEP_WAITING: Text = Text("not reached", "아직");
+pub(crate) const STEP_SKIPPED: Text = Text("passed over", "건너뜀");
+pub(crate) const STEP_SENT: Text = Text("asked", "요청함");
+pub(crate) const STEP_RESTING: Text = Text("will be tried again", "재시도 대기");
+pub(crate) const STEP_UNKNOWN: Text = Text("outcome unknown", "결과 불명");
+pub(crate) const STEP_ASKING: Text = Text("being asked about", "확인 중");
+pub(crate) const STEP_AWAITING: Text = Text("waits for somebody", "사람 대기");
+pub(crate) const STEP_DONE: Text = Text("done", "완료");
+pub(crate) const STEP_NOT: Text = Text("not done", "안 됨");
+pub(crate) const STEP_UNDOING: Text = Text("being undone", "되돌리는 중");
+pub(crate) const STEP_UNDONE: Text = Text("undone", "되돌림");
+
+// One saga.
+pub(crate) const NO_SUCH_SAGA: Text = Text("No such saga", "사가가 없습니다");
+pub(crate) const NO_SUCH_SAGA_HINT: Text = Text("No saga has the number {0}, or it ended hours ago and lies further back in the log than this page looks. Its events stay: see banyan log cat --help", "번호가 {0}인 사가가 없거나, 몇 시간 전에 끝나 로그의 더 앞쪽에 있습니다. 이벤트는 남아 있습니다: banyan log cat --help");
+pub(crate) const STEPS: Text = Text("Steps", "단계");
+pub(crate) const UNDO_BY: Text = Text("undo: {0}", "되돌리기: {0}");
+pub(crate) const POINT_OF_NO_RETURN: Text = Text("point of no return", "되돌릴 수 없는 지점");
+pub(crate) const TIMELINE: Text = Text("What happened", "일어난 일");
+pub(crate) const LANE_DO: Text = Text("Do", "실행");
+pub(crate) const LANE_UNDO: Text = Text("Undo", "되돌리기");
+pub(crate) const TIMELINE_SHORT: Text = Text("The beginning lies further back in the log than this page looks. What the saga itself remembers of it stands above.", "시작은 이 화면이 살펴보는 범위보다 로그 앞쪽에 있습니다. 사가가 기억하는 내용은 위에 있습니다.");
+pub(crate) const GAP: Text = Text("nothing for {0}", "{0} 동안 변화 없음");
+pub(crate) const T_BEGAN: Text = Text("began", "시작");
+pub(crate) const T_UNDO: Text = Text("undo", "되돌리기");
+pub(crate) const T_QUERY: Text = Text("asked whether it happened:", "실행 여부 확인:");
+pub(crate) const T_TRY: Text = Text("try {0}", "{0}번째");
+pub(crate) const T_NO_ANSWER: Text = Text("no answer yet", "아직 응답 없음");
+pub(crate) const T_DONE: Text = Text("done", "완료");
+pub(crate) const T_UNDONE: Text = Text("undone", "되돌림");
+pub(crate) const T_HAPPENED: Text = Text("it happened", "실행된 것으로 확인");
+pub(crate) const T_REFUSED: Text = Text("refused", "거절");
+pub(crate) const T_UNKNOWN: Text = Text("outcome unknown", "결과 불명");
+pub(crate) const T_NOT_SENT: Text = Text("certainly not sent", "전송되지 않음");
+pub(crate) const T_AWAITING: Text = Text("waits for somebody", "사람을 기다림");
+pub(crate) const T_ABSENT: Text = Text("nothing known of it", "기록 없음");
+pub(crate) const T_SKIPPED: Text = Text("passed over: its condition does not hold", "조건이 맞지 않아 건너뜀");
+pub(crate) const T_TURNED_BACK: Text = Text("turned back", "되돌리기 시작");
+pub(crate) const T_TIMED_OUT: Text = Text("its time was over", "기한 초과");
+pub(crate) const T_FORCED: Text = Text("an operator forced it", "운영자가 강제함");
+pub(crate) const T_PARKED: Text = Text("parked", "보류");
+pub(crate) const T_RETRY: Text = Text("an operator: try again", "운영자: 재시도");
+pub(crate) const T_SKIP: Text = Text("an operator: counts as done by hand", "운영자: 수동 처리로 간주");
+pub(crate) const T_UNDO_FORCED: Text = Text("an operator: undo", "운영자: 되돌리기");
+pub(crate) const T_COMPLETED: Text = Text("completed", "완료");
+pub(crate) const T_COMPENSATED: Text = Text("everything undone", "모두 되돌림");
+pub(crate) const UNTIL: Text = Text("until", "기한");
+pub(crate) const INPUT: Text = Text("Input", "입력");
+pub(crate) const OUTPUTS: Text = Text("What the steps said", "단계의 응답");
+pub(crate) const HIDDEN: Text = Text("Shown in part: it may let its holder act", "권한이 될 수 있어 일부만 보입니다");
+pub(crate) const WAITS: Text = Text("Waits", "대기");
+pub(crate) const NEXT_BY_ITSELF: Text = Text("By itself it moves", "자동 진행");
+pub(crate) const TRIES: Text = Text("Tries", "시도");
+pub(crate) const QUESTIONS: Text = Text("questions", "확인");
+pub(crate) const TURNED_BACK_WHY: Text = Text("Turned back because", "되돌린 이유");
+pub(crate) const CANCELLED_BY: Text = Text("cancelled by {0}", "{0}이(가) 취소");
+pub(crate) const STEP_FAILED: Text = Text("{0} could not be done", "{0} 단계 실패");
+pub(crate) const PARKED_NOTICE: Text = Text("Parked at {0}", "{0}에서 보류");
+pub(crate) const DEFINITION: Text = Text("Definition", "정의");
+pub(crate) const VERSION_N: Text = Text("version {0}", "버전 {0}");
+pub(crate) const SAGA_GONE: Text = Text("This saga has ended and left memory. What stands here is from the log.", "끝나서 메모리에서 내려간 사가입니다. 로그의 내용을 보여 줍니다.");
+
+// Deciding.
+pub(crate) const RETRY: Text = Text("Try again", "재시도");
+pub(crate) const RETRY_WHAT: Text = Text("The step is asked for again, under the same key, with its whole patience anew.", "같은 키로 그 단계를 다시 요청하고, 시도 횟수를 처음부터 셉니다.");
+pub(crate) const SKIP_STEP: Text = Text("Skip the step", "단계 건너뛰기");
+pub(crate) const SKIP_WHAT: Text = Text("The step counts as done, or on the way back as undone, because somebody saw to it by hand. Nothing is asked of anybody.", "누군가 직접 처리했으므로 그 단계를 완료로(되돌리는 중이면 되돌린 것으로) 봅니다. 아무 요청도 보내지 않습니다.");
+pub(crate) const SKIP_OUTPUT: Text = Text("What the step would have said (optional)", "단계가 응답했을 내용 (선택)");
+pub(crate) const SKIP_OUTPUT_HINT: Text = Text("One name=value on each line, such as payment=pay_1: later steps may need it.", "한 줄에 이름=값 하나, 예: payment=pay_1. 뒤 단계에서 쓸 수 있습니다.");
+pub(crate) const UNDO_SAGA: Text = Text("Undo the saga", "사가 되돌리기");
+pub(crate) const UNDO_WHAT: Text = Text("The saga turns back, past its point of no return too, and undoes every step that may have happened. What has no undo is left to you.", "되돌릴 수 없는 지점을 지났더라도 되돌아가며 실행됐을 수 있는 단계를 모두 되돌립니다. 되돌리는 방법이 없는 것은 직접 처리해야 합니다.");
+pub(crate) const CANCEL_SAGA: Text = Text("Turn back", "되돌리기");
+pub(crate) const CANCEL_WHAT: Text = Text("The saga has not reached its point of no return: it stops going forward and undoes what it did.", "아직 되돌릴 수 없는 지점 전입니다. 진행을 멈추고 지금까지 한 일을 되돌립니다.");
+pub(crate) const SAGA_GOES_BY_ITSELF: Text = Text("It goes on by itself. There is something to decide only where it is parked.", "스스로 진행합니다. 보류된 경우에만 결정할 것이 있습니다.");
+pub(crate) const SAGA_IS_OVER: Text = Text("It is over: nothing about it can be changed.", "끝난 사가라 변경할 수 없습니다.");
+pub(crate) const SAGA_RESUMED: Text = Text("It goes on", "다시 진행합니다");
+pub(crate) const SAGA_TURNED: Text = Text("It turns back", "되돌리기 시작했습니다");
+pub(crate) const BAD_OUTPUT: Text = Text("Write one name=value on each line. Nothing was changed.", "한 줄에 이름=값 하나씩 쓰세요. 아무것도 바뀌지 않았습니다.");
+pub(crate) const SAGA_NOT_PARKED: Text = Text("The saga is no longer parked: somebody decided, or it went on. Nothing was changed.", "더 이상 보류 상태가 아닙니다. 아무것도 바뀌지 않았습니다.");
+pub(crate) const SAGA_TOO_LATE: Text = Text("The saga has reached its point of no return, is on its way back, or is over. Nothing was changed.", "되돌릴 수 없는 지점을 지났거나, 되돌리는 중이거나, 끝났습니다. 아무것도 바뀌지 않았습니다.");
+pub(crate) const SAGA_CANNOT_UNDO: Text = Text("The saga is on its way back already. Nothing was changed.", "이미 되돌리는 중입니다. 아무것도 바뀌지 않았습니다.");
+
+// Definitions.
+pub(crate) const NO_DEFINITIONS: Text = Text("No saga is defined yet", "아직 정의된 사가가 없습니다");
+pub(crate) const NO_SUCH_DEFINITION: Text = Text("No saga of this name is defined", "이 이름의 사가 정의가 없습니다");
+pub(crate) const NO_SUCH_DEFINITION_HINT: Text = Text("Describe it in a file, check it with banyan saga lint FILE, and define it with banyan saga define FILE.", "파일로 쓰고 banyan saga lint FILE로 검사한 뒤 banyan saga define FILE로 등록하세요.");
+pub(crate) const NEWEST_VERSION: Text = Text("newest", "최신");
+pub(crate) const N_VERSIONS: Text = Text("{0} versions", "버전 {0}개");
+pub(crate) const DEADLINE: Text = Text("Time up to the point of no return", "되돌릴 수 없는 지점까지의 기한");
+pub(crate) const NO_DEADLINE: Text = Text("as long as it takes", "제한 없음");
+pub(crate) const RISK_FIELD: Text = Text("Money at risk is in", "걸린 금액 입력");
+pub(crate) const STEP: Text = Text("Step", "단계");
+pub(crate) const DOES: Text = Text("Does", "실행");
+pub(crate) const UNDOES: Text = Text("Undone by", "되돌리기");
+pub(crate) const ASKS: Text = Text("Asked about by", "확인");
+pub(crate) const ONLY_WITH: Text = Text("only with {0}", "{0} 있을 때만");
+pub(crate) const PROMISES: Text = Text("Promises", "약속");
+pub(crate) const PATIENCE: Text = Text("Patience", "인내");
+pub(crate) const PATIENCE_WORDS: Text = Text("{0} for an answer, {1} tries, {2} to {3} between them", "응답 {0}, 시도 {1}회, 간격 {2}–{3}");
+pub(crate) const KIND_COMPENSATABLE: Text = Text("can be undone", "되돌릴 수 있음");
+pub(crate) const KIND_RETRIABLE: Text = Text("goes through in the end", "반드시 성공");
+pub(crate) const PROMISE_IDEMPOTENT: Text = Text("the same key twice has the effect once", "같은 키는 한 번만 처리");
+pub(crate) const PROMISE_TOMBSTONE: Text = Text("an early undo stops a late do", "먼저 온 되돌리기를 기억");
+pub(crate) const PROMISE_HARMLESS: Text = Text("no effect to undo", "되돌릴 영향 없음");
+pub(crate) const HERE: Text = Text("in this store", "이 저장소");
