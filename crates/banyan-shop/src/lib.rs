@@ -28,7 +28,7 @@ mod text;
 mod wire;
 
 pub use api::{Api, ApiError, InvalidApi, Refused};
-pub use sample::{Loaded, load_sample};
+pub use sample::{Loaded, load_sample, load_sample_once};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

@@ -94,6 +94,18 @@ pub async fn load_sample(api: &Api) -> Result<Loaded, ApiError> {
     Ok(Loaded { products: goods.len(), skus, campaigns: made, members: MEMBERS.len() })
 }
 
+/// Loads the sample into a store that sells nothing yet; none if it has terms already, and nothing is changed then.
+///
+/// # Errors
+/// As [`load_sample`].
+pub async fn load_sample_once(api: &Api) -> Result<Option<Loaded>, ApiError> {
+    match api.get::<Written>("/v1/terms").await {
+        Ok(_) => Ok(None),
+        Err(error) if error.slug() == Some("terms-not-set") => load_sample(api).await.map(Some),
+        Err(error) => Err(error),
+    }
+}
+
 async fn put(api: &Api, path: &str, body: &Value) -> Result<(), ApiError> {
     api.send::<Written>(Method::PUT, path, Some(body), None).await.map(|_| ())
 }

@@ -180,7 +180,11 @@ async fn a_code_that_is_refused_is_not_kept() {
     browser.sign_in("mina").await;
     browser.get("/shop/cart").await;
     double.refuse("/v1/orders/quote", 410, "coupon-expired");
-    let page = browser.post("/shop/cart/coupon", &[("code", "aaaa-bbbb-ccccc")]).await;
+    let page = browser.post("/shop/cart/coupon", &[("code", "aaaa-bbbb-xxxxx")]).await;
+    assert!(
+        page.contains("name=\"code\" value=\"AAAA-BBBB-XXXXX\""),
+        "what was typed is kept to be mended: {page}"
+    );
     assert!(page.contains("time is over") && browser.status == StatusCode::UNPROCESSABLE_ENTITY, "{page}");
     double.instead.lock().expect("free").clear();
     browser.get("/shop/cart").await;

@@ -47,7 +47,7 @@ async fn page(visit: &Visit, query: &Fields, status: StatusCode, fault: Option<&
                 (lines(visit, &shelf.value))
                 (parts::fresh(visit, &shelf, text::FRESH))
             }
-            (side(visit, &shelf.value).await)
+            (side(visit, &shelf.value, query).await)
         }
     };
     visit.page_as(status, Page::new(title, Place::Cart, body))
@@ -91,7 +91,7 @@ fn lines(visit: &Visit, shelf: &Shelf) -> Markup {
 }
 
 /// Coupon, points, sums and the way on.
-async fn side(visit: &Visit, shelf: &Shelf) -> Markup {
+async fn side(visit: &Visit, shelf: &Shelf, typed: &Fields) -> Markup {
     let lang = visit.lang;
     let Some(member) = visit.member() else {
         let known = || visit.session.cart.iter().filter_map(|(id, n)| Some((shelf.find(id)?, i64::from(*n))));
@@ -109,17 +109,17 @@ async fn side(visit: &Visit, shelf: &Shelf) -> Markup {
     let quote = quote(visit, member).await;
     html! {
         aside.side aria-label=(visit.t(text::SUM)) {
-            (coupon(visit, member).await)
+            (coupon(visit, member, typed).await)
             h2 { (visit.t(text::SUM)) }
             @match &quote {
                 Ok(quote) => {
-                    (points(visit, quote.points_balance))
+                    (points(visit, quote.points_balance, typed))
                     (sums(visit, &Sums::from(quote)))
                     p { a.button.primary.wide href="/shop/checkout" { (visit.t(text::CHECK_OUT)) } }
                 }
                 Err(ApiError::Refused(refused)) => {
                     (parts::fault(&text::refused(lang, &refused.slug, &refused.detail)))
-                    @if matches!(refused.slug.as_str(), "insufficient-funds" | "account-not-found") { (points(visit, 0)) }
+                    @if matches!(refused.slug.as_str(), "insufficient-funds" | "account-not-found") { (points(visit, 0, typed)) }
                 }
                 Err(ApiError::Unknown(_)) => (parts::fault(visit.t(text::TROUBLE_HINT))),
             }
@@ -128,7 +128,7 @@ async fn side(visit: &Visit, shelf: &Shelf) -> Markup {
 }
 
 /// The coupon of the cart, or how to choose one.
-async fn coupon(visit: &Visit, member: &str) -> Markup {
+async fn coupon(visit: &Visit, member: &str, typed: &Fields) -> Markup {
     let lang = visit.lang;
     // A convenience: without the list a code can still be typed.
     let mine = coupons::read(visit, member).await.map(|(coupons, _)| coupons).unwrap_or_default();
@@ -163,7 +163,7 @@ async fn coupon(visit: &Visit, member: &str) -> Markup {
                     form.row method="post" action="/shop/cart/coupon" {
                         (parts::csrf(visit))
                         label { span.sr { (visit.t(text::COUPON_CODE)) }
-                            input name="code" maxlength="64" autocomplete="off" autocapitalize="characters" placeholder=(visit.t(if free.is_empty() { text::COUPON_CODE } else { text::COUPON_TYPE })); }
+                            input name="code" value=[typed.get("code")] maxlength="64" autocomplete="off" autocapitalize="characters" placeholder=(visit.t(if free.is_empty() { text::COUPON_CODE } else { text::COUPON_TYPE })); }
                         button type="submit" { (visit.t(text::COUPON_USE)) }
                     }
                 }
@@ -173,14 +173,16 @@ async fn coupon(visit: &Visit, member: &str) -> Markup {
 }
 
 /// How many points to use.
-fn points(visit: &Visit, balance: i64) -> Markup {
+fn points(visit: &Visit, balance: i64, typed: &Fields) -> Markup {
     let lang = visit.lang;
+    let chosen = visit.session.points.to_string();
+    let shown = typed.get("points").unwrap_or(&chosen);
     html! {
         @if balance > 0 || visit.session.points > 0 {
             form.points method="post" action="/shop/cart/points" {
                 (parts::csrf(visit))
                 label { span { (visit.t(text::POINTS_USE)) }
-                    input type="number" inputmode="numeric" name="points" min="0" max=(balance.max(visit.session.points)) step="1" value=(visit.session.points); }
+                    input type="number" inputmode="numeric" name="points" min="0" max=(balance.max(visit.session.points)) step="1" value=(shown); }
                 button type="submit" { (visit.t(text::POINTS_SET)) }
                 p.hint { (lang.f(text::POINTS_HAVE, &[&crate::format::points(lang, balance)])) }
             }
@@ -238,9 +240,9 @@ pub(crate) async fn set_coupon(mut posted: Posted) -> Response {
     }
     let plain = code.len() <= 64 && code.bytes().all(|b| b.is_ascii_graphic());
     if !plain {
-        return refused(&posted.visit, "coupon-not-found", "").await;
+        return refused(&posted.visit, "coupon-not-found", "", ("code", &code)).await;
     }
-    posted.visit.session.coupon = Some(code);
+    posted.visit.session.coupon = Some(code.clone());
     if posted.visit.session.cart.is_empty() {
         return posted.visit.lead("/shop/cart");
     }
@@ -251,7 +253,7 @@ pub(crate) async fn set_coupon(mut posted: Posted) -> Response {
                 || no.slug == "other-currency" =>
         {
             posted.visit.session.coupon = None;
-            refused(&posted.visit, &no.slug, &no.detail).await
+            refused(&posted.visit, &no.slug, &no.detail, ("code", &code)).await
         }
         _ => posted.visit.lead("/shop/cart?note=changed"),
     }
@@ -265,17 +267,18 @@ pub(crate) async fn set_points(mut posted: Posted) -> Response {
     posted.visit.session.points = posted.field("points").parse().unwrap_or(0).max(0);
     match quote(&posted.visit, &member).await {
         Err(ApiError::Refused(no)) if no.slug == "insufficient-funds" || no.slug == "account-not-found" => {
-            posted.visit.session.points = 0;
-            refused(&posted.visit, &no.slug, &no.detail).await
+            let typed = std::mem::take(&mut posted.visit.session.points).to_string();
+            refused(&posted.visit, &no.slug, &no.detail, ("points", &typed)).await
         }
         _ => posted.visit.lead("/shop/cart?note=changed"),
     }
 }
 
-/// The cart with what was refused.
-async fn refused(visit: &Visit, slug: &str, detail: &str) -> Response {
+/// The cart with what was refused, and what was typed.
+async fn refused(visit: &Visit, slug: &str, detail: &str, typed: (&str, &str)) -> Response {
     let fault = text::refused(visit.lang, slug, detail);
-    page(visit, &Fields::new(), StatusCode::UNPROCESSABLE_ENTITY, Some(&fault)).await
+    let typed = Fields::from([(typed.0.to_owned(), typed.1.to_owned())]);
+    page(visit, &typed, StatusCode::UNPROCESSABLE_ENTITY, Some(&fault)).await
 }
 
 /// Whether `text` looks like an order's number: nobody puts another text on our page.

@@ -4,7 +4,7 @@ use crate::client::{ServerArgs, read_key};
 use crate::exit::Failure;
 use axum::Router;
 use banyan_api::ServeOptions;
-use banyan_shop::{Api, ShopOptions, load_sample};
+use banyan_shop::{Api, ShopOptions, load_sample, load_sample_once};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -104,7 +104,7 @@ pub(crate) fn beside(address: SocketAddr, key: String) -> Result<Router, Failure
         .map_err(Failure::environment)
 }
 
-/// Loads the sample into the API that this process serves at `address`.
+/// Loads the sample into the API that this process serves at `address`, if that sells nothing yet.
 pub(crate) async fn load_beside(address: SocketAddr, key_file: PathBuf) {
     let key = match std::fs::read_to_string(&key_file) {
         Ok(key) => key,
@@ -116,8 +116,11 @@ pub(crate) async fn load_beside(address: SocketAddr, key_file: PathBuf) {
         Ok(api) => api,
         Err(error) => return tracing::error!("loading the shop's sample: {error}"),
     };
-    match load_sample(&api).await {
-        Ok(loaded) => tracing::info!("the shop's sample is loaded: {loaded}"),
+    match load_sample_once(&api).await {
+        Ok(None) => {
+            tracing::info!("the shop's sample is not loaded: this store has goods of its own already")
+        }
+        Ok(Some(loaded)) => tracing::info!("the shop's sample is loaded: {loaded}"),
         Err(error) => {
             tracing::error!("loading the shop's sample: {error}; try again with `banyan shop load-sample`");
         }

@@ -72,7 +72,7 @@ pub(crate) struct UpArgs {
     /// Do not serve the storefront at /shop. It is served only to this machine: its sign-in is a demonstration
     #[arg(long)]
     no_shop: bool,
-    /// Load the storefront's sample goods, as `banyan shop load-sample` does
+    /// Load the storefront's sample goods into a store that sells nothing yet
     #[arg(long, conflicts_with = "no_shop")]
     shop_sample: bool,
 }
