@@ -118,7 +118,7 @@ pub(crate) async fn load_beside(address: SocketAddr, key_file: PathBuf) {
     };
     match load_sample_once(&api).await {
         Ok(None) => {
-            tracing::info!("the shop's sample is not loaded: this store has goods of its own already")
+            tracing::info!("the shop's sample is not loaded: this store has goods of its own already");
         }
         Ok(Some(loaded)) => tracing::info!("the shop's sample is loaded: {loaded}"),
         Err(error) => {
