@@ -437,9 +437,9 @@ impl State {
     pub(crate) fn take_back(
         &self,
         reservation: ReservationNo,
-        lines: Lines,
-        by: Actor,
-        reason: Reason,
+        lines: &Lines,
+        by: &Actor,
+        reason: &Reason,
     ) -> Result<Vec<AnyEvent>, String> {
         let word = |refusal: stock::Refusal| refusal.slug().to_owned();
         let (wanted, who, why) = (lines.clone(), by.clone(), reason.clone());

@@ -4,7 +4,6 @@ use crate::format;
 use crate::gate::Viewer;
 use crate::log_pages::{Found, Look};
 use crate::parts;
-use crate::secret;
 use crate::text::{self, Lang, Text};
 use banyan_domain::saga::{
     Ask, Cause, Definition, End, Event as SagaEvent, Fields, Resume, Saga, Settlement, StepState,
@@ -370,7 +369,7 @@ fn fields_line(lang: Lang, fields: &Fields) -> Markup {
 
 /// The value of a field as pages show it.
 pub(crate) fn field_value(lang: Lang, name: &str, value: &str) -> Markup {
-    match secret::masked(name, value) {
+    match banyan_api::masked(name, value) {
         Some(masked) => html! { span.mono title=(lang.t(text::HIDDEN)) { (masked) } },
         None => html! { span.mono title=(value) { (parts::short(value)) } },
     }
