@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::commands::{
-    backup, campaign, key, ledger, log, matching, saga, sandbox, shop, stock, up, verify, view,
+    backup, campaign, demo, key, ledger, log, matching, saga, sandbox, shop, stock, up, verify, view,
 };
 use clap::{Parser, Subcommand};
 
@@ -25,12 +25,13 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done; 2 what was asked is wrong; 3 a check did not pass; 4 the system or the network stood in the way; \
 70 the server stopped at once because an outcome became unknown (start it again).
 
-Start: banyan up, then read http://127.0.0.1:8080/docs";
+Start: banyan up, then read http://127.0.0.1:8080/docs; or banyan demo, then buy at http://127.0.0.1:8080/shop";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Start a server
     Up(up::UpArgs),
+    Demo(demo::DemoArgs),
     /// Create, change and look at campaigns of a running server
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),

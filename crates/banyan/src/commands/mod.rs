@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod campaign;
+pub(crate) mod demo;
 pub(crate) mod key;
 pub(crate) mod ledger;
 mod ledger_statement;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let command = cli.command.or_else(|| Cli::parse_from(["banyan", "up"]).command);
     match command {
         Some(Command::Up(args)) => up::run(args),
+        Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Campaign(command)) => campaign::run(&command),
         Some(Command::Key(command)) => key::run(&command),
         Some(Command::Ledger(command)) => ledger::run(&command),

@@ -37,6 +37,20 @@ pub(crate) struct SandboxArgs {
     seed: Option<u64>,
 }
 
+impl SandboxArgs {
+    /// A company at `listen` with its books in `data`, which tells `webhook`.
+    pub(crate) const fn at(data: PathBuf, listen: SocketAddr, webhook: String) -> Self {
+        Self { data, listen, webhook: Some(webhook), public_url: None, seed: None }
+    }
+}
+
+/// Makes the keys of a company in `data`, as far as they are not there, so that its shop can be told of them first.
+pub(crate) fn make_keys(data: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(data)
+        .map_err(|error| Failure::environment(format!("creating {}: {error}", data.display())))?;
+    ["company.key", "admin.key", "webhook.key"].iter().try_for_each(|name| key_in(&data.join(name)).map(drop))
+}
+
 /// Runs until SIGINT or SIGTERM.
 pub(crate) fn run(args: SandboxArgs) -> Result<ExitCode, Failure> {
     let runtime =
@@ -46,8 +60,7 @@ pub(crate) fn run(args: SandboxArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn run_company(args: SandboxArgs) -> Result<(), Failure> {
-    std::fs::create_dir_all(&args.data)
-        .map_err(|error| Failure::environment(format!("creating {}: {error}", args.data.display())))?;
+    make_keys(&args.data)?;
     let key = |name: &str| key_in(&args.data.join(name));
     let mut options = SandboxOptions::new(args.data.clone(), &key("company.key")?, &key("admin.key")?);
     if let Some(url) = args.webhook {

@@ -51,10 +51,15 @@ impl Server {
 
     /// The same, where `more` says where to listen.
     pub(crate) fn start_at(binary: &Path, data: &Path, more: &[&str]) -> Self {
+        Self::start_as(binary, &["up", "--data"], data, data, more)
+    }
+
+    /// Starts `binary` with `words`, a `folder` and `more`; its store is in `data` then.
+    pub(crate) fn start_as(binary: &Path, words: &[&str], folder: &Path, data: &Path, more: &[&str]) -> Self {
         let began = Instant::now();
         let mut child = Command::new(binary)
-            .args(["up", "--data"])
-            .arg(data)
+            .args(words)
+            .arg(folder)
             .args(more)
             .env_remove("BANYAN_LOG")
             .stdin(Stdio::null())
