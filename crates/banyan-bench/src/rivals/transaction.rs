@@ -130,7 +130,8 @@ pub(crate) async fn prepare(
         client.execute(sql, &[&products, &PRICE]).await?;
         let sql = "INSERT INTO stock SELECT 'p' || n, $2::bigint FROM generate_series(0, $1::bigint - 1) n";
         client.execute(sql, &[&products, &UNITS]).await?;
-        let sql = "INSERT INTO points SELECT 'm' || n, 1000000000000 FROM generate_series(0, $1::bigint - 1) n";
+        let sql =
+            "INSERT INTO points SELECT 'm' || n, 1000000000000 FROM generate_series(0, $1::bigint - 1) n";
         client.execute(sql, &[&members]).await?;
         let sql = "INSERT INTO coupon SELECT u.code, 'm' || u.n % $3::bigint, $4::bigint FROM unnest($1::text[], $2::bigint[]) AS u(code, n)";
         client.execute(sql, &[&codes, &numbers, &members, &DISCOUNT]).await?;
