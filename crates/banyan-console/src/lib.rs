@@ -22,7 +22,6 @@ mod log_pages;
 mod pages;
 mod parts;
 mod sampler;
-mod secret;
 mod session;
 mod steps;
 mod text;

@@ -372,7 +372,7 @@ fn shop_words(lang: Lang, json: &serde_json::Map<String, Value>) -> Markup {
 }
 
 /// A whole number that may be below zero.
-fn signed(n: i64) -> String {
+pub(crate) fn signed(n: i64) -> String {
     format!("{}{}", if n < 0 { "-" } else { "" }, format::number(n.unsigned_abs()))
 }
 

@@ -1,11 +1,10 @@
 //! One look at the shard each second, shared by everybody who watches: what was counted since the look before.
 
 use crate::Console;
-use crate::pages::{ROWS_PER_LOOK, ROWS_PER_PAGE};
 use crate::text::Lang;
 use crate::verdict::{self, Level, Vitals};
-use banyan_domain::{Refusal, SagaNo, coupon};
-use banyan_engine::{HistogramView, MetricsView, Shard};
+use banyan_domain::{Refusal, coupon};
+use banyan_engine::{HistogramView, MetricsView};
 use banyan_log::Health;
 use banyan_views::ViewState;
 use serde_json::{Value, json};
@@ -183,10 +182,14 @@ pub(crate) async fn run(console: Arc<Console>) {
         if round.is_multiple_of(HEALTH_EVERY) {
             let shard = app.shard().clone();
             let health = tokio::task::spawn_blocking(move || shard.log_health()).await;
-            let parked_sagas = parked_sagas(app.shard()).await;
+            let record = app.record().clone();
+            let totals = tokio::task::spawn_blocking(move || record.saga_totals()).await;
             let condition = &mut sampler.lock().condition;
             condition.health = health.ok();
-            condition.parked_sagas = parked_sagas.unwrap_or(condition.parked_sagas);
+            // A record store that cannot be read says so itself.
+            if let Ok(Ok(totals)) = totals {
+                condition.parked_sagas = totals.parked;
+            }
         }
         tokio::select! {
             _ = timer.tick() => {}
@@ -219,29 +222,6 @@ pub(crate) async fn run(console: Arc<Console>) {
         // Nobody may be watching: then nobody needs it.
         let _unwatched = sampler.ticks.send(Arc::new(Tick { row: sample.row(), marks, vitals }));
     }
-}
-
-/// How many sagas are parked, as far as a few short looks tell: the oldest first, and those that are parked are old. None
-/// if the shard has no time for it.
-async fn parked_sagas(shard: &Shard) -> Option<u64> {
-    let (mut parked, mut after) = (0, SagaNo::new(0));
-    for _ in 0..ROWS_PER_PAGE / ROWS_PER_LOOK {
-        let seen = shard.read(move |state| {
-            let (mut parked, mut last, mut visited) = (0, after, 0);
-            for saga in state.sagas().sagas_after(after).take(ROWS_PER_LOOK) {
-                parked += u64::from(saga.parked.is_some());
-                (last, visited) = (saga.no, visited + 1);
-            }
-            (parked, last, visited)
-        });
-        let (more, last, visited) = seen.ok()?.await.ok()?;
-        parked += more;
-        after = last;
-        if visited < ROWS_PER_LOOK {
-            break;
-        }
-    }
-    Some(parked)
 }
 
 fn measure(before: &Counts, now: &Counts, lag: Duration) -> Sample {

@@ -4,20 +4,20 @@ mod common;
 
 use banyan_domain::saga::Settlement;
 use banyan_domain::stock::Level;
-use banyan_domain::{LocationId, OrderNo, SagaNo, SkuId};
+use banyan_domain::{Actor, Command, LocationId, OrderNo, SagaNo, SkuId, stock};
 use common::shop::{self, done};
 use common::{Browser, Page, Store};
 use http::StatusCode;
 
 const PAGES: [&str; 9] = [
     "/console/orders",
-    "/console/orders?state=paid&q=member",
+    "/console/orders?state=paid&q=member-101",
     "/console/products",
     "/console/stock",
     "/console/ledger",
     "/console/sagas",
     "/console/sagas?state=parked",
-    "/console/sagas?state=ended&q=order-9",
+    "/console/sagas?state=completed&q=o-1",
     "/console/sagas/definitions",
 ];
 
@@ -168,12 +168,44 @@ async fn the_lowest_stock_stands_first_and_filters_are_in_the_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_thousand_skus_are_looked_through_in_pieces_and_the_page_says_so() {
+    let store = Store::open();
+    for piece in 0..3_u32 {
+        let row = |n: u32| stock::ImportRow {
+            sku: SkuId::new(format!("sku-{n:05}")).expect("a SKU"),
+            location: LocationId::new("main").expect("a location"),
+            on_hand: 100_000 - n,
+        };
+        let rows = (piece * 7_000..(piece + 1) * 7_000).map(row).collect();
+        let by = Actor::new("mina").expect("an actor");
+        store.must(Command::Stock(stock::Command::ImportStock { rows, by })).await;
+    }
+    let mut browser = operator(&store).await;
+    let page = browser.get("/console/stock").await;
+    assert!(page.body.contains("Look further") && page.body.contains("Looked at 20,000"), "{}", main(&page));
+    assert!(page.body.contains("/console/stock/sku-19999\""), "the lowest of those looked at");
+    let rest = browser.get("/console/stock?from=20001").await;
+    assert!(
+        rest.body.contains("/console/stock/sku-20999\"") && !rest.body.contains("Look further"),
+        "{}",
+        main(&rest)
+    );
+    let found = browser.get("/console/stock?q=sku-20500").await;
+    assert!(
+        found.body.contains("/console/stock/sku-20500\""),
+        "what is typed whole is found wherever it stands"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sku_shows_who_reserved_it_and_is_counted_received_and_corrected_with_a_reason() {
     let store = Store::open();
     shop::open(&store).await;
     let mut browser = operator(&store).await;
     let page = browser.get("/console/stock/mug-white").await;
-    for word in ["member-100", "order-908", "seoul-1", "broken in the store room", "goods-received"] {
+    for word in
+        ["member-100", "order-908", "seoul-1", "broken in the store room", ">received</a>", "+120", "sold"]
+    {
         assert!(page.body.contains(word), "{word}: {}", main(&page));
     }
     let csrf = page.csrf();
@@ -284,7 +316,9 @@ async fn the_books_are_shown_balanced_and_an_account_with_its_transfers() {
     );
     assert!(browser.get("/console/ledger?q=nobody").await.body.contains("No account fits"));
     let account = browser.get("/console/ledger/points%3Amember-101").await;
-    for word in ["2,250 PTS", "shop:points", "captured", "(over)", "welcome", "what we owe"] {
+    for word in
+        ["2,250 PTS", "shop:points", "captured", "(captured)", "Balance after", "welcome", "what we owe"]
+    {
         assert!(account.body.contains(word), "{word}: {}", main(&account));
     }
     for n in 0..70 {
@@ -341,6 +375,41 @@ async fn a_sagas_timeline_tells_tries_lanes_and_waits_and_keeps_secrets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_saga_whose_beginning_lies_far_back_is_told_from_the_record_store() {
+    let store = Store::open();
+    let sagas = shop::open(&store).await;
+    let mut browser = operator(&store).await;
+    let all = [sagas.completed, sagas.awaiting, sagas.compensated, sagas.parked_back, sagas.parked_forward];
+    let mut near = Vec::new();
+    for saga in all {
+        near.push(timeline(&browser.get(&format!("/console/sagas/{}", saga.get())).await));
+    }
+    store.campaign("rush", "Rush", None).await;
+    for n in 0..13 {
+        store.issue_many("rush", n * 8_000..(n + 1) * 8_000).await;
+    }
+    store.settle().await;
+    for (saga, near) in all.into_iter().zip(near) {
+        let page = browser.get(&format!("/console/sagas/{}", saga.get())).await;
+        assert_eq!(timeline(&page), near, "log and record store tell the same of saga {}", saga.get());
+    }
+}
+
+/// The words of a timeline, without addresses of events and relative times: log and record store must agree on the rest.
+fn timeline(page: &Page) -> Vec<String> {
+    let list = page.body.split("<ol class=\"timeline\">").nth(1).expect("a timeline");
+    let list = list.split("</ol>").next().unwrap_or_default();
+    let words = |line: &str| {
+        let what = line.split("<div class=\"what\">").nth(1).unwrap_or_default();
+        // Until when somebody is waited for, only the log says.
+        let what = what.split(" <span class=\"hint\">until").next().unwrap_or_default();
+        let plain = what.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text);
+        what.split('<').take(1).chain(plain).collect::<String>()
+    };
+    list.split("<li ").skip(1).map(words).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parked_sagas_are_listed_by_age_and_money_and_decided_with_a_reason() {
     let store = Store::open();
     let sagas = shop::open(&store).await;
@@ -355,6 +424,7 @@ async fn parked_sagas_are_listed_by_age_and_money_and_decided_with_a_reason() {
     store.answer(dear, done(&[("payment", "pay_9")])).await;
     store.answer(dear, Settlement::Refused("no".into())).await;
     store.answer(dear, Settlement::Refused("void-not-allowed".into())).await;
+    store.settle().await;
     let mut browser = operator(&store).await;
     let order = |page: &Page| {
         [sagas.parked_back, sagas.parked_forward, dear].map(|saga| {

@@ -108,7 +108,7 @@ impl State {
             "stock.return" => {
                 let by = Actor::new(SAGA_ACTOR).expect("a valid actor");
                 let reason = Reason::new(given.text("reason")).map_err(|error| error.to_string())?;
-                let events = self.take_back(given.reservation()?, given.lines()?, by, reason)?;
+                let events = self.take_back(given.reservation()?, &given.lines()?, &by, &reason)?;
                 return Ok((events, None));
             }
             "coupon.restore" => {

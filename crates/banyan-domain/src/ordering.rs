@@ -437,14 +437,17 @@ impl State {
     pub(crate) fn take_back(
         &self,
         reservation: ReservationNo,
-        lines: Lines,
-        by: Actor,
-        reason: Reason,
+        lines: &Lines,
+        by: &Actor,
+        reason: &Reason,
     ) -> Result<Vec<AnyEvent>, String> {
         let word = |refusal: stock::Refusal| refusal.slug().to_owned();
-        if self.stock.reservation(reservation).is_some() {
-            let ask = stock::Command::Return { reservation, lines, by, reason };
-            return Ok(stock_events(self.stock.decide(self.time, ask).map_err(word)?));
+        let (wanted, who, why) = (lines.clone(), by.clone(), reason.clone());
+        let ask = stock::Command::Return { reservation, lines: wanted, by: who, reason: why };
+        match self.stock.decide(self.time, ask) {
+            // Not by whether it is in memory: it may be there a while longer than it is remembered.
+            Err(stock::Refusal::ReservationNotFound) => {}
+            decided => return Ok(stock_events(decided.map_err(word)?)),
         }
         let mut events = Vec::new();
         for Line { sku, quantity, .. } in lines.as_slice() {

@@ -481,6 +481,32 @@ fn story() -> impl Strategy<Value = Move> {
     ]
 }
 
+/// Bug: a reservation that was too old to be returned to, and still in memory, parked the refund: only a later event of
+/// stock lets it go.
+#[test]
+fn goods_come_back_long_after_the_reservation_was_forgotten() {
+    for hours in [27, 29, 24 * 30] {
+        let mut shop = Shop::open();
+        shop.make(&Move::Place { member: 0, lines: vec![(2, 1)], coupon: true, points: 500 });
+        shop.finish();
+        shop.pass(hours * 3_600);
+        shop.make(&Move::Return { order: 1, product: 2, quantity: 1 });
+        let order = shop.state.orders().order(OrderNo::new(1)).expect("it is there");
+        assert!(order.refund_under_way().is_some(), "after {hours} hours");
+        let open = shop.state.sagas().open_asks()[0];
+        let answer = shop.company_does(open).expect("it is open");
+        shop.settle(open, answer);
+        let order = shop.state.orders().order(OrderNo::new(1)).expect("it is there");
+        assert_eq!(
+            order.refunds[0].state.as_str(),
+            "done",
+            "after {hours} hours: {:?}",
+            shop.state.sagas().sagas().last()
+        );
+        shop.check();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]

@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::commands::{backup, campaign, key, ledger, log, matching, saga, sandbox, stock, up, verify, view};
+use crate::commands::{
+    backup, campaign, key, ledger, log, matching, saga, sandbox, shop, stock, up, verify, view,
+};
 use clap::{Parser, Subcommand};
 
 /// Coupons that are issued when we say so.
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Saga(saga::SagaCommand),
     /// Run a simulated payment company
     Sandbox(sandbox::SandboxArgs),
+    /// Run the storefront apart from the server, or load its sample goods
+    Shop(shop::ShopArgs),
     /// Look at the stock of a running server, and count it
     #[command(subcommand)]
     Stock(stock::StockCommand),

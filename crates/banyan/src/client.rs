@@ -48,7 +48,12 @@ pub(crate) struct Answer {
 impl ServerArgs {
     /// Reads the key and connects.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
-        Client::connect(&self.url, &read_key(self.key_file.as_deref(), &self.data)?).await
+        Client::connect(&self.url, &self.read_key()?).await
+    }
+
+    /// Reads the key.
+    pub(crate) fn read_key(&self) -> Result<String, Failure> {
+        read_key(self.key_file.as_deref(), &self.data)
     }
 }
 
@@ -159,7 +164,8 @@ fn impossible(never: Infallible) -> io::Error {
     match never {}
 }
 
-fn read_key(key_file: Option<&Path>, data: &Path) -> Result<String, Failure> {
+/// The key in `key_file`, or that of the operator in the data directory `data`.
+pub(crate) fn read_key(key_file: Option<&Path>, data: &Path) -> Result<String, Failure> {
     let path = key_file.map_or_else(|| data.join("operator.key"), Path::to_owned);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Failure::usage(format!(

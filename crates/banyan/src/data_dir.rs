@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// A data directory: `log/`, `snapshots/`, `record.sqlite`, `keys.json`, `operator.key`.
+/// A data directory: `log/`, `snapshots/`, `record.sqlite`, `keys.json`, `operator.key`, `shop.key`.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir {
     root: PathBuf,
@@ -55,6 +55,11 @@ impl DataDir {
     /// Held by whoever changes `keys.json`.
     pub(crate) fn keys_lock(&self) -> PathBuf {
         self.root.join("keys.lock")
+    }
+
+    /// The key with which the storefront asks the API.
+    pub(crate) fn shop_key(&self) -> PathBuf {
+        self.root.join("shop.key")
     }
 
     pub(crate) fn operator_key(&self) -> PathBuf {

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How often the server looks whether the file changed.
 const LOOK: Duration = Duration::from_secs(2);
+/// The name of the storefront's key.
+const SHOP: &str = "shop";
 
 /// Reads the records; none if there is no file yet.
 pub(crate) fn read(dir: &DataDir) -> Result<Vec<KeyRecord>, Failure> {
@@ -105,6 +107,31 @@ pub(crate) fn ensure_operator(dir: &DataDir) -> Result<(), Failure> {
     })
 }
 
+/// The storefront's own service key, made if there is none that counts, readable by its owner only.
+pub(crate) fn ensure_shop(dir: &DataDir) -> Result<String, Failure> {
+    let path = dir.shop_key();
+    let kept = match fs::read_to_string(&path) {
+        Ok(text) => text.trim().to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Failure::environment(format!("reading {}: {error}", path.display()))),
+    };
+    let hash = blake3::hash(kept.as_bytes()).to_hex();
+    let counts = |records: &[KeyRecord]| records.iter().any(|record| record.hash == hash.as_str());
+    if !kept.is_empty() && counts(&read(dir)?) {
+        return Ok(kept);
+    }
+    update(dir, |records| {
+        // The file may be lost while its key still counts: that one is worth nothing any more.
+        records.retain(|record| record.name != SHOP || record.role != Role::Service);
+        let taken = records.iter().any(|record| record.name == SHOP);
+        let (_, key) = add(records, (!taken).then_some(SHOP), Role::Service)?;
+        // As with the operator's: the key before its hash.
+        write_private(&path, format!("{key}\n").as_bytes())
+            .map_err(|error| Failure::environment(format!("writing {}: {error}", path.display())))?;
+        Ok(key)
+    })
+}
+
 /// Replaces the keyring's keys whenever the file changes. Ends with the process.
 pub(crate) async fn watch(dir: DataDir, keyring: Arc<Keyring>) {
     // The text and not the time of its last change: two changes can have the same time.
@@ -183,6 +210,21 @@ mod tests {
         let before = fs::read(dir.keys()).expect("there");
         create(&dir, Some("checkout"), Role::Auditor).expect_err("the name is taken");
         assert_eq!(fs::read(dir.keys()).expect("there"), before);
+    }
+
+    #[test]
+    fn the_shops_key_is_made_once_and_again_when_it_is_lost() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = DataDir::at(folder.path());
+        let key = ensure_shop(&dir).expect("made");
+        assert_eq!(ensure_shop(&dir).expect("kept"), key);
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &fs::metadata(dir.shop_key()).expect("there").permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_file(dir.shop_key()).expect("removed");
+        assert_ne!(ensure_shop(&dir).expect("made anew"), key);
+        assert_eq!(read(&dir).expect("readable").len(), 1, "the lost one no longer counts");
     }
 
     #[test]

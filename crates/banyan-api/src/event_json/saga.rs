@@ -89,6 +89,32 @@ fn settlement(result: &Settlement) -> (&'static str, Value) {
     }
 }
 
+/// Texts of a saga, those in part that would let a reader of events act in a shopper's place.
 fn fields(fields: &Fields) -> Value {
-    fields.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
+    let shown = |name, value| crate::masked(name, value).map_or_else(|| Value::from(value), Value::from);
+    fields.iter().map(|(name, value)| (name.to_owned(), shown(name, value))).collect::<Map<_, _>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: the event feed carried coupon codes, method tokens and the addresses of card pages.
+    #[test]
+    fn no_event_of_a_saga_shows_what_lets_its_reader_act() {
+        let said: Fields =
+            [("coupon", "7K2M-Q9XR"), ("redirect", "https://pay.example/s/abc"), ("payment", "p-1")]
+                .into_iter()
+                .collect();
+        let until = banyan_domain::Timestamp::from_millis(0);
+        for result in [Settlement::Done(said.clone()), Settlement::Awaiting(said, until)] {
+            let shown = settlement(&result).1.to_string();
+            assert!(
+                shown.contains("7K2M····")
+                    && shown.contains("https://pay.example/…")
+                    && shown.contains("p-1")
+            );
+            assert!(!shown.contains("Q9XR") && !shown.contains("abc"), "{shown}");
+        }
+    }
 }

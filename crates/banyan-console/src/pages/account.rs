@@ -4,46 +4,22 @@ use crate::format;
 use crate::gate::{Fields, Viewer};
 use crate::layout::{self, Page, Section, fact};
 use crate::link;
-use crate::log_pages::{self, EventPage, LOOK_EVENTS_MAX, Look};
 use crate::pages::ledger::{AccountRow, balance, rule};
-use crate::pages::look;
+use crate::pages::members::as_of;
+use crate::pages::{look, read_record};
 use crate::parts;
 use crate::text::{self, Text};
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Redirect, Response};
-use banyan_domain::pay::{Event as PayEvent, Leg};
-use banyan_domain::{AccountId, AccountNo, Currency, Entry, Event, Timestamp, TransferNo};
+use banyan_domain::{AccountId, AccountNo, TransferNo};
+use banyan_views::record::{
+    HoldState, StatementCursor, StatementLine, StatementPage, TransferKind, TransferRecord,
+};
 use http::StatusCode;
 use maud::{Markup, html};
-use std::collections::BTreeMap;
 
-/// Events with transfers of the account on one page.
-const PAGE_EVENTS: usize = 50;
-/// Legs shown: one event has up to 64.
-const LEGS_SHOWN: usize = 200;
-
-/// One transfer of the account.
-struct Line {
-    seq: u64,
-    at: Timestamp,
-    transfer: TransferNo,
-    kind: Text,
-    /// Whether it set an amount aside, which is not moved yet.
-    is_hold: bool,
-    /// The transfer it concerns, if another.
-    of: Option<TransferNo>,
-    other: AccountNo,
-    debit: Option<i64>,
-    credit: Option<i64>,
-    reference: String,
-}
-
-/// What the state adds to the log: the names of accounts, and what is left of holds.
-#[derive(Default)]
-struct Known {
-    names: BTreeMap<AccountNo, String>,
-    held: BTreeMap<TransferNo, i64>,
-}
+/// Transfers on one page.
+const PAGE_TRANSFERS: usize = 50;
 
 /// Leads from an account's number, which events have, to the account.
 pub(crate) async fn number(viewer: Viewer, Path(no): Path<String>) -> Response {
@@ -78,39 +54,33 @@ pub(crate) async fn show(viewer: Viewer, Path(id): Path<String>, Query(query): Q
         Ok(None) => return no_such(&viewer, &id),
         Err(problem) => return problem,
     };
-    let before = query.get("before").and_then(|seq| seq.parse().ok());
-    let no = AccountNo::new(row.no);
-    let page = log_pages::off_thread(viewer.console.app.shard(), move |shard| {
-        log_pages::look_back(shard, before.unwrap_or(u64::MAX), PAGE_EVENTS, &|entry| wanted(entry, no))
+    // Where a page begins, and the account's balance there: it need not be added up again.
+    let cursor = query.get("before").and_then(|text| {
+        let (before, balance) = text.split_once('.')?;
+        Some(StatementCursor {
+            before: TransferNo::new(before.parse().ok()?),
+            balance: balance.parse().ok()?,
+        })
     });
-    let page = page.await;
-    let lines = page.as_ref().map(|page| lines(page, no)).unwrap_or_default();
-    let wanted: Vec<(AccountNo, TransferNo)> = lines.iter().map(|line| (line.other, line.transfer)).collect();
-    let known = look(&viewer, move |state| {
-        let ledger = state.ledger();
-        let mut known = Known::default();
-        for (account, transfer) in wanted {
-            known.names.extend(ledger.account_id(account).map(|id| (account, id.to_owned())));
-            known.held.extend(ledger.hold(transfer).map(|hold| (transfer, hold.left)));
-        }
-        known
+    let statement = read_record(&viewer, move |record| {
+        let page = AccountId::new(id).ok().map(|id| record.statement(&id, cursor, PAGE_TRANSFERS));
+        Ok((page.transpose()?.flatten(), record.checkpoint()?))
     });
-    let known = match known.await {
-        Ok(known) => known,
-        Err(problem) => return problem,
-    };
+    let statement = statement.await;
     let body = html! {
         nav.crumbs { a href="/console/ledger" { (lang.t(text::LEDGER)) } }
         (layout::title(&row.id, &html! { span.hint { (lang.t(rule(row.rule))) } (parts::copy(lang, &row.id, "")) }))
         (totals(&viewer, &row))
         section #history {
             h2 { (lang.t(text::TRANSFERS)) }
-            @match &page {
-                Err(why) => { p.hint { (lang.f(text::LOG_UNREADABLE_HINT, &[why])) } },
-                Ok(page) => {
-                    @if lines.is_empty() { p.hint { (lang.f(text::NOT_IN_RECENT, &[&format::number(LOOK_EVENTS_MAX)])) } }
-                    @else { (table(&viewer, &row, &lines, &known)) }
-                    (pager(&viewer, &row.id, page, before))
+            @match &statement {
+                Err(why) => { p.hint { (lang.f(text::RECORD_UNREADABLE_HINT, &[why])) } },
+                Ok((page, checkpoint)) => {
+                    @match page {
+                        Some(page) if !page.lines.is_empty() => { (table(&viewer, page)) (pager(&viewer, &row.id, page, cursor)) },
+                        _ => { p.hint { (lang.t(text::NO_TRANSFERS)) } },
+                    }
+                    (as_of(&viewer, *checkpoint))
                 },
             }
         }
@@ -135,83 +105,34 @@ fn totals(viewer: &Viewer, row: &AccountRow) -> Markup {
     }
 }
 
-/// Whether an event holds transfers of the account. The end of a hold names no account: what is left of a hold is told
-/// from the state.
-fn wanted(entry: &Entry, account: AccountNo) -> Look {
-    let Event::Pay(event) = &entry.event else { return Look::Pass };
-    match event {
-        PayEvent::Transferred { legs, .. } => {
-            let touches = |leg: &Leg| match leg {
-                Leg::Posted { debit, credit, .. }
-                | Leg::Held { debit, credit, .. }
-                | Leg::Captured { debit, credit, .. }
-                | Leg::Refunded { debit, credit, .. }
-                | Leg::Reversed { debit, credit, .. } => *debit == account || *credit == account,
-                Leg::Voided { .. } => false,
-            };
-            if legs.iter().any(touches) { Look::Keep } else { Look::Pass }
-        }
-        // Opened for a transfer, it is named there too.
-        PayEvent::AccountOpened { account: opened, .. } if opened.no == account => Look::Last,
-        _ => Look::Pass,
+/// What a transfer is, in a word.
+const fn kind(kind: TransferKind) -> Text {
+    match kind {
+        TransferKind::Post => text::LEG_POSTED,
+        TransferKind::Hold => text::LEG_HELD,
+        TransferKind::Capture => text::LEG_CAPTURED,
+        TransferKind::Void => text::LEG_VOIDED,
+        TransferKind::Refund => text::LEG_REFUNDED,
+        TransferKind::Reverse => text::LEG_REVERSED,
     }
 }
 
-/// The account's part of each transfer, newest first.
-fn lines(page: &EventPage, account: AccountNo) -> Vec<Line> {
-    let mut lines = Vec::new();
-    for found in &page.events {
-        let Event::Pay(PayEvent::Transferred { first, legs, reference, .. }) = &found.entry.event else {
-            continue;
-        };
-        for (no, leg) in (first.get()..).zip(legs).collect::<Vec<_>>().into_iter().rev() {
-            let (kind, of, debit, credit, amount) = match *leg {
-                Leg::Posted { debit, credit, amount, .. } => (text::LEG_POSTED, None, debit, credit, amount),
-                Leg::Held { debit, credit, amount, .. } => (text::LEG_HELD, None, debit, credit, amount),
-                Leg::Captured { pending, debit, credit, amount, .. } => {
-                    (text::LEG_CAPTURED, Some(pending), debit, credit, amount)
-                }
-                Leg::Refunded { of, debit, credit, amount } => {
-                    (text::LEG_REFUNDED, Some(of), debit, credit, amount)
-                }
-                Leg::Reversed { of, debit, credit, amount } => {
-                    (text::LEG_REVERSED, Some(of), debit, credit, amount)
-                }
-                Leg::Voided { .. } => continue,
-            };
-            if debit != account && credit != account {
-                continue;
-            }
-            lines.push(Line {
-                seq: found.seq,
-                at: found.time,
-                transfer: TransferNo::new(no),
-                kind,
-                is_hold: matches!(leg, Leg::Held { .. }),
-                of,
-                other: if debit == account { credit } else { debit },
-                debit: (debit == account).then_some(amount),
-                credit: (credit == account).then_some(amount),
-                reference: reference.to_string(),
-            });
-        }
-    }
-    lines.truncate(LEGS_SHOWN);
-    lines
-}
-
-/// What is left of a hold, in words.
-fn hold_words(viewer: &Viewer, row: &AccountRow, left: Option<i64>) -> String {
+/// Where a hold stands, in words.
+fn hold(viewer: &Viewer, transfer: &TransferRecord) -> Option<String> {
     let lang = viewer.lang();
-    match left {
-        Some(left) => lang.f(text::HOLD_LEFT, &[&format::plain_amount(left.into(), row.currency)]),
-        None => lang.t(text::HOLD_OVER).into(),
-    }
+    let (state, left, _) = transfer.hold?;
+    Some(match state {
+        HoldState::Pending => {
+            lang.f(text::HOLD_LEFT, &[&format::plain_amount(left.into(), transfer.currency)])
+        }
+        HoldState::Captured => lang.t(text::HOLD_CAPTURED).into(),
+        HoldState::Voided => lang.t(text::HOLD_VOIDED).into(),
+        HoldState::Expired => lang.t(text::HOLD_EXPIRED).into(),
+    })
 }
 
-fn table(viewer: &Viewer, row: &AccountRow, lines: &[Line], known: &Known) -> Markup {
+fn table(viewer: &Viewer, page: &StatementPage) -> Markup {
     let lang = viewer.lang();
-    let amount = |minor: Option<i64>, currency: Currency| html! { @if let Some(minor) = minor { (format::plain_amount(minor.into(), currency)) } };
     html! {
         table.stack {
             thead { tr {
@@ -222,37 +143,46 @@ fn table(viewer: &Viewer, row: &AccountRow, lines: &[Line], known: &Known) -> Ma
                 th scope="col" { (lang.t(text::REFERENCE)) }
                 th.num scope="col" { (lang.t(text::DEBIT)) }
                 th.num scope="col" { (lang.t(text::CREDIT)) }
+                th.num scope="col" { (lang.t(text::BALANCE_AFTER)) }
             } }
-            tbody { @for line in lines {
-                @let debit = amount(line.debit, row.currency);
-                @let credit = amount(line.credit, row.currency);
-                @let left = hold_words(viewer, row, known.held.get(&line.transfer).copied());
-                tr .is-hold[line.is_hold] {
-                    th scope="row" { a.mono href=(parts::event_href(line.seq)) { (line.transfer) } }
-                    td.when { (parts::time(lang, line.at)) }
-                    td data-label=(lang.t(text::TYPE)) { span { (lang.t(line.kind)) @if let Some(of) = line.of { " " span.hint { (lang.f(text::OF_TRANSFER, &[&of.to_string()])) } }
-                        @if line.is_hold { " " span.hint { (left) } } } }
-                    td data-label=(lang.t(text::OTHER_ACCOUNT)) {
-                        @if let Some(name) = known.names.get(&line.other) { a href=(parts::account_href(name)) title=(name) { (parts::short(name)) } }
-                    }
-                    td data-label=(lang.t(text::REFERENCE)) { (parts::order_link(&line.reference)) }
-                    td.num data-label=[line.debit.map(|_| lang.t(text::DEBIT))] { (debit) }
-                    td.num data-label=[line.credit.map(|_| lang.t(text::CREDIT))] { (credit) }
-                }
-            } }
+            tbody { @for line in &page.lines { (line_row(viewer, &page.account.id, line)) } }
         }
     }
 }
 
-fn pager(viewer: &Viewer, id: &str, page: &EventPage, before: Option<u64>) -> Markup {
-    let lang = viewer.lang();
-    let full = page.events.len() == PAGE_EVENTS;
-    let older = link::with(&parts::account_href(id), &[("before", &page.looked_to.to_string())]);
+fn line_row(viewer: &Viewer, account: &str, line: &StatementLine) -> Markup {
+    let (lang, transfer) = (viewer.lang(), &line.transfer);
+    let is_debit = &*transfer.debit == account;
+    let other = if is_debit { &transfer.credit } else { &transfer.debit };
+    let is_hold = matches!(transfer.kind, TransferKind::Hold | TransferKind::Void);
+    let amount = format::plain_amount(transfer.amount.into(), transfer.currency);
     html! {
-        @if !page.is_begin && !full { p.hint { (lang.f(text::LOOKED, &[&format::number(LOOK_EVENTS_MAX), &format::number(page.looked_to)])) } }
+        tr .is-hold[is_hold] {
+            th scope="row" { a.mono href=(parts::event_href(transfer.seq.as_u64())) { (transfer.no) } }
+            td.when { (parts::time(lang, transfer.at)) }
+            td data-label=(lang.t(text::TYPE)) { span {
+                (lang.t(kind(transfer.kind)))
+                @if let Some(of) = transfer.of { " " span.hint { (lang.f(text::OF_TRANSFER, &[&of.to_string()])) } }
+                @if let Some(hold) = hold(viewer, transfer) { " " span.hint { (hold) } }
+            } }
+            td data-label=(lang.t(text::OTHER_ACCOUNT)) { a href=(parts::account_href(other)) title=(other) { (parts::short(other)) } }
+            td data-label=(lang.t(text::REFERENCE)) { (parts::order_link(&transfer.reference)) }
+            td.num data-label=[is_debit.then(|| lang.t(text::DEBIT))] { @if is_debit { (amount) } }
+            td.num data-label=[(!is_debit).then(|| lang.t(text::CREDIT))] { @if !is_debit { (amount) } }
+            td.num data-label=(lang.t(text::BALANCE_AFTER)) { @if is_hold { span.hint.none { "–" } } @else { (balance(lang, line.balance, transfer.currency)) } }
+        }
+    }
+}
+
+fn pager(viewer: &Viewer, id: &str, page: &StatementPage, cursor: Option<StatementCursor>) -> Markup {
+    let lang = viewer.lang();
+    html! {
         nav.pager aria-label=(lang.t(text::PAGES)) {
-            @if before.is_some() { a.button href=(parts::account_href(id)) { (lang.t(text::NEWEST)) } }
-            @if !page.is_begin { a.button rel="next" href=(older) { (lang.t(if full { text::OLDER } else { text::LOOK_FURTHER })) } }
+            @if cursor.is_some() { a.button href=(parts::account_href(id)) { (lang.t(text::NEWEST)) } }
+            @if let Some(next) = page.next {
+                @let before = format!("{}.{}", next.before.get(), next.balance);
+                a.button rel="next" href=(link::with(&parts::account_href(id), &[("before", &before)])) { (lang.t(text::OLDER)) }
+            }
         }
     }
 }

@@ -17,8 +17,10 @@ use maud::{Markup, html};
 /// Accounts on one page.
 const PAGE_ACCOUNTS: usize = 50;
 
-/// The columns of the trial balance.
-const TRIAL: [(Text, fn(&Totals) -> i128); 4] = [
+/// A column of the trial balance: its name, and what it adds up.
+type TrialColumn = (Text, fn(&Totals) -> i128);
+
+const TRIAL: [TrialColumn; 4] = [
     (text::DEBITS_POSTED, |totals| totals.debits_posted),
     (text::CREDITS_POSTED, |totals| totals.credits_posted),
     (text::DEBITS_HELD, |totals| totals.debits_pending),

@@ -6,8 +6,8 @@ use crate::gate::{Fields, OperatorForm, Viewer};
 use crate::layout::{self, Page, Section, fact};
 use crate::link;
 use crate::log_pages::{self, Found, LOOK_EVENTS_MAX, Look};
-use crate::pages::look;
-use crate::pages::orders::{Waits, state};
+use crate::pages::orders::{Waits, recorded, state};
+use crate::pages::{look, read_record};
 use crate::parts;
 use crate::text::{self, Lang, Text};
 use axum::extract::{Path, Query};
@@ -75,9 +75,20 @@ async fn page(
         Some((order.clone(), Waits::of(state, order), state.seq()))
     });
     let (order, waits, seq) = match seen.await {
-        Ok(Some(seen)) => seen,
-        Ok(None) => return no_such(viewer, id),
+        Ok(Some((order, waits, seq))) => (order, waits, Some(seq)),
         Err(problem) => return problem,
+        // It left memory: the record store has it for good.
+        Ok(None) => match read_record(viewer, move |record| record.order(no)).await {
+            Ok(record) => match record.and_then(recorded) {
+                Some(order) => (order, None, None),
+                None => return no_such(viewer, id),
+            },
+            Err(why) => {
+                let hint = lang.f(text::RECORD_UNREADABLE_HINT, &[&why]);
+                let title = lang.t(text::RECORD_UNREADABLE);
+                return viewer.problem(StatusCode::SERVICE_UNAVAILABLE, title, &hint);
+            }
+        },
     };
     let events = log_pages::off_thread(viewer.console.app.shard(), move |shard| {
         log_pages::look_back(shard, u64::MAX, EVENTS_SHOWN, &|entry| wanted(entry, no))
@@ -100,7 +111,7 @@ async fn page(
                 (facts(viewer, &order))
             }
         }
-        p.hint { (lang.f(text::AS_OF_NOW, &[&format::number(seq)])) }
+        @if let Some(seq) = seq { p.hint { (lang.f(text::AS_OF_NOW, &[&format::number(seq)])) } }
         (parts::curl(viewer, &format!("/v1/orders/{id}")))
     };
     (status, Page::new(id, Section::Orders, body).show(viewer)).into_response()

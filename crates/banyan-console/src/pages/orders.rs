@@ -5,16 +5,19 @@ use crate::forms;
 use crate::gate::{Fields, Viewer};
 use crate::layout::{self, Page, Section};
 use crate::link;
-use crate::pages::{ROWS_PER_LOOK, ROWS_PER_PAGE, look};
+use crate::pages::members::as_of;
+use crate::pages::{look, read_record};
 use crate::parts;
 use crate::steps;
 use crate::text::{self, Lang, Text};
 use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect, Response};
-use banyan_domain::order::{Order, OrderState};
+use banyan_domain::order::{Order, OrderLine, OrderState, Payment, Refund, RefundLine};
 use banyan_domain::saga::StepState;
-use banyan_domain::{Currency, OrderNo, SagaNo, State, Timestamp};
-use http::HeaderMap;
+use banyan_domain::{Actor, Currency, MemberId, OrderNo, ProductId, Reason, SagaNo, State, Timestamp};
+use banyan_log::Seq;
+use banyan_views::record::{OrderLineRecord, OrderPage, OrderRecord, OrderRefundRecord};
+use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
 
 /// Orders on one page.
@@ -66,7 +69,7 @@ struct Found {
     /// The order before which to look on, if there is more.
     next: Option<u64>,
     placed: u64,
-    seq: u64,
+    checkpoint: Seq,
 }
 
 impl Waits {
@@ -137,7 +140,7 @@ pub(crate) async fn show(viewer: Viewer, headers: HeaderMap, Query(query): Query
                 @if found.rows.is_empty() { p.nothing { (lang.t(text::NO_ORDER_FITS)) " " a href="/console/orders" { (lang.t(text::SHOW_ALL)) } } }
                 @else { (table(lang, &found.rows)) }
                 (pager(lang, &asked, &found))
-                p.hint { (lang.f(text::AS_OF_NOW, &[&format::number(found.seq)])) }
+                (as_of(&viewer, found.checkpoint))
             }
         }
         (parts::curl(&viewer, &link::with("/v1/orders", &[("state", &asked.state)])))
@@ -153,43 +156,98 @@ fn place_command(viewer: &Viewer) -> String {
     )
 }
 
+/// What the address asks for: from the record store, which has every order there ever was, with those that are in memory
+/// as they are now.
 async fn find(viewer: &Viewer, asked: &Asked) -> Result<Found, Response> {
-    if let Ok(no) = OrderNo::parse(&asked.q) {
-        let found = look(viewer, move |state| {
-            let rows =
-                state.orders().order(no).map(|order| OrderRow::new(state, order)).into_iter().collect();
-            Found { rows, next: None, placed: state.orders().placed(), seq: state.seq() }
-        });
-        return found.await;
-    }
+    let lang = viewer.lang();
     let wanted = TABS.iter().find(|(name, ..)| *name == asked.state).map(|(_, state, _)| *state);
-    let mut found =
-        Found { rows: Vec::new(), next: Some(asked.before.unwrap_or(u64::MAX)), placed: 0, seq: 0 };
-    let mut looked = 0;
-    while let Some(before) = found.next.filter(|_| looked < ROWS_PER_PAGE && found.rows.len() < PAGE_ORDERS) {
-        let (room, member) = (PAGE_ORDERS - found.rows.len(), asked.q.clone());
-        let part = look(viewer, move |state| {
-            let (mut rows, mut visited, mut last) = (Vec::new(), 0, before);
-            for order in state.orders().orders_before(OrderNo::new(before)).take(ROWS_PER_LOOK) {
-                (visited, last) = (visited + 1, order.no.get());
-                let fits = wanted.is_none_or(|wanted| wanted == order.state)
-                    && (member.is_empty() || order.member.as_str().contains(&member));
-                if fits {
-                    rows.push(OrderRow::new(state, order));
-                }
-                if rows.len() == room {
-                    break;
-                }
-            }
-            let more = last < before && state.orders().orders_before(OrderNo::new(last)).next().is_some();
-            (rows, (more && visited > 0).then_some(last), state.orders().placed(), state.seq())
-        });
-        let (rows, next, placed, seq) = part.await?;
-        found.rows.extend(rows);
-        found = Found { next, placed, seq, ..found };
-        looked += ROWS_PER_LOOK;
-    }
-    Ok(found)
+    let (before, q) = (asked.before.map(OrderNo::new), asked.q.clone());
+    let read = read_record(viewer, move |record| {
+        let checkpoint = record.checkpoint()?;
+        let nothing = OrderPage { orders: Vec::new(), next: None, checkpoint };
+        if let Ok(no) = OrderNo::parse(&q) {
+            return Ok(OrderPage { orders: record.order(no)?.into_iter().collect(), ..nothing });
+        }
+        if q.is_empty() {
+            return record.orders(wanted, before, PAGE_ORDERS);
+        }
+        let Ok(member) = MemberId::new(q) else { return Ok(nothing) };
+        let mut page = record.member_orders(&member, before, PAGE_ORDERS)?;
+        page.orders.retain(|order| wanted.is_none_or(|wanted| wanted == order.state));
+        Ok(page)
+    });
+    let page = read.await.map_err(|why| {
+        let hint = lang.f(text::RECORD_UNREADABLE_HINT, &[&why]);
+        viewer.problem(StatusCode::SERVICE_UNAVAILABLE, lang.t(text::RECORD_UNREADABLE), &hint)
+    })?;
+    let (next, checkpoint) = (page.next.map(OrderNo::get), page.checkpoint);
+    look(viewer, move |state| {
+        let row = |record: OrderRecord| match state.orders().order(record.order) {
+            Some(order) => Some(OrderRow::new(state, order)),
+            None => recorded(record).map(|order| OrderRow::new(state, &order)),
+        };
+        let rows = page.orders.into_iter().filter_map(row).collect();
+        Found { rows, next, placed: state.orders().placed(), checkpoint }
+    })
+    .await
+}
+
+/// An order that left memory, as it was; none if the record store holds what cannot be.
+pub(crate) fn recorded(of: OrderRecord) -> Option<Order> {
+    let line = |line: &OrderLineRecord| {
+        Some(OrderLine {
+            product: ProductId::new(line.product.clone()).ok()?,
+            quantity: line.quantity,
+            unit_price: line.unit_price,
+            parts: Vec::new(),
+            discount: line.discount,
+            points: line.points,
+            vat: line.vat,
+        })
+    };
+    let lines: Vec<OrderLine> = of.lines.iter().filter_map(line).collect();
+    let (points, vat): (Vec<i64>, Vec<i64>) = lines.iter().map(|line| (line.points, line.vat)).unzip();
+    let refund = |refund: OrderRefundRecord| {
+        Some(Refund {
+            no: refund.refund,
+            cancel: refund.cancel,
+            lines: refund.lines.iter().map(|&(line, quantity)| RefundLine { line, quantity }).collect(),
+            amount: refund.amount,
+            points: refund.points,
+            by: Actor::new(refund.actor).ok()?,
+            reason: Reason::new(refund.reason).ok()?,
+            saga: refund.saga,
+            state: refund.state,
+            begun_at: refund.begun_at,
+            ended_at: refund.ended_at,
+            why: refund.why,
+        })
+    };
+    let payment = of.paid_at.zip(of.reservation).map(|(at, reservation)| Payment {
+        at,
+        id: of.payment.clone().unwrap_or_default(),
+        transfer: None,
+        points: None,
+        reservation,
+    });
+    Some(Order {
+        no: of.order,
+        member: MemberId::new(of.member).ok()?,
+        currency: of.currency,
+        shipping: of.shipping,
+        shipping_points: of.points - points.iter().sum::<i64>(),
+        shipping_vat: of.vat - vat.iter().sum::<i64>(),
+        lines,
+        coupon: of.coupon,
+        saga: of.saga,
+        placed_at: of.placed_at,
+        state: of.state,
+        cancel_requested: of.cancel_requested,
+        payment,
+        ended_at: of.ended_at,
+        why: of.why,
+        refunds: of.refunds.into_iter().filter_map(refund).collect(),
+    })
 }
 
 impl OrderRow {
@@ -265,5 +323,73 @@ fn pager(lang: Lang, asked: &Asked, found: &Found) -> Markup {
             @if asked.before.is_some() { a.button href=(href("")) { (lang.t(text::NEWEST)) } }
             @if let Some(next) = found.next { a.button rel="next" href=(href(&next.to_string())) { (lang.t(if full { text::OLDER } else { text::LOOK_FURTHER })) } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_domain::ReservationNo;
+    use banyan_domain::order::RefundState;
+
+    #[test]
+    fn an_order_from_the_record_store_comes_to_what_it_came_to() {
+        let at = Timestamp::from_millis;
+        let line = OrderLineRecord {
+            product: "mug".into(),
+            quantity: 2,
+            unit_price: 12_900,
+            discount: 5_000,
+            points: 800,
+            vat: 1_890,
+            returned: 1,
+        };
+        let refund = OrderRefundRecord {
+            refund: 1,
+            cancel: false,
+            state: RefundState::Done,
+            why: None,
+            lines: vec![(0, 1)],
+            amount: 10_000,
+            points: 400,
+            actor: "mina".into(),
+            reason: "too small".into(),
+            saga: SagaNo::new(9),
+            begun_at: at(70),
+            ended_at: Some(at(80)),
+        };
+        let record = OrderRecord {
+            order: OrderNo::new(17),
+            member: "m-1".into(),
+            state: OrderState::Paid,
+            why: None,
+            currency: Currency::new("KRW").expect("a currency"),
+            goods: 25_800,
+            discount: 5_000,
+            shipping: 3_000,
+            points: 1_000,
+            total: 22_800,
+            vat: 2_163,
+            coupon: None,
+            saga: SagaNo::new(3),
+            payment: Some("pay_1".into()),
+            reservation: Some(ReservationNo::new(5)),
+            refunded: 10_000,
+            refunded_points: 400,
+            placed_at: at(50),
+            paid_at: Some(at(60)),
+            ended_at: None,
+            cancel_requested: false,
+            lines: vec![line],
+            refunds: vec![refund],
+            seq: Seq(100),
+        };
+        let order = recorded(record.clone()).expect("it can be");
+        let sums =
+            [order.goods(), order.discount(), order.shipping, order.points(), order.total(), order.vat()];
+        assert_eq!(sums, [25_800, 5_000, 3_000, 1_000, 22_800, 2_163]);
+        assert_eq!((order.refunded(), order.refunded_points(), order.returned(0)), (10_000, 400, 1));
+        assert_eq!(order.payment.map(|payment| payment.reservation), Some(ReservationNo::new(5)));
+        assert_eq!(recorded(OrderRecord { member: "two words".into(), ..record }), None);
     }
 }

@@ -5,8 +5,9 @@ use crate::forms::Attempt;
 use crate::gate::{Fields, Viewer};
 use crate::layout::{self, Page, Section, fact};
 use crate::log_pages::{self, Found};
+use crate::pages::saga_timeline::{TimelineEntry, What};
 use crate::pages::sagas::Risk;
-use crate::pages::{look, saga_change, saga_timeline};
+use crate::pages::{look, read_record, saga_change, saga_timeline};
 use crate::parts;
 use crate::steps;
 use crate::text::{self, Lang, Text};
@@ -14,11 +15,15 @@ use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
 use banyan_domain::saga::{Cause, Definition, End, Event as SagaEvent, Phase, Saga, StepState, Try};
 use banyan_domain::{Event, OrderNo, SagaNo};
+use banyan_log::Seq;
+use banyan_views::record::{SagaRecord, SagaStepRecord};
 use http::StatusCode;
 use maud::{Markup, html};
 
-/// Events of a saga shown: the newest.
+/// Events of a saga shown from the log: the newest.
 const EVENTS_SHOWN: usize = 400;
+/// Rows of a saga's course shown from the record store: the first.
+const EVENTS_RECORDED: usize = 1_000;
 
 /// Events that may follow from a decision at once: a few for each of the 32 steps.
 const FOLLOWED_MAX: u64 = 128;
@@ -68,7 +73,12 @@ pub(crate) async fn page(
         }
         Err(why) => (Vec::new(), false, Some(why)),
     };
-    let told = Told { events: &events, whole, fault: fault.as_deref(), seq };
+    // What lies further back in the log, the record store has.
+    let recorded = match whole {
+        true => None,
+        false => recorded(viewer, number).await,
+    };
+    let told = Told { events: &events, whole, recorded: recorded.as_ref(), fault: fault.as_deref(), seq };
     match known {
         Some((saga, definition)) => {
             let body = body(viewer, &saga, &definition, &told, query, attempt);
@@ -85,39 +95,76 @@ struct Told<'a> {
     events: &'a [Found],
     /// Whether its beginning is among them.
     whole: bool,
+    /// What the record store tells, if that is needed.
+    recorded: Option<&'a (SagaRecord, Vec<SagaStepRecord>)>,
     /// Why the log could not be read, if so.
     fault: Option<&'a str>,
     seq: u64,
+}
+
+impl Told<'_> {
+    /// The timeline, and whether it begins at the beginning.
+    fn entries(&self, saga: Option<&Saga>) -> (Vec<TimelineEntry>, bool) {
+        match (self.recorded, self.events, saga) {
+            (Some((saga, rows)), ..) => {
+                (saga_timeline::from_record(saga, rows), rows.len() < EVENTS_RECORDED)
+            }
+            (None, [], Some(saga)) => (saga_timeline::from_state(saga), false),
+            (None, events, _) => (saga_timeline::from_log(events), self.whole),
+        }
+    }
+}
+
+/// What the record store has of a saga. A store that cannot be read is told on every page already.
+async fn recorded(viewer: &Viewer, no: SagaNo) -> Option<(SagaRecord, Vec<SagaStepRecord>)> {
+    let read = read_record(viewer, move |record| {
+        let Some(saga) = record.saga(no)? else { return Ok(None) };
+        Ok(Some((saga, record.saga_steps(no, Seq(0), EVENTS_RECORDED)?)))
+    });
+    read.await.ok().flatten()
 }
 
 const fn is_start(found: &Found) -> bool {
     matches!(found.entry.event, Event::Saga(SagaEvent::Started { .. }))
 }
 
-/// A saga that ended long ago: what the log still tells of it.
+/// A saga that left memory: what the log or the record store still tells of it.
 async fn gone(viewer: &Viewer, number: SagaNo, told: &Told<'_>) -> Response {
     let lang = viewer.lang();
     let start = told.events.last().map(|found| &found.entry.event);
-    let Some(Event::Saga(SagaEvent::Started { definition, key, input, .. })) = start else {
-        return no_such(viewer, &number.get().to_string());
+    let (definition, key, input) = match (start, told.recorded) {
+        (Some(Event::Saga(SagaEvent::Started { definition, key, input, .. })), _) => {
+            let wanted = *definition;
+            let found = look(viewer, move |state| state.sagas().definition(wanted).cloned()).await;
+            (found, key.to_string(), input.clone())
+        }
+        (_, Some((saga, _))) => {
+            let (name, version) = (saga.name.clone(), saga.version);
+            let found = look(viewer, move |state| {
+                let is_it = |one: &&Definition| one.version == version && one.name.as_str() == &*name;
+                state.sagas().definitions().map(|(_, one)| one).find(is_it).cloned()
+            });
+            (found.await, saga.key.to_string(), saga_timeline::fields_of(&saga.input))
+        }
+        _ => return no_such(viewer, &number.get().to_string()),
     };
-    let (wanted, end) = (*definition, told.events.first().map(|found| &found.entry.event));
-    let definition = match look(viewer, move |state| state.sagas().definition(wanted).cloned()).await {
+    let definition = match definition {
         Ok(Some(definition)) => definition,
         Ok(None) => return no_such(viewer, &number.get().to_string()),
         Err(problem) => return problem,
     };
-    let phase = match end {
-        Some(Event::Saga(SagaEvent::Ended { end, .. })) => Phase::Ended(*end),
+    let (entries, whole) = told.entries(None);
+    let phase = match entries.last().map(|entry| &entry.what) {
+        Some(What::Ended(end)) => Phase::Ended(*end),
         _ => Phase::Ended(End::Completed),
     };
     let title = format!("{} {}", definition.name, number.get());
     let body = html! {
         (crumbs(lang))
-        (layout::title(&title, &html! { (steps::saga_state(lang, phase, false)) (about(lang, key.as_str())) }))
+        (layout::title(&title, &html! { (steps::saga_state(lang, phase, false)) (about(lang, &key)) }))
         p.notice { (lang.t(text::SAGA_GONE)) }
         (steps::diagram(lang, &definition, None))
-        (timeline(viewer, &definition, &saga_timeline::from_log(told.events), told))
+        (timeline(viewer, &definition, &entries, whole, told))
         (fields(lang, text::INPUT, input.iter()))
     };
     Page::new(&title, Section::Sagas, body).show(viewer).into_response()
@@ -144,10 +191,7 @@ fn body(
     attempt: Option<&Attempt>,
 ) -> Markup {
     let (lang, no, key) = (viewer.lang(), saga.no.get(), saga.key.as_str());
-    let entries = match told.events {
-        [] => saga_timeline::from_state(saga),
-        events => saga_timeline::from_log(events),
-    };
+    let (entries, whole) = told.entries(Some(saga));
     html! {
         (crumbs(lang))
         (layout::title(&format!("{} {no}", definition.name), &html! {
@@ -159,7 +203,7 @@ fn body(
         (steps::diagram(lang, definition, Some(saga)))
         div.columns {
             div {
-                (timeline(viewer, definition, &entries, told))
+                (timeline(viewer, definition, &entries, whole, told))
                 (outputs(lang, saga, definition))
                 (fields(lang, text::INPUT, saga.input.iter()))
             }
@@ -209,7 +253,8 @@ fn parked(lang: Lang, saga: &Saga, definition: &Definition, may_decide: bool) ->
 fn timeline(
     viewer: &Viewer,
     definition: &Definition,
-    entries: &[saga_timeline::TimelineEntry],
+    entries: &[TimelineEntry],
+    whole: bool,
     told: &Told<'_>,
 ) -> Markup {
     let lang = viewer.lang();
@@ -217,7 +262,7 @@ fn timeline(
         section #timeline {
             h2 { (lang.t(text::TIMELINE)) }
             @if let Some(why) = told.fault { p.hint { (lang.f(text::LOG_UNREADABLE_HINT, &[why])) } }
-            @else if !told.whole { p.hint { (lang.t(text::TIMELINE_SHORT)) } }
+            @else if !whole { p.hint { (lang.t(text::TIMELINE_SHORT)) } }
             (saga_timeline::show(viewer, definition, entries))
         }
     }

@@ -4,18 +4,18 @@ use crate::format;
 use crate::gate::Viewer;
 use crate::log_pages::{Found, Look};
 use crate::parts;
-use crate::secret;
 use crate::text::{self, Lang, Text};
 use banyan_domain::saga::{
     Ask, Cause, Definition, End, Event as SagaEvent, Fields, Resume, Saga, Settlement, StepState,
 };
-use banyan_domain::{Entry, Event, Millis, SagaNo, Timestamp};
+use banyan_domain::{Actor, Entry, Event, Millis, Reason, SagaNo, Timestamp};
+use banyan_views::record::{SagaRecord, SagaStepRecord};
 use maud::{Markup, html};
 
 /// Between two entries, a longer wait is folded into one line.
 const GAP: Millis = Millis::from_seconds(5);
 
-/// One line of the timeline. Filled from the log; from the saga's state where the log is not at hand.
+/// One line of the timeline. Filled from the log while a saga is young; from the record store after that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TimelineEntry {
     pub(crate) at: Timestamp,
@@ -113,6 +113,82 @@ pub(crate) fn from_log(events: &[Found]) -> Vec<TimelineEntry> {
         entries.push(entry);
     }
     entries
+}
+
+/// The timeline that the record store tells: every try of every step, however long ago.
+pub(crate) fn from_record(saga: &SagaRecord, rows: &[SagaStepRecord]) -> Vec<TimelineEntry> {
+    let began = TimelineEntry {
+        at: saga.started_at,
+        seq: None,
+        step: None,
+        ask: None,
+        attempt: 1,
+        took: None,
+        what: What::Began,
+    };
+    let entry = |row: &SagaStepRecord| {
+        let took = row.answered_at.map(|at| at.as_millis().saturating_sub(row.at.as_millis()));
+        let ask = match &*row.what {
+            "do" => Some(Ask::Do),
+            "undo" => Some(Ask::Undo),
+            "query" => Some(Ask::Query),
+            _ => None,
+        };
+        TimelineEntry {
+            at: row.at,
+            seq: Some(row.seq.as_u64()),
+            step: row.place.map(usize::from).filter(|_| &*row.what != "turned-back"),
+            ask,
+            attempt: row.attempt.unwrap_or(1),
+            took: took.map(Millis::new),
+            what: what_of(row),
+        }
+    };
+    std::iter::once(began).chain(rows.iter().map(entry)).collect()
+}
+
+fn what_of(row: &SagaStepRecord) -> What {
+    let detail = || row.detail.as_deref().unwrap_or_default();
+    let result = row.result.as_deref().unwrap_or_default();
+    match (&*row.what, result) {
+        ("skipped", _) => What::Skipped,
+        ("turned-back", _) => {
+            let step = row.place.filter(|_| result == "step");
+            let who = row.actor.as_deref().and_then(|by| Actor::new(by).ok());
+            What::TurnedBack(match (step, who, Reason::new(detail()).ok()) {
+                (Some(place), ..) => Cause::Step(place, detail().into()),
+                (None, Some(by), Some(reason)) => Cause::Cancelled(by, reason),
+                _ if result == "timed-out" => Cause::TimedOut,
+                _ => Cause::Forced,
+            })
+        }
+        ("parked", _) => What::Parked(detail().into()),
+        ("resumed", _) => {
+            let how = match result {
+                "skip" => Resume::Skip(Fields::new()),
+                "undo" => Resume::Undo,
+                _ => Resume::Retry,
+            };
+            let by = row.actor.as_deref().unwrap_or_default().to_owned();
+            What::Resumed { how, by, reason: detail().into() }
+        }
+        ("ended", "compensated") => What::Ended(End::Compensated),
+        ("ended", _) => What::Ended(End::Completed),
+        (_, "done") => What::Settled(Settlement::Done(fields_of(detail()))),
+        (_, "refused") => What::Settled(Settlement::Refused(detail().into())),
+        (_, "unknown") => What::Settled(Settlement::Unknown(detail().into())),
+        (_, "not-sent") => What::Settled(Settlement::NotSent(detail().into())),
+        (_, "awaiting") => What::Settled(Settlement::Awaiting(fields_of(detail()), Timestamp::default())),
+        (_, "absent") => What::Settled(Settlement::Absent),
+        _ => What::Asked,
+    }
+}
+
+/// The texts of a JSON object.
+pub(crate) fn fields_of(json: &str) -> Fields {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
+    let text = |value: serde_json::Value| value.as_str().map(str::to_owned).unwrap_or_default();
+    object.into_iter().map(|(name, value)| (name, text(value))).collect()
 }
 
 /// What the saga itself remembers: the last try of the step under way, and since when it is parked. For where its events
@@ -249,7 +325,11 @@ fn detail(lang: Lang, definition: &Definition, what: &What) -> Markup {
     match what {
         What::Settled(Settlement::Done(output)) => fields_line(lang, output),
         What::Settled(Settlement::Awaiting(output, until)) => {
-            html! { " " span.hint { (lang.t(text::UNTIL)) " " (parts::time(lang, *until)) } (fields_line(lang, output)) }
+            // The record store does not say until when.
+            html! {
+                @if *until > Timestamp::default() { " " span.hint { (lang.t(text::UNTIL)) " " (parts::time(lang, *until)) } }
+                (fields_line(lang, output))
+            }
         }
         What::Settled(Settlement::Refused(text) | Settlement::Unknown(text) | Settlement::NotSent(text)) => {
             why(text)
@@ -289,7 +369,7 @@ fn fields_line(lang: Lang, fields: &Fields) -> Markup {
 
 /// The value of a field as pages show it.
 pub(crate) fn field_value(lang: Lang, name: &str, value: &str) -> Markup {
-    match secret::masked(name, value) {
+    match banyan_api::masked(name, value) {
         Some(masked) => html! { span.mono title=(lang.t(text::HIDDEN)) { (masked) } },
         None => html! { span.mono title=(value) { (parts::short(value)) } },
     }

@@ -5,26 +5,34 @@ use crate::forms;
 use crate::gate::{Fields, Viewer};
 use crate::layout::{self, Page, Section, fact};
 use crate::link;
-use crate::pages::{ROWS_PER_LOOK, ROWS_PER_PAGE, look, saga_change};
+use crate::pages::members::as_of;
+use crate::pages::saga_timeline::fields_of;
+use crate::pages::{ROWS_PER_LOOK, ROWS_PER_PAGE, look, read_record, saga_change};
 use crate::parts;
 use crate::steps;
 use crate::text::{self, Lang, Text};
 use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect, Response};
-use banyan_domain::saga::{Definition, Phase, Saga, Sagas, StepState};
+use banyan_domain::saga::{Definition, End, Phase, Saga, StepState};
 use banyan_domain::{Currency, SagaKey, SagaNo, Timestamp};
-use http::HeaderMap;
+use banyan_log::Seq;
+use banyan_views::record::{ParkedOrder, SagaRecord, SagaShown, SagaTotals};
+use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
 /// Sagas on one page.
 const PAGE_SAGAS: usize = 50;
 
-const TABS: [(&str, Text); 4] = [
-    ("parked", text::TAB_PARKED),
-    ("running", text::TAB_RUNNING),
-    ("compensating", text::TAB_BACK),
-    ("ended", text::TAB_ENDED),
+/// Parked sagas read at once: the first are shown, all are added up.
+const PARKED_READ: usize = 1_000;
+
+const TABS: [(&str, SagaShown, Text); 5] = [
+    ("parked", SagaShown::Parked, text::TAB_PARKED),
+    ("running", SagaShown::Running, text::TAB_RUNNING),
+    ("compensating", SagaShown::Compensating, text::TAB_BACK),
+    ("completed", SagaShown::Completed, text::TAB_COMPLETED),
+    ("compensated", SagaShown::Compensated, text::TAB_COMPENSATED),
 ];
 
 /// One saga of the list.
@@ -36,8 +44,8 @@ pub(crate) struct SagaRow {
     pub(crate) phase: Phase,
     /// At which step it is, and what that does.
     pub(crate) at: Option<(String, StepState)>,
-    /// Steps behind it, and all.
-    pub(crate) passed: (usize, usize),
+    /// Steps behind it, and all, while it is in memory.
+    pub(crate) passed: Option<(usize, usize)>,
     pub(crate) parked: Option<(Timestamp, String)>,
     pub(crate) risk: Option<Risk>,
     pub(crate) started_at: Timestamp,
@@ -60,17 +68,17 @@ struct Asked {
     before: Option<u64>,
 }
 
-/// How many sagas there are, and those that are parked.
-#[derive(Default)]
-struct Census {
-    /// By tab, in the order of `TABS`.
-    counts: [usize; 4],
+/// What the record store has, and what only the shard knows.
+struct Found {
+    totals: SagaTotals,
+    /// Those that are parked, in the order asked for, if that is what is shown.
     parked: Vec<SagaRow>,
-    /// Whether some were not looked at.
-    is_part: bool,
+    rows: Vec<SagaRow>,
+    /// The saga before which to look on, if there is more.
+    next: Option<u64>,
     started: u64,
     definitions: usize,
-    seq: u64,
+    checkpoint: Seq,
 }
 
 impl SagaRow {
@@ -85,11 +93,36 @@ impl SagaRow {
             at: at.and_then(|at| {
                 Some((definition.steps.get(at)?.name.to_string(), saga.steps.get(at)?.clone()))
             }),
-            passed: (saga.steps.iter().filter(passed).count(), saga.steps.len()),
+            passed: Some((saga.steps.iter().filter(passed).count(), saga.steps.len())),
             parked: saga.parked.as_ref().map(|park| (park.since, park.why.to_string())),
             risk: Risk::of(saga, definition).filter(|_| !saga.is_over()),
             started_at: saga.started_at,
             changed_at: saga.changed_at,
+        }
+    }
+}
+
+impl From<SagaRecord> for SagaRow {
+    fn from(of: SagaRecord) -> Self {
+        let phase = match of.phase {
+            SagaShown::Compensating => Phase::Compensating,
+            SagaShown::Completed => Phase::Ended(End::Completed),
+            SagaShown::Compensated => Phase::Ended(End::Compensated),
+            SagaShown::Running | SagaShown::Parked => Phase::Running,
+        };
+        let currency = || Currency::new(fields_of(&of.input).get("currency")?).ok();
+        let risk = of.at_risk.filter(|_| of.ended_at.is_none());
+        Self {
+            no: of.saga.get(),
+            phase,
+            at: of.parked_step.as_deref().map(|step| (step.to_owned(), StepState::Waiting)),
+            passed: None,
+            parked: of.parked_at.zip(of.parked_why.as_deref().map(str::to_owned)),
+            risk: risk.map(|minor| Risk { minor, currency: currency() }),
+            started_at: of.started_at,
+            changed_at: of.changed_at,
+            name: of.name.into(),
+            key: of.key.into(),
         }
     }
 }
@@ -113,15 +146,6 @@ fn sum(lang: Lang, minor: i128, currency: Option<Currency>) -> String {
     }
 }
 
-/// The tab of `TABS` a saga is under, beside "parked".
-const fn tab_of(phase: Phase) -> usize {
-    match phase {
-        Phase::Running => 1,
-        Phase::Compensating => 2,
-        Phase::Ended(_) => 3,
-    }
-}
-
 /// Lists sagas.
 pub(crate) async fn show(viewer: Viewer, headers: HeaderMap, Query(query): Query<Fields>) -> Response {
     let lang = viewer.lang();
@@ -139,25 +163,24 @@ pub(crate) async fn show(viewer: Viewer, headers: HeaderMap, Query(query): Query
     {
         return Redirect::to(&parts::saga_href(no)).into_response();
     }
-    let found = async { Ok::<_, Response>((census(&viewer).await?, find(&viewer, &asked).await?)) };
-    let (census, (rows, more)) = match found.await {
+    let found = match find(&viewer, &asked).await {
         Ok(found) => found,
         Err(problem) => return problem,
     };
-    let beside = html! { a.button href="/console/sagas/definitions" { (lang.t(text::DEFINITIONS)) " " span.num { (format::number(census.definitions as u64)) } } };
+    let beside = html! { a.button href="/console/sagas/definitions" { (lang.t(text::DEFINITIONS)) " " span.num { (format::number(found.definitions as u64)) } } };
     let is_parked = asked.state == "parked";
     let body = html! {
         (layout::title(lang.t(text::SAGAS), &beside))
-        @if census.started == 0 {
+        @if found.started == 0 {
             (parts::empty(lang.t(text::NO_SAGAS), lang.t(text::NO_SAGAS_HINT), Some((lang, "banyan saga define examples/sagas/checkout.toml"))))
         } @else {
-            (filters(&viewer, &asked, &census))
+            (filters(&viewer, &asked, &found.totals))
             div #list {
-                @if is_parked { (parked(&viewer, &asked, &census)) }
-                @else if rows.is_empty() { p.nothing { (lang.t(text::NO_SAGA_FITS)) " " a href="/console/sagas" { (lang.t(text::SHOW_ALL)) } } }
-                @else { (table(lang, &rows)) }
-                @if !is_parked { (pager(lang, &asked, more, rows.len() == PAGE_SAGAS)) }
-                p.hint { (lang.t(text::ENDED_LEAVE)) " " (lang.f(text::AS_OF_NOW, &[&format::number(census.seq)])) }
+                @if is_parked { (parked(&viewer, &asked, &found)) }
+                @else if found.rows.is_empty() { p.nothing { (lang.t(text::NO_SAGA_FITS)) " " a href="/console/sagas" { (lang.t(text::SHOW_ALL)) } } }
+                @else { (table(lang, &found.rows)) }
+                @if !is_parked { (pager(lang, &asked, found.next, found.rows.len() == PAGE_SAGAS)) }
+                (as_of(&viewer, found.checkpoint))
             }
         }
         (parts::curl(&viewer, &link::with("/v1/sagas", &[("state", &asked.state)])))
@@ -165,46 +188,47 @@ pub(crate) async fn show(viewer: Viewer, headers: HeaderMap, Query(query): Query
     Page::new(lang.t(text::SAGAS), Section::Sagas, body).show(&viewer).into_response()
 }
 
-/// Counts the sagas in memory, the oldest first: what has been parked for long comes first.
-async fn census(viewer: &Viewer) -> Result<Census, Response> {
-    let (mut census, mut after, mut looked) = (Census::default(), Some(0), 0);
-    while let Some(from) = after.filter(|_| looked < ROWS_PER_PAGE) {
-        let part = look(viewer, move |state| count(state.sagas(), SagaNo::new(from), state.seq()));
-        let (part, next) = part.await?;
-        for (sum, count) in census.counts.iter_mut().zip(part.counts) {
-            *sum += count;
-        }
-        census.parked.extend(part.parked);
-        census = Census { started: part.started, definitions: part.definitions, seq: part.seq, ..census };
-        looked += ROWS_PER_LOOK;
-        after = next;
+/// What the address asks for: from the record store, which has every saga there ever was, with the steps of those that are
+/// in memory as they are now.
+async fn find(viewer: &Viewer, asked: &Asked) -> Result<Found, Response> {
+    let lang = viewer.lang();
+    let state = TABS.iter().find(|(name, ..)| *name == asked.state).map(|(_, state, _)| *state);
+    let (is_parked, before) = (state == Some(SagaShown::Parked), asked.before.map(SagaNo::new));
+    let order = if asked.sort == "risk" { ParkedOrder::AtRisk } else { ParkedOrder::Age };
+    let read = read_record(viewer, move |record| {
+        let parked = if is_parked { record.parked_sagas(order, PARKED_READ)? } else { Vec::new() };
+        let page = if is_parked { None } else { Some(record.sagas(state, before, PAGE_SAGAS)?) };
+        Ok((record.saga_totals()?, parked, page, record.checkpoint()?))
+    });
+    let (totals, parked, page, checkpoint) = read.await.map_err(|why| {
+        let hint = lang.f(text::RECORD_UNREADABLE_HINT, &[&why]);
+        viewer.problem(StatusCode::SERVICE_UNAVAILABLE, lang.t(text::RECORD_UNREADABLE), &hint)
+    })?;
+    let next = page.as_ref().and_then(|page| page.next).map(SagaNo::get);
+    let rows: Vec<SagaRow> =
+        page.map(|page| page.sagas).unwrap_or_default().into_iter().map(SagaRow::from).collect();
+    let (rows, started, definitions) = look(viewer, move |state| {
+        let sagas = state.sagas();
+        let fresh = |row: SagaRow| {
+            let now = sagas.saga(SagaNo::new(row.no));
+            let now = now.and_then(|saga| Some(SagaRow::new(saga, sagas.definition(saga.definition)?)));
+            now.unwrap_or(row)
+        };
+        let rows = rows.into_iter().map(fresh).collect();
+        (rows, sagas.started(), sagas.definitions().count())
+    })
+    .await?;
+    let parked = parked.into_iter().map(SagaRow::from).collect();
+    let found = Found { totals, parked, rows, next, started, definitions, checkpoint };
+    if asked.q.is_empty() || is_parked {
+        return Ok(found);
     }
-    census.is_part = after.is_some();
-    Ok(census)
+    let (rows, next) = search(viewer, asked).await?;
+    Ok(Found { rows, next, ..found })
 }
 
-fn count(sagas: &Sagas, after: SagaNo, seq: u64) -> (Census, Option<u64>) {
-    let (started, definitions) = (sagas.started(), sagas.definitions().count());
-    let mut census = Census { started, definitions, seq, ..Census::default() };
-    let (mut last, mut visited) = (None, 0);
-    for saga in sagas.sagas_after(after).take(ROWS_PER_LOOK) {
-        visited += 1;
-        last = Some(saga.no.get());
-        if saga.parked.is_some() {
-            census.counts[0] += 1;
-            census.parked.extend(sagas.definition(saga.definition).map(|known| SagaRow::new(saga, known)));
-        } else {
-            census.counts[tab_of(saga.phase)] += 1;
-        }
-    }
-    (census, last.filter(|_| visited == ROWS_PER_LOOK))
-}
-
-/// The newest sagas that fit, and the number before which to look on.
-async fn find(viewer: &Viewer, asked: &Asked) -> Result<(Vec<SagaRow>, Option<u64>), Response> {
-    if asked.state == "parked" {
-        return Ok((Vec::new(), None));
-    }
+/// The newest sagas in memory with what was typed in their key, and the number before which to look on.
+async fn search(viewer: &Viewer, asked: &Asked) -> Result<(Vec<SagaRow>, Option<u64>), Response> {
     if let Ok(no) = asked.q.parse::<u64>() {
         let row = look(viewer, move |state| {
             let saga = state.sagas().saga(SagaNo::new(no))?;
@@ -212,24 +236,21 @@ async fn find(viewer: &Viewer, asked: &Asked) -> Result<(Vec<SagaRow>, Option<u6
         });
         return Ok((row.await?.into_iter().collect(), None));
     }
-    let tab = TABS.iter().position(|(name, _)| *name == asked.state);
-    let key = SagaKey::new(asked.q.as_str()).ok();
-    if !asked.q.is_empty() && key.is_none() {
-        return Ok((Vec::new(), None));
-    }
+    let Ok(key) = SagaKey::new(asked.q.as_str()) else { return Ok((Vec::new(), None)) };
+    let state = TABS.iter().find(|(name, ..)| *name == asked.state).map(|(_, state, _)| *state);
     let (mut rows, mut looked, mut before) = (Vec::new(), 0, asked.before);
     loop {
         let (room, key) = (PAGE_SAGAS - rows.len(), key.clone());
-        let part = look(viewer, move |state| {
-            let sagas = state.sagas();
+        let part = look(viewer, move |all| {
+            let sagas = all.sagas();
             let mut no = before.unwrap_or(u64::MAX).min(sagas.started() + 1);
             let lowest = no.saturating_sub(ROWS_PER_LOOK as u64).max(1);
             let mut rows = Vec::new();
             while no > lowest && rows.len() < room {
                 no -= 1;
                 let Some(saga) = sagas.saga(SagaNo::new(no)) else { continue };
-                let fits = tab.is_none_or(|tab| saga.parked.is_none() && tab_of(saga.phase) == tab)
-                    && key.as_ref().is_none_or(|key| saga.key.as_str().contains(key.as_str()));
+                let fits = state.is_none_or(|state| shown(saga) == state)
+                    && saga.key.as_str().contains(key.as_str());
                 if fits {
                     rows.extend(sagas.definition(saga.definition).map(|known| SagaRow::new(saga, known)));
                 }
@@ -246,19 +267,36 @@ async fn find(viewer: &Viewer, asked: &Asked) -> Result<(Vec<SagaRow>, Option<u6
     }
 }
 
-fn filters(viewer: &Viewer, asked: &Asked, census: &Census) -> Markup {
+const fn shown(saga: &Saga) -> SagaShown {
+    match saga.phase {
+        _ if saga.parked.is_some() => SagaShown::Parked,
+        Phase::Running => SagaShown::Running,
+        Phase::Compensating => SagaShown::Compensating,
+        Phase::Ended(End::Completed) => SagaShown::Completed,
+        Phase::Ended(End::Compensated) => SagaShown::Compensated,
+    }
+}
+
+fn filters(viewer: &Viewer, asked: &Asked, totals: &SagaTotals) -> Markup {
     let lang = viewer.lang();
-    let tab = |state: &str, word: Text, count: usize| {
+    let tab = |state: &str, word: Text, count: Option<u64>| {
         let href = link::with("/console/sagas", &[("state", state), ("q", &asked.q)]);
         html! {
             a href=(href) aria-current=[(asked.state == state).then_some("true")] {
-                (lang.t(word)) " " span.num { (format::number(count as u64)) @if census.is_part { "+" } }
+                (lang.t(word)) @if let Some(count) = count { " " span.num { (format::number(count)) } }
             }
         }
     };
+    let count = |state: SagaShown| match state {
+        SagaShown::Parked => Some(totals.parked),
+        SagaShown::Running => Some(totals.running),
+        SagaShown::Compensating => Some(totals.compensating),
+        // There may be very many, and nobody waits for the number.
+        SagaShown::Completed | SagaShown::Compensated => None,
+    };
     let tabs = html! {
-        (tab("", text::ALL, census.counts.iter().sum()))
-        @for ((state, word), count) in TABS.into_iter().zip(census.counts) { (tab(state, word, count)) }
+        (tab("", text::ALL, None))
+        @for (name, state, word) in TABS { (tab(name, word, count(state))) }
     };
     parts::filters(viewer, "/console/sagas", &tabs, &asked.state, text::FIND_SAGA, &asked.q)
 }
@@ -298,28 +336,25 @@ fn heading(row: &SagaRow) -> Markup {
 }
 
 fn stands(lang: Lang, row: &SagaRow) -> Markup {
-    let (passed, all) = (format::number(row.passed.0 as u64), format::number(row.passed.1 as u64));
     html! {
         @match &row.at {
             Some((step, state)) => { (step) @if row.parked.is_none() { span.hint { ", " (lang.t(steps::step_words(state).1)) } } },
-            None => { span.hint { (lang.f(text::STEPS_OF, &[&passed, &all])) } },
+            None => { @match row.passed {
+                Some((passed, all)) => { span.hint { (lang.f(text::STEPS_OF, &[&passed.to_string(), &all.to_string()])) } },
+                None => { span.hint.none { "–" } },
+            } },
         }
     }
 }
 
 /// The parked sagas: how much money is at risk, and what to do about each.
-fn parked(viewer: &Viewer, asked: &Asked, census: &Census) -> Markup {
+fn parked(viewer: &Viewer, asked: &Asked, found: &Found) -> Markup {
     let lang = viewer.lang();
     let mut rows: Vec<_> =
-        census.parked.iter().filter(|row| asked.q.is_empty() || row.key.contains(&asked.q)).collect();
+        found.parked.iter().filter(|row| asked.q.is_empty() || row.key.contains(&asked.q)).collect();
     let mut sums = BTreeMap::<Option<Currency>, i128>::new();
     for risk in rows.iter().filter_map(|row| row.risk) {
         *sums.entry(risk.currency).or_default() += i128::from(risk.minor);
-    }
-    if asked.sort == "risk" {
-        rows.sort_by_key(|row| std::cmp::Reverse(row.risk.map_or(0, |risk| risk.minor)));
-    } else {
-        rows.sort_by_key(|row| row.parked.as_ref().map(|(since, _)| *since));
     }
     rows.truncate(PAGE_SAGAS);
     let sort = |name: &str, word: Text| {
@@ -353,7 +388,7 @@ fn parked(viewer: &Viewer, asked: &Asked, census: &Census) -> Markup {
                     }
                 } }
             }
-            @if census.parked.len() > PAGE_SAGAS || census.is_part { p.hint { (lang.f(text::LOOKED_ROWS, &[&format::number(census.parked.len() as u64)])) } }
+            @if found.totals.parked > rows.len() as u64 { p.hint { (lang.f(text::AND_MORE, &[&format::number(found.totals.parked - rows.len() as u64)])) } }
         }
     }
 }

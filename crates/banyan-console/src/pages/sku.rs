@@ -4,24 +4,31 @@ use crate::format;
 use crate::forms::Attempt;
 use crate::gate::{Fields, Viewer};
 use crate::layout::{self, Page, Section, count, fact};
-use crate::log_pages::{self, Found, LOOK_EVENTS_MAX, Look};
+use crate::link;
+use crate::log_pages;
+use crate::pages::members::as_of;
 use crate::pages::stock::{SkuSums, enough};
-use crate::pages::{ROWS_PER_LOOK, ROWS_PER_PAGE, look, sku_change};
+use crate::pages::{ROWS_PER_LOOK, ROWS_PER_PAGE, look, read_record, sku_change};
 use crate::parts;
 use crate::text::{self, Lang, Text};
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Redirect, Response};
 use banyan_domain::stock::{Event as StockEvent, Level, ReservationState, Stock};
 use banyan_domain::{Entry, Event, ItemNo, ReservationNo, SkuId, Timestamp};
+use banyan_log::Seq;
+use banyan_views::record::{MovementPage, MovementRecord};
 use http::StatusCode;
 use maud::{Markup, html};
+use std::time::Duration;
 
 /// Reservations shown.
 const RESERVATIONS_SHOWN: usize = 100;
 /// Locations shown: a SKU may be kept at a thousand.
 const LOCATIONS_SHOWN: usize = 200;
-/// Events of the history shown.
-const HISTORY_SHOWN: usize = 20;
+/// Movements on one page of the history.
+const MOVEMENTS_SHOWN: usize = 25;
+/// Longest wait for the record store to show what was just done.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A SKU as it is.
 struct Seen {
@@ -89,27 +96,28 @@ pub(crate) async fn page(
         Ok(found) => found,
         Err(problem) => return problem,
     };
-    let items: Vec<ItemNo> = seen.locations.iter().map(|(item, ..)| *item).collect();
-    let sku = id.to_owned();
-    let done = query.get("done").and_then(|seq| seq.parse::<u64>().ok());
-    let events = log_pages::off_thread(viewer.console.app.shard(), move |shard| {
-        let want = |entry: &Entry| if concerns(entry, &sku, &items) { Look::Keep } else { Look::Pass };
-        let page = log_pages::look_back(shard, u64::MAX, HISTORY_SHOWN, &want)?;
-        let done = done.map(|seq| log_pages::one(shard, seq)).transpose()?.flatten();
-        Ok((page.events, done.filter(|found| concerns(&found.entry, &sku, &items))))
+    let done = match query.get("done").and_then(|seq| seq.parse().ok()) {
+        Some(seq) => done(viewer, &seen, seq).await,
+        None => html! {},
+    };
+    let before = query.get("before").and_then(|seq| seq.parse().ok()).map(Seq);
+    let sku = seen.sums.sku.clone();
+    let moved = read_record(viewer, move |record| match SkuId::new(sku) {
+        Ok(sku) => Ok((record.movements(&sku, before, MOVEMENTS_SHOWN)?, record.checkpoint()?)),
+        Err(_) => Ok((MovementPage { movements: Vec::new(), next: None }, record.checkpoint()?)),
     });
-    let events = events.await;
+    let moved = moved.await;
     let names: Vec<String> = seen.locations.iter().map(|(_, name, _)| name.clone()).collect();
     let body = html! {
         nav.crumbs { a href="/console/stock" { (lang.t(text::STOCK)) } }
         (layout::title(id, &html! { (enough(lang, seen.sums.enough())) (parts::copy(lang, id, "")) }))
-        @if let Ok((_, Some(done))) = &events { (done_notice(lang, done)) }
+        (done)
         (totals(lang, &seen))
         div.columns {
             div {
                 (locations(lang, &seen))
                 (reserved_table(lang, &seen, &reserved, looked))
-                (history(viewer, events.as_ref().map(|(events, _)| events.as_slice()).map_err(String::as_str), &seen.locations))
+                (history(viewer, id, moved.as_ref().map_err(String::as_str), before.is_some()))
             }
             (sku_change::panel(viewer, id, &names, attempt))
         }
@@ -174,7 +182,7 @@ fn reserved(stock: &Stock, no: ReservationNo, items: &[ItemNo]) -> Option<Reserv
     })
 }
 
-/// Whether an event counted, received, corrected or configured the SKU. Its reservations would drown these.
+/// Whether an event counted, received, corrected or configured the SKU.
 fn concerns(entry: &Entry, sku: &str, items: &[ItemNo]) -> bool {
     let Event::Stock(event) = &entry.event else { return false };
     match event {
@@ -192,11 +200,22 @@ fn concerns(entry: &Entry, sku: &str, items: &[ItemNo]) -> bool {
     }
 }
 
-fn done_notice(lang: Lang, done: &Found) -> Markup {
+/// What a change became: told from the event itself. Waits a moment for the record store to show it.
+async fn done(viewer: &Viewer, seen: &Seen, seq: u64) -> Markup {
+    let (lang, sku) = (viewer.lang(), seen.sums.sku.clone());
+    let items: Vec<ItemNo> = seen.locations.iter().map(|(item, ..)| *item).collect();
+    let found = log_pages::off_thread(viewer.console.app.shard(), move |shard| {
+        Ok(log_pages::one(shard, seq)?.filter(|found| concerns(&found.entry, &sku, &items)))
+    });
+    let Ok(Some(_)) = found.await else { return html! {} };
+    let progress = viewer.console.app.record_progress().clone();
+    let waited = tokio::task::spawn_blocking(move || progress.wait_for(Seq(seq), WAIT_MAX)).await;
+    // If it is not there yet, the page says as of which event it speaks.
+    drop(waited);
     html! {
         p.notice.well role="status" {
             strong { (lang.t(text::STOCK_DONE)) ". " } (lang.t(text::BECAME)) " "
-            a href=(parts::event_href(done.seq)) { (lang.f(text::EVENT_N, &[&format::number(done.seq)])) } ". " (lang.t(text::WAY_BACK_COUNT))
+            a href=(parts::event_href(seq)) { (lang.f(text::EVENT_N, &[&format::number(seq)])) } ". " (lang.t(text::WAY_BACK_COUNT))
         }
     }
 }
@@ -286,30 +305,66 @@ fn reserved_table(lang: Lang, seen: &Seen, rows: &[Reserved], looked: Option<u64
     }
 }
 
-/// Where an event happened, if it names an item and there is more than one.
-fn place(found: &Found, locations: &[(ItemNo, String, Level)]) -> Option<String> {
-    let Event::Stock(event) = &found.entry.event else { return None };
-    let (StockEvent::ItemCreated { item, .. }
-    | StockEvent::StockSet { item, .. }
-    | StockEvent::GoodsReceived { item, .. }
-    | StockEvent::StockAdjusted { item, .. }
-    | StockEvent::ItemConfigured { item, .. }) = event
-    else {
-        return None;
-    };
-    locations.iter().find(|(no, ..)| no == item).map(|(_, name, _)| name.clone())
+/// What moved goods, in a word.
+fn movement(kind: &str) -> Text {
+    match kind {
+        "count" => text::MOVED_COUNT,
+        "import" => text::MOVED_IMPORT,
+        "receive" => text::MOVED_RECEIVE,
+        "adjust" => text::MOVED_ADJUST,
+        "commit" => text::MOVED_COMMIT,
+        "return" => text::MOVED_RETURN,
+        _ => text::MOVED_FREED,
+    }
 }
 
-fn history(viewer: &Viewer, events: Result<&[Found], &str>, locations: &[(ItemNo, String, Level)]) -> Markup {
+fn history(viewer: &Viewer, id: &str, moved: Result<&(MovementPage, Seq), &str>, is_older: bool) -> Markup {
     let lang = viewer.lang();
     html! {
         section #history {
             h2 { (lang.t(text::STOCK_HISTORY)) }
-            @match events {
-                Err(why) => { p.hint { (lang.f(text::LOG_UNREADABLE_HINT, &[why])) } },
-                Ok([]) => { p.hint { (lang.f(text::NOT_IN_RECENT, &[&format::number(LOOK_EVENTS_MAX)])) } },
-                Ok(events) => { (parts::event_list(viewer, events, &|found| place(found, locations))) },
+            @match moved {
+                Err(why) => { p.hint { (lang.f(text::RECORD_UNREADABLE_HINT, &[why])) } },
+                Ok((page, checkpoint)) => {
+                    @if page.movements.is_empty() { p.nothing.small { (lang.t(text::NOTHING_MOVED)) } }
+                    @else { (movements(lang, &page.movements)) }
+                    nav.pager aria-label=(lang.t(text::PAGES)) {
+                        @if is_older { a.button href=(parts::sku_href(id)) { (lang.t(text::NEWEST)) } }
+                        @if let Some(next) = page.next { a.button rel="next" href=(link::with(&parts::sku_href(id), &[("before", &next.to_string())])) { (lang.t(text::OLDER)) } }
+                    }
+                    (as_of(viewer, *checkpoint))
+                },
             }
+        }
+    }
+}
+
+fn movements(lang: Lang, rows: &[MovementRecord]) -> Markup {
+    html! {
+        table.stack {
+            thead { tr {
+                th scope="col" { (lang.t(text::TYPE)) }
+                th scope="col" { (lang.t(text::TIME)) }
+                th scope="col" { (lang.t(text::LOCATION)) }
+                th.num scope="col" { (lang.t(text::UNITS_DIFFERENCE)) }
+                th.num scope="col" { (lang.t(text::ON_HAND)) }
+                th scope="col" { (lang.t(text::DETAILS)) }
+            } }
+            tbody { @for row in rows {
+                tr {
+                    th scope="row" { a href=(parts::event_href(row.seq.as_u64())) { (lang.t(movement(&row.kind))) } }
+                    td.when { (parts::time(lang, row.at)) }
+                    td data-label=(lang.t(text::LOCATION)) { (row.location) }
+                    td.num data-label=(lang.t(text::UNITS_DIFFERENCE)) { b { @if row.change > 0 { "+" } (parts::signed(row.change)) } }
+                    td.num data-label=(lang.t(text::ON_HAND)) { (format::number(row.on_hand.into())) }
+                    td.what {
+                        @if let Some(reservation) = row.reservation { span.mono { (reservation) } " " }
+                        @if row.filled > 0 { (lang.f(text::FILLED, &[&format::number(row.filled.into())])) " " }
+                        @if let Some(by) = &row.actor { span.by { (lang.f(text::BY, &[by])) } }
+                        @if let Some(reason) = row.reason.as_deref().filter(|reason| !reason.is_empty()) { q.reason { (reason) } }
+                    }
+                }
+            } }
         }
     }
 }

@@ -174,7 +174,7 @@ async fn find(viewer: &Viewer, asked: &Asked) -> Result<Found, Response> {
             let first = stock.items_of(&sku).map(|item| item.item.get()).min()?;
             Some(SkuSums::new(sku.as_str(), first, state.time(), stock.items_of(&sku).map(|item| item.level)))
         });
-        found.rows.extend(exact.await?.filter(|row| row.first < asked.from));
+        found.rows.extend(exact.await?);
     }
     while let Some(from) = found.next.filter(|_| found.looked < ROWS_PER_PAGE) {
         let wanted = wanted.clone();
@@ -188,6 +188,8 @@ async fn find(viewer: &Viewer, asked: &Asked) -> Result<Found, Response> {
         found.looked += ROWS_PER_LOOK;
         found = Found { next, live, is_empty, seq, ..found };
     }
+    found.rows.sort_by_key(|row| row.first);
+    found.rows.dedup_by_key(|row| row.first);
     found.rows.sort_by_key(|row| (row.available, row.first));
     Ok(found)
 }

@@ -16,11 +16,11 @@ pub(crate) const MINOR_UNITS: Text = Text("{0} minor units", "최소 단위 {0}"
 pub(crate) const TAB_RUNNING: Text = Text("Going forward", "진행");
 pub(crate) const TAB_BACK: Text = Text("Turning back", "되돌리는 중");
 pub(crate) const TAB_PARKED: Text = Text("Parked", "보류");
-pub(crate) const TAB_ENDED: Text = Text("Ended", "종료");
+pub(crate) const TAB_COMPLETED: Text = Text("Completed", "완료");
+pub(crate) const TAB_COMPENSATED: Text = Text("Undone", "되돌림");
 pub(crate) const NO_SAGAS: Text = Text("No saga yet", "아직 사가가 없습니다");
 pub(crate) const NO_SAGAS_HINT: Text = Text("A saga is a transaction of several steps, each with its undo, that survives crashes, silence and refusals. Describe one in a file, check it, and define it.", "사가는 여러 단계로 된 거래이며 단계마다 되돌리는 방법이 있어 장애와 무응답, 거절을 견딥니다. 파일로 쓰고 검사한 뒤 등록하세요.");
 pub(crate) const NO_SAGA_FITS: Text = Text("No saga fits.", "조건에 맞는 사가가 없습니다.");
-pub(crate) const ENDED_LEAVE: Text = Text("Sagas that ended leave this list after two hours; what happened to them stays in the events.", "끝난 사가는 두 시간 뒤 목록에서 사라지고, 일어난 일은 이벤트에 남습니다.");
 pub(crate) const DEFINITIONS: Text = Text("Definitions", "정의");
 pub(crate) const FIND_SAGA: Text = Text("Find by number or key", "번호나 키로 찾기");
 pub(crate) const BY_AGE: Text = Text("Longest first", "오래된 순");
@@ -54,7 +54,7 @@ pub(crate) const STEP_UNDONE: Text = Text("undone", "되돌림");
 
 // One saga.
 pub(crate) const NO_SUCH_SAGA: Text = Text("No such saga", "사가가 없습니다");
-pub(crate) const NO_SUCH_SAGA_HINT: Text = Text("No saga has the number {0}, or it ended hours ago and lies further back in the log than this page looks. Its events stay: see banyan log cat --help", "번호가 {0}인 사가가 없거나, 몇 시간 전에 끝나 로그의 더 앞쪽에 있습니다. 이벤트는 남아 있습니다: banyan log cat --help");
+pub(crate) const NO_SUCH_SAGA_HINT: Text = Text("No saga has the number {0}, or the record store does not have it yet.", "번호가 {0}인 사가가 없거나, 조회 저장소에 아직 없습니다.");
 pub(crate) const STEPS: Text = Text("Steps", "단계");
 pub(crate) const UNDO_BY: Text = Text("undo: {0}", "되돌리기: {0}");
 pub(crate) const POINT_OF_NO_RETURN: Text = Text("point of no return", "되돌릴 수 없는 지점");
@@ -100,7 +100,7 @@ pub(crate) const STEP_FAILED: Text = Text("{0} could not be done", "{0} 단계 �
 pub(crate) const PARKED_NOTICE: Text = Text("Parked at {0}", "{0}에서 보류");
 pub(crate) const DEFINITION: Text = Text("Definition", "정의");
 pub(crate) const VERSION_N: Text = Text("version {0}", "버전 {0}");
-pub(crate) const SAGA_GONE: Text = Text("This saga has ended and left memory. What stands here is from the log.", "끝나서 메모리에서 내려간 사가입니다. 로그의 내용을 보여 줍니다.");
+pub(crate) const SAGA_GONE: Text = Text("This saga has ended and left memory. What stands here is from the record.", "끝나서 메모리에서 내려간 사가입니다. 기록된 내용을 보여 줍니다.");
 
 // Deciding.
 pub(crate) const RETRY: Text = Text("Try again", "재시도");

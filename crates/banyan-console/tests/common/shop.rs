@@ -169,7 +169,9 @@ pub async fn open(store: &Store) -> Sagas {
     books(store).await;
     store.define_sagas().await;
     prices(store).await;
-    sagas(store).await
+    let sagas = sagas(store).await;
+    store.settle().await;
+    sagas
 }
 
 async fn prices(store: &Store) {

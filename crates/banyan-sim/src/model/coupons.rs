@@ -72,9 +72,9 @@ impl Campaign {
 
     fn settle(&mut self, now: u64) {
         let open = |coupon: &Coupon| matches!(coupon.state, CouponState::Issued | CouponState::Held);
-        if self.ended_at.is_some() && self.settled_at.is_none() && !self.coupons.iter().any(open) {
-            self.settled_at = Some(now);
-        }
+        let over = self.ended_at.is_some() && !self.coupons.iter().any(open);
+        // A coupon that an order gave back opens the campaign again.
+        self.settled_at = if over { self.settled_at.or(Some(now)) } else { None };
     }
 }
 
@@ -335,6 +335,12 @@ fn coupon_changed(
             coupon.state = CouponState::Redeemed;
             coupon.order = Some(order.clone());
             coupon.held_until = None;
+        }
+        CouponEvent::CouponReleased { cause: ReleaseCause::Restored, expired, .. } => {
+            object_unless!(state == CouponState::Redeemed, "the coupon is not redeemed");
+            object_unless!(*expired == is_expired, "it is wrong about the coupon's validity");
+            coupon.state = if is_expired { CouponState::Expired } else { CouponState::Issued };
+            coupon.order = None;
         }
         CouponEvent::CouponReleased { cause, expired, .. } => {
             object_unless!(state == CouponState::Held, "the coupon is not held");

@@ -71,6 +71,11 @@ impl Model {
             | "order.paid"
             | "order.refunded"
             | "order.refund-refused" => self.order_step(action, saga)?,
+            "coupon.restore" => {
+                let order = saga.input.get("order").unwrap_or_default();
+                let redeemed = self.coupons_of(order).any(|found| found == CouponState::Redeemed);
+                object_unless!(!redeemed, "its coupon is not free again");
+            }
             // What came back is compared with the order in the end: it may be long after the sale is forgotten.
             "stock.return" => {}
             "pay.void" => {

@@ -88,6 +88,7 @@ fn checkout(model: &Model, company: &Company, saga: &Saga) -> Result<(i64, i64),
         |to: &str| posted.iter().filter(|(credit, _)| *credit == to).map(|(_, amount)| amount).sum::<i64>();
     let (sales, points) = (sum("shop:sales"), sum("shop:points"));
     object_unless!(posted.len() <= 2, "it was booked {} times", posted.len());
+    let mut given_back = false;
     if let Some(order) = saga.input.get("order").and_then(|no| OrderNo::parse(no).ok()) {
         let order = model.orders.order(order).ok_or("its order is not there")?;
         let fits = match (saga.ended, saga.parked) {
@@ -98,6 +99,7 @@ fn checkout(model: &Model, company: &Company, saga: &Saga) -> Result<(i64, i64),
             (Some(End::Compensated), None) => matches!(order.way, Way::Failed | Way::Cancelled),
         };
         object_unless!(fits && order.cancel_is_told(), "its order is {order:?}");
+        given_back = order.refunds.iter().any(|back| back.cancel && back.done == Some(true));
     }
     let open = payments().filter(|payment| Payment::is_open(payment)).count();
     let stock = model.reservation_of(key).map(|made| made.state);
@@ -113,9 +115,11 @@ fn checkout(model: &Model, company: &Company, saga: &Saga) -> Result<(i64, i64),
             );
             object_unless!(points == wanted, "{points} points were spent of {wanted}");
             object_unless!(stock == Some(ReservationState::Committed), "its stock is {stock:?}");
+            // Who cancels has the coupon back, unless its campaign is over for good.
             let redeemed = coupons == [CouponState::Redeemed];
             let has_coupon = saga.input.get("coupon").is_some();
-            object_unless!(redeemed == has_coupon && coupons.len() <= 1, "its coupons are {coupons:?}");
+            let fits = redeemed == has_coupon || (given_back && !redeemed);
+            object_unless!(fits && coupons.len() <= 1, "its coupons are {coupons:?}");
         }
         (Some(End::Compensated), None) => {
             object_unless!(open == 0, "{open} holds are left at the company");

@@ -38,7 +38,7 @@ impl Workload {
                 // Whatever is on the list: some of it is not in the order.
                 let known = listed(rng);
                 let lines = vec![CartLine {
-                    product: product_id(rng.below(PRODUCTS)),
+                    product: product_id(rng.below(known)),
                     quantity: rng.between(1, 2) as u32,
                 }];
                 Command::Return { order: self.order(rng), lines, by: actor(), reason: reason() }

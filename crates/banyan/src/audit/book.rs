@@ -94,7 +94,12 @@ impl Book {
             AnyEvent::StateDigested { .. } => {}
             // Changes nothing but the keys, which were noted above.
             AnyEvent::KeyKept { .. } => {}
-            AnyEvent::Coupon(event) => self.coupon_event(seq, event),
+            AnyEvent::Coupon(event) => {
+                if let Event::CouponReleased { coupon, cause: ReleaseCause::Restored, .. } = event {
+                    self.orders.coupon_freed(*coupon);
+                }
+                self.coupon_event(seq, event);
+            }
             AnyEvent::Stock(event) => {
                 self.timers_in_block += usize::from(matches!(event, stock::Event::ReservationExpired { .. }));
                 let followed = self.stock.follow(self.time, event);

@@ -124,6 +124,11 @@ impl OrderBook {
         said.map_err(|what| (Kind::CustomerOrder, format!("{name}: {what}")))
     }
 
+    /// Notes that a coupon is free again, because its order was given back: another order may use it.
+    pub(crate) fn coupon_freed(&mut self, coupon: CouponId) {
+        self.coupons.remove(&coupon);
+    }
+
     /// The order numbered `no`.
     pub(crate) fn get(&self, no: u64) -> Option<&Order> {
         self.orders.get(usize::try_from(no).ok()?.checked_sub(1)?)

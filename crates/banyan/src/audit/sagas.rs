@@ -126,7 +126,13 @@ fn is_local(target: &Target) -> bool {
 impl SagaBook {
     /// Follows one event at `time`.
     pub(crate) fn follow(&mut self, time: u64, event: &Event) -> Followed {
+        let followed = self.moved(time, event);
+        // Afterwards: an answer may find a saga until one of them moves.
         self.forget(time);
+        followed
+    }
+
+    fn moved(&mut self, time: u64, event: &Event) -> Followed {
         let Some(no) = event.saga().map(banyan_domain::SagaNo::get) else {
             return self.defined(event);
         };

@@ -11,6 +11,7 @@ mod openapi;
 pub(crate) mod saga;
 mod saga_server;
 pub(crate) mod sandbox;
+pub(crate) mod shop;
 pub(crate) mod stock;
 pub(crate) mod up;
 pub(crate) mod verify;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Restore(args)) => backup::restore(&args),
         Some(Command::Saga(command)) => saga::run(&command),
         Some(Command::Sandbox(args)) => sandbox::run(args),
+        Some(Command::Shop(args)) => shop::run(args),
         Some(Command::Stock(command)) => stock::run(&command),
         Some(Command::View(command)) => view::run(&command),
         Some(Command::Openapi) => openapi::run(),

@@ -1,5 +1,6 @@
 //! `banyan up`: puts the parts together and serves until told to stop.
 
+use super::shop;
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::keys;
@@ -68,6 +69,12 @@ pub(crate) struct UpArgs {
     /// Do not create the sample campaign on an empty store
     #[arg(long)]
     no_sample: bool,
+    /// Do not serve the storefront at /shop. It is served only to this machine: its sign-in is a demonstration
+    #[arg(long)]
+    no_shop: bool,
+    /// Load the storefront's sample goods into a store that sells nothing yet
+    #[arg(long, conflicts_with = "no_shop")]
+    shop_sample: bool,
 }
 
 fn default_threads() -> usize {
@@ -107,6 +114,11 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     let snapshots = SnapshotStore::open(dir.snapshots()).map_err(Failure::environment)?;
     let Running { shard, archiver, executor } = start_shard(&args, &dir, &snapshots)?;
     keys::ensure_operator(&dir)?;
+    // Whoever gives a name there is that member: nothing for strangers.
+    let shop = match !args.no_shop && address.ip().is_loopback() {
+        true => Some(shop::beside(address, keys::ensure_shop(&dir)?)?),
+        false => None,
+    };
     let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
     let keyring = Arc::new(keyring);
     let (record, reader) = start_record(&shard, &dir, args.archive.as_deref())?;
@@ -131,7 +143,10 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
             }
         });
     }
-    announce(address, &dir, shard.report());
+    announce(address, &dir, shard.report(), shop.is_some());
+    if args.shop_sample {
+        tokio::spawn(shop::load_beside(address, dir.operator_key()));
+    }
     tokio::spawn(async move {
         told_to_stop().await;
         tracing::info!("stopping: no new connections; what was accepted will be answered");
@@ -139,6 +154,10 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     });
     let console = banyan_console::router(app.clone(), banyan_console::ConsoleOptions::default());
     let router = banyan_api::router(app.clone()).merge(console).merge(webhooks::router(executor));
+    let router = match shop {
+        Some(shop) => router.merge(shop),
+        None => router,
+    };
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     tokio::task::spawn_blocking(move || {
@@ -304,11 +323,16 @@ async fn create_sample(app: &App) -> Result<(), Failure> {
 }
 
 /// Tells a person where everything is.
-fn announce(address: SocketAddr, dir: &DataDir, report: &StartReport) {
+fn announce(address: SocketAddr, dir: &DataDir, report: &StartReport, shop: bool) {
     let url = format!("http://{address}");
     println!("Banyan {} is up.", env!("CARGO_PKG_VERSION"));
     println!("  API      {url}/v1/campaigns      (described at {url}/docs)");
     println!("  Console  {url}/console");
+    if shop {
+        println!(
+            "  Shop     {url}/shop      (its sign-in is a demonstration: keep it from strangers, or --no-shop)"
+        );
+    }
     println!(
         "  Key      {}      (operator; send as `Authorization: Bearer KEY`)",
         dir.operator_key().display()

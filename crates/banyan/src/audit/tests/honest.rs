@@ -2,7 +2,7 @@
 
 use super::{audit, by, checkout, reason};
 use crate::audit::orders::OrderSummary;
-use banyan_domain::coupon::{self, Audience, Benefit, CampaignDefinition, Stacking};
+use banyan_domain::coupon::{self, Audience, Benefit, CampaignDefinition, ReleaseCause, Stacking};
 use banyan_domain::order::{self, Cart, CartLine, Part, Product, Terms};
 use banyan_domain::pay::{self, NewTransfer, Rule, Side, Transfers};
 use banyan_domain::saga::{self, Ask, Definition, Fields, OpenAsk, Resume, Settlement};
@@ -323,8 +323,24 @@ impl Story {
         }
     }
 
-    /// A new coupon of `member`.
+    /// A coupon, mostly of `member`.
     fn issue(&mut self, member: &MemberId) -> Option<CouponId> {
+        // One of the member's that came back, if there is one.
+        let events = || self.blocks.iter().rev().flat_map(|(_, events)| events.iter().rev());
+        let is_own = |wanted: CouponId| {
+            events().any(|event| {
+                matches!(event, Event::Coupon(coupon::Event::CouponIssued { coupon, member: own }) if *coupon == wanted && own == member)
+            })
+        };
+        let freed = events().find_map(|event| match event {
+            Event::Coupon(coupon::Event::CouponReleased {
+                coupon, cause: ReleaseCause::Restored, ..
+            }) => Some(*coupon).filter(|coupon| is_own(*coupon)),
+            _ => None,
+        });
+        if freed.is_some() && self.pick(2) == 0 {
+            return freed;
+        }
         let campaign = CampaignId::new("noon").expect("valid");
         let member = member.clone();
         self.ask(coupon::Command::IssueCoupon { campaign, member, segments: [].into() });

@@ -201,6 +201,38 @@ fn an_order_that_is_as_it_should_be_is_not_found_fault_with() {
     assert_eq!(found([whole(), again, vec![given_back(4, TOTAL), done(2)]].concat()), []);
 }
 
+/// Another order, placed and paid with the coupon of the first.
+fn another() -> Vec<Event> {
+    let (mut events, saga) = (placed(vec![line(2, 1_000)]), SagaNo::new(2));
+    if let Event::Order(OrderEvent::Placed { order, saga: own, .. }) = &mut events[0] {
+        (*order, *own) = (OrderNo::new(2), saga);
+    }
+    let (key, input) = (SagaKey::new("o-2").expect("valid"), Fields::new());
+    events[1] = Event::Saga(saga::Event::Started { saga, definition: 1, key, input });
+    let (debit, credit, pending) = (AccountNo::new(3), AccountNo::new(2), TransferNo::new(5));
+    let hold = Leg::Held { debit, credit, amount: 50, until: at(LATER) };
+    let taken = Leg::Captured { pending, debit, credit, amount: 50, last: true };
+    let paid = OrderEvent::Paid {
+        order: OrderNo::new(2),
+        payment: "p".into(),
+        transfer: Some(TransferNo::new(7)),
+        points: Some(pending),
+        reservation: ReservationNo::new(2),
+    };
+    events.extend([made(2, &[(1, 4, 0), (2, 2, 0)], LATER, Some("m")), committed(2)]);
+    events.extend([transferred(5, vec![hold, taken, post(1, 2, TOTAL)]), redeemed(), paid.into()]);
+    events
+}
+
+#[test]
+fn a_coupon_pays_another_order_only_once_it_came_back() {
+    let back = vec![refund(1, 2, TOTAL, true), given_back(4, TOTAL), done(1)];
+    let (coupon, cause) = (coupon(), ReleaseCause::Restored);
+    let freed = Event::Coupon(coupon::Event::CouponReleased { coupon, cause, expired: false });
+    assert_eq!(found([whole(), back.clone(), vec![freed], another()].concat()), []);
+    assert!(found([whole(), back, another()].concat()).contains(&Kind::CustomerOrder));
+}
+
 #[test]
 fn an_order_that_is_paid_and_has_not_everything_is_found() {
     let wrong = [
