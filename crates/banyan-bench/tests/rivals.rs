@@ -31,6 +31,28 @@ fn start(folder: &tempfile::TempDir, kind: &str, args: &[String]) -> (Process, S
     (process, address.expect("an address"))
 }
 
+/// The checkout's rival against itself for a moment: after each turn the run compares goods, coupons, points and money in the
+/// tables with the orders that buyers were told of, and fails if they differ.
+#[test]
+fn the_transaction_sells_what_it_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = env!("CARGO_BIN_EXE_banyan-bench");
+    let output = Command::new(program)
+        .args(["checkout", "--systems", "transaction,transaction-alone", "--seconds", "0.5", "--rounds", "1"])
+        .args(["--connections", "24", "--postgres-connections", "6", "--buyers", "20000", "--products", "10"])
+        .arg("--dir")
+        .arg(folder.path())
+        .output()
+        .expect("it runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // A folder in memory is refused: then there is nothing to measure here.
+    if err.contains("durable figures would be lies") {
+        return;
+    }
+    assert!(output.status.success(), "{out}{err}");
+    assert!(out.contains("orders paid, peak"), "{out}");
+}
+
 /// Asks for a coupon; the status and the answer.
 fn ask(address: SocketAddr, member: &str) -> (u16, serde_json::Value) {
     let body = format!(r#"{{"member":"{member}"}}"#);

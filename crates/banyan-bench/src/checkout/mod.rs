@@ -50,6 +50,12 @@ pub(crate) struct Options {
     /// Products; an order takes two of them
     #[arg(long, default_value_t = 200)]
     products: usize,
+    /// Connections of the client; found for each system before the rounds if not given
+    #[arg(long)]
+    connections: Option<usize>,
+    /// Connections of the rival to Postgres; found before the rounds if not given
+    #[arg(long)]
+    postgres_connections: Option<usize>,
     /// Let the simulated company (`banyan sandbox`) answer instead of one that answers at once and keeps nothing
     #[arg(long)]
     sandbox: bool,
@@ -131,7 +137,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let dir = options.dir.clone().unwrap_or_else(std::env::temp_dir);
     std::fs::create_dir_all(&dir).map_err(|e| failed(format!("making {}", dir.display()), e))?;
     machine::refuse_memory(&dir)?;
-    if !options.banyan.exists() {
+    let needs_banyan = options.sandbox || options.systems.contains(&System::Banyan);
+    if needs_banyan && !options.banyan.exists() {
         let text = "no such file; build it with `cargo build --release -p banyan`";
         return Err(failed(options.banyan.display(), text));
     }
@@ -226,13 +233,20 @@ impl Bench<'_> {
 
     /// Connections of the client, and of the rival to Postgres, at which a system sells the most.
     async fn best(&self, system: System) -> Result<(usize, usize), Failure> {
-        let to_postgres: &[usize] = if system == System::Banyan { &[1] } else { &POSTGRES_CONNECTIONS };
-        let mut best = (0.0, (CONNECTIONS[0], to_postgres[0]));
-        for to_postgres in to_postgres {
+        let of_client = self.options.connections.map_or(CONNECTIONS.to_vec(), |one| vec![one]);
+        let to_postgres = match self.options.postgres_connections {
+            _ if system == System::Banyan => vec![1],
+            None => POSTGRES_CONNECTIONS.to_vec(),
+            Some(one) => vec![one],
+        };
+        if let ([connections], [to_postgres]) = (&of_client[..], &to_postgres[..]) {
+            return Ok((*connections, *to_postgres));
+        }
+        let mut best = (0.0, (of_client[0], to_postgres[0]));
+        for to_postgres in &to_postgres {
             let mut turn = self.start(system, &format!("try-{to_postgres}"), *to_postgres).await?;
             turn.ask(CONNECTIONS[1], Pace::Closed, WARM_UP).await?;
-            for connections in CONNECTIONS {
-                // More than its connections cannot help a rival whose every request holds one.
+            for connections in of_client.iter().copied() {
                 let outcome = turn.ask(connections, Pace::Closed, WARM_UP).await?;
                 if outcome.rate() > best.0 * 1.03 {
                     best = (outcome.rate(), (connections, *to_postgres));
