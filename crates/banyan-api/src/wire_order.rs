@@ -598,6 +598,16 @@ pub(crate) fn waits_for(order: &Order, state: &State) -> Option<WaitsForJson> {
     Some(WaitsForJson { step: name(place), what, redirect: page.map(str::to_owned), until })
 }
 
+/// The saga of an order that goes on by itself just now: it is not parked, and waits for no shopper.
+pub(crate) fn under_way(order: &Order, state: &State) -> Option<banyan_domain::SagaNo> {
+    let waits = waits_for(order, state)?;
+    let no = match order.state {
+        OrderState::Placed => order.saga,
+        _ => order.refund_under_way()?.saga,
+    };
+    (waits.what != "operator" && waits.what != "payment-page").then_some(no)
+}
+
 /// The step that is being done or undone.
 fn trying(saga: &Saga) -> Option<(usize, &banyan_domain::saga::Try)> {
     saga.steps.iter().enumerate().find_map(|(place, step)| match step {

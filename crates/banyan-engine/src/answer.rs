@@ -1,7 +1,7 @@
 //! What goes into the writer, and what comes out of it once it is durable.
 
 use banyan_domain::saga::OpenAsk;
-use banyan_domain::{Command, KeyStamp, Outcome, Refusal, State};
+use banyan_domain::{Command, KeyStamp, Outcome, Refusal, SagaNo, State};
 use std::fmt;
 use tokio::sync::oneshot;
 
@@ -66,6 +66,8 @@ pub struct Replies {
     pub reads: Vec<Seen>,
     /// What sagas ask of services outside from now on: the intents of the block.
     pub asks: Vec<OpenAsk>,
+    /// Sagas that came to rest in the block: ended, parked, or waiting for somebody.
+    pub rested: Vec<SagaNo>,
 }
 
 /// Takes the answers of a block once it is durable. Called by the log thread, which must not wait: an asynchronous server

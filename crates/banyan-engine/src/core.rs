@@ -231,6 +231,11 @@ impl Core {
                 let ask = OpenAsk { saga: *saga, step: *step, ask: *ask, attempt: *attempt };
                 draft.replies.asks.push(ask);
             }
+            Event::Saga(
+                saga::Event::Ended { saga, .. }
+                | saga::Event::Parked { saga, .. }
+                | saga::Event::Settled { saga, result: saga::Settlement::Awaiting(..), .. },
+            ) => draft.replies.rested.push(*saga),
             _ => {}
         }
         Ok(self.state.outcome(&entry.event))

@@ -3,6 +3,7 @@
 use crate::answer::{Answer, Read, ReplySink, Work};
 use crate::inbox::{Inbox, SubmitError};
 use crate::metrics::{Metrics, MetricsView};
+use crate::rests::Rests;
 use crate::snapshots::{self, SnapshotStore, Snapshotter};
 use crate::start::{StartError, StartReport, Started};
 use crate::summary::Summary;
@@ -43,6 +44,7 @@ pub struct Shard {
     summary: Arc<ArcSwap<Summary>>,
     log: SharedLog,
     confirmed: Arc<Confirmed>,
+    rests: Arc<Rests>,
     keys: Keys,
     report: StartReport,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -69,6 +71,7 @@ impl Shard {
         let room = Arc::new(AtomicU64::new(room));
         let (to_log, from_writer) = mpsc::sync_channel(1);
         let (spare_in, spare) = mpsc::sync_channel(2);
+        let rests = Arc::new(Rests::default());
         let failing = inbox.clone();
         let on_fatal = options.on_fatal;
         let fatal: Fatal = Arc::new(move |why| {
@@ -95,6 +98,7 @@ impl Shard {
             room,
             summary: summary.clone(),
             replies,
+            rests: rests.clone(),
             from_writer,
             spare: spare_in,
             fatal: fatal.clone(),
@@ -115,6 +119,7 @@ impl Shard {
             summary,
             log,
             confirmed,
+            rests,
             keys,
             report,
             threads: Mutex::new(threads),
@@ -162,6 +167,12 @@ impl Shard {
         let (reply, seen) = oneshot::channel();
         self.inbox.push(Work::Read { read: Read::new(look, reply) })?;
         Ok(seen)
+    }
+
+    /// Who waits until a saga comes to rest.
+    #[must_use]
+    pub const fn rests(&self) -> &Arc<Rests> {
+        &self.rests
     }
 
     /// The hot numbers as of the last durable block.

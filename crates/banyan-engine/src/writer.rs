@@ -7,6 +7,7 @@ use crate::answer::{ReplySink, Work};
 use crate::core::{Core, Draft};
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
+use crate::rests::Rests;
 use crate::shard::{Fatal, SharedLog, lock};
 use crate::summary::Summary;
 use arc_swap::ArcSwap;
@@ -43,6 +44,7 @@ pub(crate) struct LogThread {
     pub room: Arc<AtomicU64>,
     pub summary: Arc<ArcSwap<Summary>>,
     pub replies: Box<dyn ReplySink>,
+    pub rests: Arc<Rests>,
     pub from_writer: Receiver<Draft>,
     pub spare: SyncSender<Draft>,
     pub fatal: Fatal,
@@ -164,7 +166,9 @@ impl LogThread {
                 self.summary.store(summary);
             }
             self.metrics.block(&draft.tally, draft.count, bytes, sync_nanos);
-            self.replies.release(std::mem::take(&mut draft.replies));
+            let mut replies = std::mem::take(&mut draft.replies);
+            self.rests.wake(&std::mem::take(&mut replies.rested));
+            self.replies.release(replies);
             self.inbox.set_log_busy(false);
             if draft.count > 0 {
                 self.room.store(lock(&self.log).room(), Ordering::Release);

@@ -51,10 +51,8 @@ impl Executor {
     pub async fn run(self: Arc<Self>, mut scheduled: UnboundedReceiver<Vec<OpenAsk>>) {
         self.report_open().await;
         while let Some(asks) = scheduled.recv().await {
-            for open in asks {
-                let executor = self.clone();
-                tokio::spawn(async move { executor.ask(open).await });
-            }
+            let executor = self.clone();
+            tokio::spawn(async move { executor.ask_all(asks).await });
         }
     }
 
@@ -99,14 +97,45 @@ impl Executor {
         }
     }
 
-    async fn ask(&self, open: OpenAsk) {
-        let Ok(_slot) = self.slots.acquire().await else { return };
-        // Looked up now, and not when it was scheduled: it may have been given up since.
-        let Some(Some(request)) = self.look(move |state| state.sagas().request(state.keys(), open)).await
-        else {
-            return;
+    /// Asks what a block has scheduled: looked up in one go as far as it can be asked at once.
+    async fn ask_all(self: &Arc<Self>, asks: Vec<OpenAsk>) {
+        let mut at_once = Vec::with_capacity(asks.len());
+        for open in asks {
+            let executor = self.clone();
+            match self.slots.clone().try_acquire_owned() {
+                Ok(slot) => at_once.push((open, slot)),
+                Err(_) => {
+                    tokio::spawn(async move { executor.ask_later(open).await });
+                }
+            }
+        }
+        let opens: Vec<OpenAsk> = at_once.iter().map(|(open, _)| *open).collect();
+        let look = move |state: &banyan_domain::State| {
+            opens.iter().map(|open| state.sagas().request(state.keys(), *open)).collect::<Vec<_>>()
         };
-        let result = self.result_of(&request).await;
+        // What has been given up since it was scheduled is no request any more.
+        let Some(requests) = self.look(look).await else { return };
+        for ((open, slot), request) in at_once.into_iter().zip(requests) {
+            let Some(request) = request else { continue };
+            let executor = self.clone();
+            tokio::spawn(async move {
+                executor.ask(open, &request).await;
+                drop(slot);
+            });
+        }
+    }
+
+    /// Asks when there is room. Looked up then, and not before: it may have been given up meanwhile.
+    async fn ask_later(&self, open: OpenAsk) {
+        let Ok(_slot) = self.slots.acquire().await else { return };
+        let request = self.look(move |state| state.sagas().request(state.keys(), open)).await;
+        if let Some(Some(request)) = request {
+            self.ask(open, &request).await;
+        }
+    }
+
+    async fn ask(&self, open: OpenAsk, request: &Request) {
+        let result = self.result_of(request).await;
         self.settle(open, result).await;
     }
 

@@ -271,6 +271,35 @@ fn an_order_waits_for_the_card_page_and_is_cancelled_there() {
 }
 
 #[test]
+fn who_would_rather_wait_is_answered_when_the_order_has_settled() {
+    let mut shop = Shop::open();
+    let mut place = |shop: &mut Shop, name: &str, method: &str, wait: &str| {
+        let cart = json!({"member": "m1", "lines": [{"product": "mug", "quantity": 1}], "method": method});
+        let headers = [("idempotency-key", name), ("prefer", wait)];
+        let reply = shop.http.send("POST", "/v1/orders", &headers, cart.to_string().as_bytes());
+        reply.expect("an answer").expect(201)
+    };
+    let paid = place(&mut shop, "paid", "tok_ok", "respond-async, wait=30");
+    assert_eq!(paid["state"], "paid", "{paid}");
+    let failed = place(&mut shop, "failed", "tok_declined", "wait=30");
+    assert_eq!(failed["state"], "failed", "{failed}");
+    // A shopper at a card page is not waited for, and neither is nonsense.
+    let waits = place(&mut shop, "waits", "page", "wait=30");
+    assert_eq!(waits["waits_for"]["what"], "payment-page", "{waits}");
+    place(&mut shop, "nonsense", "tok_ok", "wait=soon");
+    let order = waits["order"].as_str().expect("a number").to_owned();
+    let body = json!({"reason": "changed my mind"}).to_string();
+    let path = format!("/v1/orders/{order}/cancel");
+    let cancelled = shop.http.send("POST", &path, &[("prefer", "wait=30")], body.as_bytes());
+    assert_eq!(cancelled.expect("an answer").expect(200)["state"], "cancelled");
+    let order = paid["order"].as_str().expect("a number").to_owned();
+    let path = format!("/v1/orders/{order}/cancel");
+    let refunded = shop.http.send("POST", &path, &[("prefer", "wait=30")], body.as_bytes());
+    assert_eq!(refunded.expect("an answer").expect(200)["refunds"][0]["state"], "done");
+    shop.server.stop();
+}
+
+#[test]
 fn points_alone_pay_an_order_and_come_back() {
     let mut shop = Shop::open();
     let cart = json!({"member": "m1", "lines": [{"product": "last", "quantity": 1}], "points": 99_999});

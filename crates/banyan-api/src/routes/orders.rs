@@ -22,12 +22,15 @@ use banyan_domain::{Command, OrderNo, Outcome, Refusal, points_account, stock};
 use banyan_engine::Answer;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Largest cart: 100 lines of ids as long as they may be.
 const CART_BYTES_MAX: usize = 16 << 10;
 /// Longest word for a payment method, and longest address to come back to, in bytes.
 const METHOD_BYTES_MAX: usize = 256;
 const RETURN_URL_BYTES_MAX: usize = 1_024;
+/// Longest wait for an order to settle.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Says what a cart comes to now. Nothing is held: stock may be gone, and prices may change, until the order is placed.
 #[utoipa::path(
@@ -64,7 +67,8 @@ pub(crate) async fn quote_order(
 /// Places an order, and begins its checkout. Needs an `Idempotency-Key`: a shopper who presses twice has one order.
 ///
 /// What the store does itself is done by the time of the answer: goods, coupon and points are held. Then the payment company
-/// is asked; read the order again until it is `paid`, `failed`, or `waits_for` says where the shopper has to go.
+/// is asked; read the order again until it is `paid`, `failed`, or `waits_for` says where the shopper has to go. Or send
+/// `Prefer: wait=10`: the answer then comes when that is so, or after as many seconds, at most 30.
 #[utoipa::path(
     post, path = "/v1/orders", tag = "orders", request_body = NewOrderJson,
     params(("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters; kept for at least 24 hours")),
@@ -102,7 +106,7 @@ pub(crate) async fn place_order(
     match answer {
         Answer::Done { outcome, replayed, .. } => {
             let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-            answer_order(&app, order_in(&outcome), status, replayed).await
+            answer_order(&app, order_in(&outcome), status, replayed, wait(&headers)).await
         }
         Answer::Refused(refusal @ Refusal::Stock(stock::Refusal::OutOfStock { .. })) => {
             Err(Problem { lines: short.unwrap_or_default(), ..Problem::from(refusal) })
@@ -112,7 +116,7 @@ pub(crate) async fn place_order(
     }
 }
 
-/// Shows an order: while it is under way, while it can be returned, and for 28 hours after it ended.
+/// Shows an order, with `Prefer: wait=10` once nothing of it is under way any more: while it is under way, while it can be returned, and for 28 hours after it ended.
 #[utoipa::path(
     get, path = "/v1/orders/{order}", tag = "orders", params(("order" = String, Path, description = "Order, such as o-17")),
     responses((status = 200, description = "The order", body = OrderJson), (status = 404, description = "order-not-found")),
@@ -124,7 +128,7 @@ pub(crate) async fn get_order(
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
     let no = own_order(&app, &principal, &id).await?;
-    answer_order(&app, no, StatusCode::OK, false).await
+    answer_order(&app, no, StatusCode::OK, false, wait(&headers)).await
 }
 
 /// Cancels an order. Before its checkout's point of no return everything held is given back; once paid, everything that is
@@ -147,7 +151,7 @@ pub(crate) async fn cancel_order(
     let stamp = app.stamp(&headers, &principal, || format!("cancel {order} {reason}"))?;
     let command = order::Command::Cancel { order, by: principal.name.clone(), reason };
     let (_, _, replayed) = app.ask(Command::Order(command), stamp).await?;
-    answer_order(&app, order, StatusCode::OK, replayed).await
+    answer_order(&app, order, StatusCode::OK, replayed, wait(&headers)).await
 }
 
 /// Gives part of a paid order back: the goods come back on hand, and their share of money and points goes back the way it came.
@@ -174,7 +178,7 @@ pub(crate) async fn return_order(
     let command = order::Command::Return { order, lines, by: principal.name.clone(), reason };
     let (_, _, replayed) = app.ask(Command::Order(command), stamp).await?;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-    answer_order(&app, order, status, replayed).await
+    answer_order(&app, order, status, replayed, wait(&headers)).await
 }
 
 fn checked_cart(
@@ -210,20 +214,45 @@ async fn own_order(app: &App, principal: &Principal, id: &str) -> Result<OrderNo
     Ok(no)
 }
 
-/// An order as it is now.
+/// How long the caller would rather wait for an order that has settled: `Prefer: wait=SECONDS` (RFC 7240, 4.3).
+fn wait(headers: &HeaderMap) -> Duration {
+    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut all = preferences.flat_map(|line| line.split(','));
+    let seconds = all.find_map(|one| one.trim().strip_prefix("wait=")?.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0)).min(WAIT_MAX)
+}
+
+/// An order as it is once nothing is under way any more, or the caller's patience is over.
 async fn answer_order(
     app: &Arc<App>,
     no: OrderNo,
     status: StatusCode,
     replayed: bool,
+    patience: Duration,
 ) -> Result<Response, Problem> {
-    let shared = app.clone();
-    let look = move |state: &banyan_domain::State| {
-        state.orders().order(no).map(|order| OrderJson::new(order, state, &shared.codes))
-    };
-    let found = app.look(look).await.map_err(|_| Problem::unknown_outcome())?;
-    let none = || Problem::from(Refusal::Order(order::Refusal::OrderNotFound));
-    Ok(write(&found.ok_or_else(none)?, status, replayed))
+    let mut stopping = app.stopping();
+    let enough = tokio::time::sleep(patience);
+    tokio::pin!(enough);
+    let mut waits = !patience.is_zero();
+    loop {
+        let shared = app.clone();
+        let look = move |state: &banyan_domain::State| {
+            let order = state.orders().order(no)?;
+            let under_way = wire_order::under_way(order, state).filter(|_| waits);
+            // Watched for in the look itself, so that no rest is missed.
+            let rest = under_way.map(|saga| shared.shard.rests().watch(saga));
+            Some((OrderJson::new(order, state, &shared.codes), rest))
+        };
+        let found = app.look(look).await.map_err(|_| Problem::unknown_outcome())?;
+        let none = || Problem::from(Refusal::Order(order::Refusal::OrderNotFound));
+        let (order, rest) = found.ok_or_else(none)?;
+        let Some(rest) = rest else { return Ok(write(&order, status, replayed)) };
+        tokio::select! {
+            _ = rest => {}
+            () = &mut enough => waits = false,
+            _ = stopping.changed() => waits = false,
+        }
+    }
 }
 
 fn order_in(outcome: &Outcome) -> OrderNo {
