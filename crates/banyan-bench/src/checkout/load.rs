@@ -1,7 +1,6 @@
 //! The client of the checkout benchmark: keep-alive connections on one thread, each buying one order after the other.
 //!
-//! An order takes as long as its buyer waits to see it paid. If the answer says `placed`, the order is looked at until it is paid:
-//! after [`LOOK_FIRST`], then less and less often.
+//! An order takes as long as its buyer waits to see it paid: orders are placed with `Prefer: wait`, and answered then.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,10 +19,6 @@ use crate::{Failure, failed};
 
 pub(super) use crate::load::Pace;
 
-const LOOK_FIRST: Duration = Duration::from_millis(4);
-const LOOK_LONGEST: Duration = Duration::from_millis(32);
-/// An order that is not paid by then is none.
-const PATIENCE: Duration = Duration::from_secs(30);
 const LATENCY_MAX_US: u64 = 60_000_000;
 
 /// What to ask, of whom, and how.
@@ -141,7 +136,7 @@ impl Shared {
     }
 }
 
-/// Places one order and waits until it is paid; what was answered, if it is not.
+/// Places one order, which is answered when it is paid; what was answered, if it is not.
 async fn buy(wire: &mut Wire, load: &Load, buyer: &Buyer) -> Result<Result<(), String>, Failure> {
     let products = load.products as u64;
     let first = scatter(buyer.number) % products;
@@ -152,33 +147,13 @@ async fn buy(wire: &mut Wire, load: &Load, buyer: &Buyer) -> Result<Result<(), S
     );
     let key = load.key.as_ref().map_or(String::new(), |key| format!("Authorization: Bearer {key}\r\n"));
     let head = format!(
-        "POST /v1/orders HTTP/1.1\r\nHost: bench\r\n{key}Idempotency-Key: buy-{}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /v1/orders HTTP/1.1\r\nHost: bench\r\n{key}Idempotency-Key: buy-{}\r\nContent-Type: application/json\r\nPrefer: wait=30\r\nContent-Length: {}\r\n\r\n",
         buyer.number,
         body.len()
     );
     let (status, answer) = wire.ask(&[head, body].concat()).await?;
-    if !(200..300).contains(&status) {
-        return Ok(Err(answer));
-    }
-    if answer.contains(r#""state":"paid""#) {
-        return Ok(Ok(()));
-    }
-    let Some(order) = answer.split_once(r#""order":""#).and_then(|(_, rest)| rest.split('"').next()) else {
-        return Ok(Err(answer));
-    };
-    let look = format!("GET /v1/orders/{order} HTTP/1.1\r\nHost: bench\r\n{key}\r\n");
-    let (began, mut wait) = (Instant::now(), LOOK_FIRST);
-    loop {
-        tokio::time::sleep(wait).await;
-        let (_, answer) = wire.ask(&look).await?;
-        if answer.contains(r#""state":"paid""#) {
-            return Ok(Ok(()));
-        }
-        if !answer.contains(r#""state":"placed""#) || began.elapsed() > PATIENCE {
-            return Ok(Err(answer));
-        }
-        wait = (wait * 2).min(LOOK_LONGEST);
-    }
+    let is_paid = (200..300).contains(&status) && answer.contains(r#""state":"paid""#);
+    Ok(if is_paid { Ok(()) } else { Err(answer) })
 }
 
 /// One connection.
