@@ -7,7 +7,6 @@ use crate::answer::Work;
 use crate::metrics::Metrics;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,11 +81,15 @@ impl Inbox {
         Ok(())
     }
 
+    /// Commands that wait for the writer now.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.lock().commands as u64
+    }
+
     /// Takes everything queued into `into`, which must be empty.
     pub(crate) fn drain(&self, into: &mut VecDeque<Work>) {
         let mut inner = self.lock();
         std::mem::swap(&mut inner.queue, into);
-        self.metrics.queue.store(inner.commands as u64, Ordering::Relaxed);
         inner.commands = 0;
     }
 

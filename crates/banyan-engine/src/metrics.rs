@@ -17,7 +17,6 @@ pub struct Metrics {
     blocks: AtomicU64,
     events: AtomicU64,
     bytes: AtomicU64,
-    pub(crate) queue: AtomicU64,
     pub(crate) storage_is_full: AtomicBool,
     pub(crate) alarm: AtomicBool,
     pub(crate) snapshot_seq: AtomicU64,
@@ -92,9 +91,9 @@ impl Metrics {
         self.busy.fetch_add(commands as u64, Ordering::Relaxed);
     }
 
-    /// The counts now.
+    /// The counts now, `queue` being what only the queue knows: how many commands wait.
     #[must_use]
-    pub fn view(&self) -> MetricsView {
+    pub(crate) fn view(&self, queue: u64) -> MetricsView {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         MetricsView {
             commands: get(&self.commands),
@@ -106,7 +105,7 @@ impl Metrics {
             blocks: get(&self.blocks),
             events: get(&self.events),
             bytes: get(&self.bytes),
-            queue: get(&self.queue),
+            queue,
             storage_is_full: self.storage_is_full.load(Ordering::Relaxed),
             alarm: self.alarm.load(Ordering::Relaxed),
             snapshot_seq: get(&self.snapshot_seq),

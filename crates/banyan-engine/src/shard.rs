@@ -184,7 +184,7 @@ impl Shard {
     /// What the shard counts about itself.
     #[must_use]
     pub fn metrics(&self) -> MetricsView {
-        self.metrics.view()
+        self.metrics.view(self.inbox.waiting())
     }
 
     /// The keys of the store.
