@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use banyan_api::ServeOptions;
 use clap::{Args, ValueEnum};
@@ -44,6 +45,9 @@ pub(crate) struct Rival {
     /// The payment company (transaction); nobody is asked without it.
     #[arg(long)]
     pub(crate) company: Option<SocketAddr>,
+    /// How long the payment company thinks about each request, in milliseconds (company).
+    #[arg(long, default_value_t = 0)]
+    pub(crate) company_millis: u64,
     /// How many coupons it has.
     #[arg(long, default_value_t = 1_000_000_000)]
     pub(crate) quantity: u64,
@@ -91,7 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         let router = match options.kind {
             Kind::Noop => noop::router(),
             Kind::Synchronous => synchronous::router(&options.rival).await?,
-            Kind::Company => checkout::company_router(),
+            Kind::Company => checkout::company_router(Duration::from_millis(options.rival.company_millis)),
             Kind::Transaction => transaction::router(&options.rival).await?,
             Kind::Cure => cure::router(&options.rival).await?,
         };

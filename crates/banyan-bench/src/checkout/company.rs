@@ -1,9 +1,11 @@
-//! A payment company that answers at once: it says yes to everybody and keeps nothing, so that what is measured is the shop.
+//! A payment company that answers at once, or after a given time: it says yes to everybody and keeps nothing, so that what
+//! is measured is the shop.
 //!
 //! It speaks the simulated company's API as far as a checkout goes. What a payment is about is in its id.
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -11,15 +13,25 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer;
+use std::time::Duration;
 
 const KEY: &str = "idempotency-key";
 
-/// The router, to be served by any loop.
-pub(crate) fn router() -> Router {
-    Router::new()
+/// The router, to be served by any loop. Each answer takes at least `thinks`.
+pub(crate) fn router(thinks: Duration) -> Router {
+    let routes = Router::new()
         .route("/api/payments", post(authorize))
         .route("/api/payments/{payment}", get(show))
-        .route("/api/payments/{payment}/{action}", post(act))
+        .route("/api/payments/{payment}/{action}", post(act));
+    if thinks.is_zero() {
+        return routes;
+    }
+    routes.layer(from_fn_with_state(thinks, think))
+}
+
+async fn think(State(thinks): State<Duration>, request: Request, next: Next) -> Response {
+    tokio::time::sleep(thinks).await;
+    next.run(request).await
 }
 
 async fn authorize(headers: HeaderMap, body: Bytes) -> Response {

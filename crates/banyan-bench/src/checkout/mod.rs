@@ -59,6 +59,9 @@ pub(crate) struct Options {
     /// Let the simulated company (`banyan sandbox`) answer instead of one that answers at once and keeps nothing
     #[arg(long)]
     sandbox: bool,
+    /// How long the company that keeps nothing thinks about each request, in milliseconds: real ones take a few hundred
+    #[arg(long, default_value_t = 0, conflicts_with = "sandbox")]
+    company_millis: u64,
     /// Which systems, in which order
     #[arg(long, value_delimiter = ',', default_value = "banyan,transaction,transaction-alone")]
     systems: Vec<System>,
@@ -154,7 +157,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         options.rounds,
         options.seconds,
         options.products,
-        if options.sandbox { "the simulated company" } else { "a company that answers at once" }
+        match options.company_millis {
+            _ if options.sandbox => "the simulated company".to_owned(),
+            0 => "a company that answers at once".to_owned(),
+            millis => format!("a company that thinks for {millis} ms about each of two requests"),
+        }
     );
     println!("{}", table::render(&rows));
     for system in &options.systems {
@@ -326,7 +333,8 @@ impl Bench<'_> {
         std::fs::write(keys.join("company.key"), prepare::COMPANY_KEY)
             .map_err(|e| failed("writing a key", e))?;
         if !self.options.sandbox {
-            return self.start_child("company", folder, &[]);
+            let thinks = self.options.company_millis.to_string();
+            return self.start_child("company", folder, &["--company-millis".to_owned(), thinks]);
         }
         let mut process = Launch::new("company", &self.options.banyan, folder.join("company.log"))
             .args(["sandbox", "--listen", "127.0.0.1:0", "--data"])
