@@ -116,7 +116,8 @@ pub(crate) async fn place_order(
     }
 }
 
-/// Shows an order, with `Prefer: wait=10` once nothing of it is under way any more: while it is under way, while it can be returned, and for 28 hours after it ended.
+/// Shows an order: while it is under way, while it can be returned, and for 28 hours after it ended. With `Prefer: wait=10`,
+/// once nothing of it is under way any more.
 #[utoipa::path(
     get, path = "/v1/orders/{order}", tag = "orders", params(("order" = String, Path, description = "Order, such as o-17")),
     responses((status = 200, description = "The order", body = OrderJson), (status = 404, description = "order-not-found")),
