@@ -1,6 +1,6 @@
 //! From the log thread to the tasks that wait: one wake-up for a whole block instead of one for each answer.
 
-use banyan_domain::saga::OpenAsk;
+use banyan_domain::saga::Request;
 use banyan_engine::{Replies, ReplySink};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 #[derive(Debug)]
 pub struct TokioReplies {
     to_tasks: UnboundedSender<Replies>,
-    to_executor: Option<UnboundedSender<Vec<OpenAsk>>>,
+    to_executor: Option<UnboundedSender<Vec<Request>>>,
 }
 
 impl TokioReplies {
@@ -20,7 +20,7 @@ impl TokioReplies {
     }
 
     /// Hands what sagas ask of services to an executor, which reads it at the other end.
-    pub fn publish_asks(&mut self) -> UnboundedReceiver<Vec<OpenAsk>> {
+    pub fn publish_asks(&mut self) -> UnboundedReceiver<Vec<Request>> {
         let (to_executor, scheduled) = unbounded_channel();
         self.to_executor = Some(to_executor);
         scheduled

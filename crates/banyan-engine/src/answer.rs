@@ -1,6 +1,6 @@
 //! What goes into the writer, and what comes out of it once it is durable.
 
-use banyan_domain::saga::OpenAsk;
+use banyan_domain::saga::Request;
 use banyan_domain::{Command, KeyStamp, Outcome, Refusal, SagaNo, State};
 use std::fmt;
 use tokio::sync::oneshot;
@@ -64,8 +64,8 @@ pub struct Replies {
     pub many: Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>,
     /// To those who look.
     pub reads: Vec<Seen>,
-    /// What sagas ask of services outside from now on: the intents of the block.
-    pub asks: Vec<OpenAsk>,
+    /// What sagas ask of services outside from now on: the requests that the intents of the block stand for.
+    pub asks: Vec<Request>,
     /// Sagas that came to rest in the block: ended, parked, or waiting for somebody.
     pub rested: Vec<SagaNo>,
 }

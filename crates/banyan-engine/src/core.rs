@@ -228,8 +228,9 @@ impl Core {
                 self.board.touch(event);
             }
             Event::Saga(saga::Event::Scheduled { saga, step, ask, attempt }) => {
-                let ask = OpenAsk { saga: *saga, step: *step, ask: *ask, attempt: *attempt };
-                draft.replies.asks.push(ask);
+                let open = OpenAsk { saga: *saga, step: *step, ask: *ask, attempt: *attempt };
+                // Put together now, while the saga is at hand: who asks need not come back for it.
+                draft.replies.asks.extend(self.state.sagas().request(self.state.keys(), open));
             }
             Event::Saga(
                 saga::Event::Ended { saga, .. }

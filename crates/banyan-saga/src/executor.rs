@@ -47,12 +47,20 @@ impl Executor {
         Arc::new(Self { shard, services, slots: Arc::new(Semaphore::new(ASKS_MAX)) })
     }
 
-    /// Runs until the shard ends: `scheduled` are the intents of durable blocks, as the shard publishes them.
-    pub async fn run(self: Arc<Self>, mut scheduled: UnboundedReceiver<Vec<OpenAsk>>) {
+    /// Runs until the shard ends: `scheduled` are the requests that the intents of durable blocks stand for, as the shard publishes them.
+    pub async fn run(self: Arc<Self>, mut scheduled: UnboundedReceiver<Vec<Request>>) {
         self.report_open().await;
         while let Some(asks) = scheduled.recv().await {
-            let executor = self.clone();
-            tokio::spawn(async move { executor.ask_all(asks).await });
+            for request in asks {
+                let executor = self.clone();
+                match self.slots.clone().try_acquire_owned() {
+                    Ok(slot) => tokio::spawn(async move {
+                        executor.ask(&request).await;
+                        drop(slot);
+                    }),
+                    Err(_) => tokio::spawn(async move { executor.ask_later(request.open).await }),
+                };
+            }
         }
     }
 
@@ -97,46 +105,18 @@ impl Executor {
         }
     }
 
-    /// Asks what a block has scheduled: looked up in one go as far as it can be asked at once.
-    async fn ask_all(self: &Arc<Self>, asks: Vec<OpenAsk>) {
-        let mut at_once = Vec::with_capacity(asks.len());
-        for open in asks {
-            let executor = self.clone();
-            match self.slots.clone().try_acquire_owned() {
-                Ok(slot) => at_once.push((open, slot)),
-                Err(_) => {
-                    tokio::spawn(async move { executor.ask_later(open).await });
-                }
-            }
-        }
-        let opens: Vec<OpenAsk> = at_once.iter().map(|(open, _)| *open).collect();
-        let look = move |state: &banyan_domain::State| {
-            opens.iter().map(|open| state.sagas().request(state.keys(), *open)).collect::<Vec<_>>()
-        };
-        // What has been given up since it was scheduled is no request any more.
-        let Some(requests) = self.look(look).await else { return };
-        for ((open, slot), request) in at_once.into_iter().zip(requests) {
-            let Some(request) = request else { continue };
-            let executor = self.clone();
-            tokio::spawn(async move {
-                executor.ask(open, &request).await;
-                drop(slot);
-            });
-        }
-    }
-
     /// Asks when there is room. Looked up then, and not before: it may have been given up meanwhile.
     async fn ask_later(&self, open: OpenAsk) {
         let Ok(_slot) = self.slots.acquire().await else { return };
         let request = self.look(move |state| state.sagas().request(state.keys(), open)).await;
         if let Some(Some(request)) = request {
-            self.ask(open, &request).await;
+            self.ask(&request).await;
         }
     }
 
-    async fn ask(&self, open: OpenAsk, request: &Request) {
+    async fn ask(&self, request: &Request) {
         let result = self.result_of(request).await;
-        self.settle(open, result).await;
+        self.settle(request.open, result).await;
     }
 
     async fn result_of(&self, request: &Request) -> Settlement {

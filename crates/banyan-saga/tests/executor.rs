@@ -2,7 +2,7 @@
 //! company took must agree, to the payment.
 
 use banyan_domain::pay::Rule;
-use banyan_domain::saga::{Definition, End, Fields, OpenAsk, Phase};
+use banyan_domain::saga::{Definition, End, Fields, Phase};
 use banyan_domain::{
     AccountId, Actor, Command, Currency, LocationId, Millis, Reason, SagaKey, SagaName, SkuId, pay, saga,
     stock,
@@ -31,7 +31,7 @@ const STOCK: u32 = 100;
 const AMOUNT: i64 = 9_700;
 
 /// Answers at once, and hands on what sagas ask.
-struct Sink(UnboundedSender<Vec<OpenAsk>>);
+struct Sink(UnboundedSender<Vec<saga::Request>>);
 
 impl ReplySink for Sink {
     fn release(&mut self, mut replies: Replies) {
@@ -43,7 +43,7 @@ impl ReplySink for Sink {
     }
 }
 
-fn open(dir: &Path) -> (Arc<Shard>, UnboundedReceiver<Vec<OpenAsk>>) {
+fn open(dir: &Path) -> (Arc<Shard>, UnboundedReceiver<Vec<saga::Request>>) {
     let storage = Arc::new(RealStorage::create(dir.join("log")).expect("the folder is ours"));
     let log = DiskLog::open(
         storage,

@@ -273,7 +273,7 @@ fn an_order_waits_for_the_card_page_and_is_cancelled_there() {
 #[test]
 fn who_would_rather_wait_is_answered_when_the_order_has_settled() {
     let mut shop = Shop::open();
-    let mut place = |shop: &mut Shop, name: &str, method: &str, wait: &str| {
+    let place = |shop: &mut Shop, name: &str, method: &str, wait: &str| {
         let cart = json!({"member": "m1", "lines": [{"product": "mug", "quantity": 1}], "method": method});
         let headers = [("idempotency-key", name), ("prefer", wait)];
         let reply = shop.http.send("POST", "/v1/orders", &headers, cart.to_string().as_bytes());

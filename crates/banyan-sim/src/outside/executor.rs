@@ -83,8 +83,8 @@ impl Executor {
     }
 
     /// A planted bug: asks before the block with the intent is durable.
-    pub(crate) fn publish_early(&mut self, asks: &[OpenAsk], state: &State) {
-        let found = asks.iter().filter_map(|open| request(state, *open));
+    pub(crate) fn publish_early(&mut self, asks: &[Request], state: &State) {
+        let found = asks.iter().filter_map(|ask| request(state, ask.open));
         self.jobs.extend(found.map(|found| Job::Ask(Box::new(found))));
     }
 

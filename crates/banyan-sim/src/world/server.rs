@@ -76,7 +76,8 @@ impl World {
             self.process().summary = summary;
         }
         let mut replies = std::mem::take(&mut block.draft.replies);
-        self.executor.publish(std::mem::take(&mut replies.asks));
+        let asks = std::mem::take(&mut replies.asks);
+        self.executor.publish(asks.into_iter().map(|request| request.open).collect());
         replies.send();
         let logged = block.draft.count > 0;
         self.release(block.draft.time_ms, confirmed, (block.digest, block.due), block.waiting)?;
