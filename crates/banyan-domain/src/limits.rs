@@ -154,9 +154,9 @@ pub const LINE_QUANTITY_MAX: u32 = 100_000;
 pub const ORDER_REFUNDS_MAX: usize = 1_000;
 /// How long an order that failed or was cancelled stays in the hot state, in milliseconds.
 pub const ORDER_ENDED_MILLIS: u64 = 28 * 3_600 * 1_000;
-/// How long a paid order stays in the hot state, and can be returned, in milliseconds: as long as what was booked for it
-/// can be refunded.
-pub const ORDER_PAID_MILLIS: u64 = REFUND_HORIZON_MILLIS;
+/// How long a paid order stays in the hot state, and can be returned, in milliseconds: a week less than what was booked for it
+/// can be refunded, so that a refund that begins late can still be booked.
+pub const ORDER_PAID_MILLIS: u64 = REFUND_HORIZON_MILLIS - 7 * 24 * 3_600 * 1_000;
 
 const _: () = assert!(RESERVATION_LINES_MAX >= ORDER_LINES_MAX, "what can be ordered can be reserved");
 const _: () = assert!(

@@ -111,6 +111,10 @@ impl State {
                 let events = self.take_back(given.reservation()?, &given.lines()?, &by, &reason)?;
                 return Ok((events, None));
             }
+            // Held or used by another order: this one has nothing to give up.
+            "coupon.release" if !self.coupons.is_with(self.coupon(&given)?, &given.order()?) => {
+                return Ok((Vec::new(), None));
+            }
             "coupon.restore" => {
                 return Ok((self.restore_coupon(self.coupon(&given)?, &given.order()?), None));
             }

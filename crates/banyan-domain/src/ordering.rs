@@ -247,6 +247,10 @@ impl State {
         if order.refund_under_way().is_some() {
             return Err(Refusal::RefundUnderWay.into());
         }
+        // It may be in memory a while longer: it is let go of at the next event of an order.
+        if order.over().is_some_and(|(at, _)| at <= self.time) {
+            return Err(Refusal::OrderEnded.into());
+        }
         if order.refunds.len() >= limits::ORDER_REFUNDS_MAX {
             return Err(Refusal::TooManyRefunds.into());
         }
@@ -398,11 +402,16 @@ impl State {
                     text if text.is_empty() => Ok(None),
                     text => TransferNo::parse(&text).map(Some).map_err(|error| error.to_string()),
                 };
+                let (booked, points) = (transfer("transfer")?, transfer("points")?);
+                // What `apply` would stop the process for: a step that was skipped by hand, or a definition that leaves it out.
+                if booked.is_some() != (order.total() > 0) || points.is_some() != (order.points() > 0) {
+                    return Err("order-not-booked".into());
+                }
                 one(Event::Paid {
                     order: no,
                     payment: text("payment").into(),
-                    transfer: transfer("transfer")?,
-                    points: transfer("points")?,
+                    transfer: booked,
+                    points,
                     reservation: ReservationNo::parse(&text("reservation"))
                         .map_err(|error| error.to_string())?,
                 })

@@ -335,7 +335,10 @@ impl Shop {
                     (0, _) if open.ask == Ask::Do && !self.has_done(open) => {
                         self.settle(open, Settlement::Refused("declined".into()));
                     }
-                    (1, false) => self.settle(open, Settlement::NotSent("down".into())),
+                    // "Certainly not sent" is said only of what was not.
+                    (1, false) if open.ask != Ask::Do || !self.has_done(open) => {
+                        self.settle(open, Settlement::NotSent("down".into()));
+                    }
                     (2, heard) => {
                         let _lost = heard.then(|| self.company_does(open));
                         self.settle(open, Settlement::Unknown("time-out".into()));
@@ -505,6 +508,40 @@ fn goods_come_back_long_after_the_reservation_was_forgotten() {
         );
         shop.check();
     }
+}
+
+/// Bug: an order that was told of its payment without its booking was refused by `apply`, which stops the process.
+#[test]
+fn a_checkout_that_forgets_the_booking_is_parked_and_stops_nobody() {
+    let mut shop = Shop::open();
+    let forgets =
+        SAGAS[0].replace("version = 1", "version = 2").replace("transfer = \"${book-money.transfer}\", ", "");
+    let definition = Box::new(read_definition(&forgets).expect("it can be read"));
+    shop.ask(saga::Command::Define { definition, by: actor() }).expect("defined");
+    shop.make(&Move::Place { member: 0, lines: vec![(0, 1)], coupon: false, points: 0 });
+    for _ in 0..2 {
+        let open = shop.state.sagas().open_asks()[0];
+        let answer = shop.company_does(open).expect("it is open");
+        shop.settle(open, answer);
+    }
+    let saga = shop.state.sagas().sagas().next().expect("it is there");
+    assert_eq!(saga.parked.as_ref().map(|park| &*park.why), Some("order-not-booked"));
+}
+
+/// Bug: an order whose coupon was given up past it, and used by another, could not turn back, and kept its goods.
+#[test]
+fn an_order_whose_coupon_is_gone_turns_back_all_the_same() {
+    let mut shop = Shop::open();
+    let place = Move::Place { member: 0, lines: vec![(0, 2)], coupon: true, points: 0 };
+    shop.make(&place);
+    let (coupon, order) = (shop.coupons[0], banyan_domain::OrderId::new("o-1").expect("valid"));
+    shop.ask(coupon::Command::ReleaseCoupon { coupon, owner: None, order }).expect("it is held");
+    shop.make(&place);
+    shop.make(&Move::Cancel(1));
+    shop.finish();
+    let state = |no| shop.state.orders().order(OrderNo::new(no)).expect("it is there").state;
+    assert_eq!((state(1), state(2)), (OrderState::Cancelled, OrderState::Paid));
+    shop.check();
 }
 
 proptest! {

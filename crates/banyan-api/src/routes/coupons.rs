@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use banyan_domain::coupon::{self, CouponAnswer, CouponCode};
 use banyan_domain::{
-    CampaignId, Command, CouponId, MemberId, Millis, OrderId, Outcome, Reason, SegmentName, limits,
+    CampaignId, Command, CouponId, MemberId, Millis, OrderId, OrderNo, Outcome, Reason, SegmentName, limits,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -96,7 +96,7 @@ pub(crate) async fn hold_coupon(
     let (principal, coupon) = (app.identify(&headers)?, coupon_id(&app, &code)?);
     principal.must_act_for(None)?;
     let request: HoldJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
-    let order = order(request.order)?;
+    let order = order(request.order, &principal)?;
     let hold_for = Millis::from_seconds(request.for_seconds);
     if request.for_seconds == 0 || hold_for.get() > limits::HOLD_MILLIS_MAX {
         return Err(Problem::invalid("for_seconds: must be 1 to 604800 (seven days)."));
@@ -120,7 +120,7 @@ pub(crate) async fn redeem_coupon(
     let (principal, coupon) = (app.identify(&headers)?, coupon_id(&app, &code)?);
     principal.must_act_for(None)?;
     let request: OrderJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
-    let order = order(request.order)?;
+    let order = order(request.order, &principal)?;
     let canonical = format!("redeem {} {order}", coupon.get());
     let command = coupon::Command::RedeemCoupon { coupon, owner: principal.member.clone(), order };
     change(&app, &headers, &principal, command, canonical).await
@@ -140,7 +140,7 @@ pub(crate) async fn release_coupon(
     let (principal, coupon) = (app.identify(&headers)?, coupon_id(&app, &code)?);
     principal.must_act_for(None)?;
     let request: OrderJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
-    let order = order(request.order)?;
+    let order = order(request.order, &principal)?;
     let canonical = format!("release {} {order}", coupon.get());
     let command = coupon::Command::ReleaseCoupon { coupon, owner: principal.member.clone(), order };
     change(&app, &headers, &principal, command, canonical).await
@@ -209,7 +209,14 @@ pub(super) fn member(id: String) -> Result<MemberId, Problem> {
     MemberId::new(id).map_err(|error| Problem::invalid(format!("{error}.")))
 }
 
-fn order(id: String) -> Result<OrderId, Problem> {
+/// The order for which a caller holds, uses or gives up something. What belongs to an order placed here is not a shopper's to
+/// touch: its checkout counts on it.
+pub(super) fn order(id: String, principal: &Principal) -> Result<OrderId, Problem> {
+    if principal.member.is_some() && OrderNo::parse(&id).is_ok() {
+        return Err(Problem::forbidden(
+            "What an order placed here holds is given up by cancelling the order.",
+        ));
+    }
     OrderId::new(id).map_err(|error| Problem::invalid(format!("{error}.")))
 }
 

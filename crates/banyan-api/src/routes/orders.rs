@@ -133,7 +133,7 @@ pub(crate) async fn get_order(
 }
 
 /// Cancels an order. Before its checkout's point of no return everything held is given back; once paid, everything that is
-/// left of it is refunded. The same again is answered the same.
+/// left of it is refunded: that is the shop's to do, not a shopper's token's. The same again is answered the same.
 #[utoipa::path(
     post, path = "/v1/orders/{order}/cancel", tag = "orders", request_body = ReasonJson,
     params(("order" = String, Path, description = "Order, such as o-17"), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; kept for at least 24 hours")),
@@ -149,13 +149,18 @@ pub(crate) async fn cancel_order(
     principal.must_act_for(None)?;
     let request: ReasonJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let (reason, order) = (reason(request.reason)?, own_order(&app, &principal, &id).await?);
+    if principal.member.is_some() && app.look(move |state| is_paid(state, order)).await? {
+        return Err(Problem::forbidden(
+            "A paid order is given back by the shop, which knows where its goods are.",
+        ));
+    }
     let stamp = app.stamp(&headers, &principal, || format!("cancel {order} {reason}"))?;
     let command = order::Command::Cancel { order, by: principal.name.clone(), reason };
     let (_, _, replayed) = app.ask(Command::Order(command), stamp).await?;
     answer_order(&app, order, StatusCode::OK, replayed, wait(&headers)).await
 }
 
-/// Gives part of a paid order back: the goods come back on hand, and their share of money and points goes back the way it came.
+/// Gives part of a paid order back, once the shop has it: the goods come back on hand, and their share of money and points goes back the way it came.
 #[utoipa::path(
     post, path = "/v1/orders/{order}/returns", tag = "orders", request_body = NewReturnJson,
     params(("order" = String, Path, description = "Order, such as o-17"), ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters; kept for at least 24 hours")),
@@ -171,7 +176,7 @@ pub(crate) async fn return_order(
     body: Body,
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
-    principal.must_act_for(None)?;
+    principal.must_serve()?;
     let request: NewReturnJson = body::parse(&body::read(body, CART_BYTES_MAX).await?)?;
     let (lines, reason) = (cart_lines(request.lines)?, reason(request.reason)?);
     let order = own_order(&app, &principal, &id).await?;
@@ -254,6 +259,10 @@ async fn answer_order(
             _ = stopping.changed() => waits = false,
         }
     }
+}
+
+fn is_paid(state: &banyan_domain::State, no: OrderNo) -> bool {
+    state.orders().order(no).is_some_and(|order| order.state == order::OrderState::Paid)
 }
 
 fn order_in(outcome: &Outcome) -> OrderNo {

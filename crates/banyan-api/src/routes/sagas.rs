@@ -15,7 +15,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use banyan_domain::saga::{self, Definition, Fault, Phase, Resume, Saga};
-use banyan_domain::{Command, Outcome, Reason, Refusal, SagaKey, SagaName, SagaNo};
+use banyan_domain::{Command, OrderNo, Outcome, Reason, Refusal, SagaKey, SagaName, SagaNo};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -121,6 +121,13 @@ pub(crate) async fn start_saga(
     let name = SagaName::new(request.name)
         .map_err(|_| Problem::from(Refusal::Saga(saga::Refusal::SagaNotDefined)))?;
     let key = SagaKey::new(request.key).map_err(|error| Problem::invalid(format!("{error}.")))?;
+    // Orders number their own: somebody else's saga under a number to come would stand in the way of that order.
+    let number = key.as_str().split('.').next().unwrap_or_default();
+    if matches!(name.as_str(), "checkout" | "order-refund") && OrderNo::parse(number).is_ok() {
+        return Err(Problem::invalid(
+            "key: o- and a number is the key of an order placed here; choose another.",
+        ));
+    }
     let input = request.input.into_iter().collect();
     let stamp = app.stamp(&headers, &principal, || format!("start {name} {key} {input:?}"))?;
     change(&app, saga::Command::Start { name, key, input }, stamp, StatusCode::CREATED).await

@@ -19,8 +19,7 @@ use axum::extract::State;
 use axum::response::Response;
 use banyan_domain::stock::{self, Lines, ReservationAnswer, ReservationState};
 use banyan_domain::{
-    Command, ItemNo, KeyStamp, LocationId, MemberId, Millis, OrderId, Outcome, Refusal, ReservationNo, SkuId,
-    limits,
+    Command, ItemNo, KeyStamp, LocationId, MemberId, Millis, Outcome, Refusal, ReservationNo, SkuId, limits,
 };
 use banyan_engine::Answer;
 use http::{HeaderMap, StatusCode};
@@ -53,8 +52,7 @@ pub(crate) async fn reserve_stock(
     let member = request.member.map(member).transpose()?;
     principal.must_act_for(member.as_ref())?;
     let member = member.or_else(|| principal.member.clone());
-    let order = request.order.map(OrderId::new).transpose();
-    let order = order.map_err(|error| Problem::invalid(format!("{error}.")))?;
+    let order = request.order.map(|order| super::coupons::order(order, &principal)).transpose()?;
     let wanted = lines(&request.lines)?;
     let hold_for = Millis::from_seconds(request.hold_seconds);
     if request.hold_seconds == 0 || hold_for.get() > limits::RESERVATION_MILLIS_MAX {
@@ -184,10 +182,9 @@ async fn end(
     }
     if let Some(own) = principal.member.clone() {
         // A reservation never changes its member, so what was seen holds when the command is decided.
-        let seen = app.look(move |state| show(state, no, Some(&own)).is_some()).await?;
-        if !seen {
-            return Err(not_found());
-        }
+        let seen = app.look(move |state| show(state, no, Some(&own))).await?;
+        let order = seen.ok_or_else(not_found)?.order;
+        order.map(|order| super::coupons::order(order, principal)).transpose()?;
     }
     let stamp: Option<KeyStamp> = app.stamp(headers, principal, || format!("{verb} {no}"))?;
     let look = move |state: &banyan_domain::State| show(state, no, None);

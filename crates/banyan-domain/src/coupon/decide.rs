@@ -161,6 +161,13 @@ impl Coupons {
         }
     }
 
+    /// Whether `order` holds the coupon, or has redeemed it.
+    pub(crate) fn is_with(&self, coupon: CouponId, order: &OrderId) -> bool {
+        let Some(campaign) = self.campaign_no(coupon.campaign()) else { return false };
+        let held = campaign.hold(coupon.n()).is_some_and(|hold| hold.order == *order);
+        held || campaign.redemption(coupon.n()).is_some_and(|redemption| redemption.order == *order)
+    }
+
     /// Frees a coupon that `order` has redeemed, because the order was given back. One that `order` has not redeemed, or of a
     /// campaign that is over for good, stays as it is: there is nothing to free.
     pub(crate) fn take_back(&self, now: Timestamp, coupon: CouponId, order: &OrderId) -> Option<Event> {

@@ -40,6 +40,11 @@ pub(crate) fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         "# Where the server finds the simulated payment company. Written by banyan demo.\n[service.company]\nkind = \"sandbox\"\n\
          url = \"http://{company}\"\nkey_file = \"company/company.key\"\nwebhook_secret_file = \"company/webhook.key\"\n"
     );
+    let ours = |text: &str| text.contains("Written by banyan demo");
+    if std::fs::read_to_string(&services).is_ok_and(|text| !ours(&text)) {
+        let whose = services.display();
+        return Err(Failure::usage(format!("{whose} is somebody else's; name another folder with --data")));
+    }
     std::fs::write(&services, text)
         .map_err(|error| Failure::environment(format!("writing {}: {error}", services.display())))?;
     let webhook = format!("http://{listen}/v1/webhooks/company");
