@@ -621,6 +621,7 @@ async fn parked_sagas_show_in_the_top_line_of_every_page() {
         if browser.get("/console/stock").await.body.contains("Sagas that wait for an operator: 2.") {
             return;
         }
+        // Between two looks; what is waited for is what the page says.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("the top line does not speak of what is parked");

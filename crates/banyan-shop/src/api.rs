@@ -93,6 +93,18 @@ impl Api {
         self.send(Method::GET, path, None, None).await
     }
 
+    /// Reads `path` once nothing of it is under way any more, or after `seconds`.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn get_when_settled<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        seconds: u8,
+    ) -> Result<T, ApiError> {
+        self.exchange(Method::GET, path, None, Some(("prefer", &format!("wait={seconds}")))).await
+    }
+
     /// Sends `body`; `key` makes repeating it safe.
     ///
     /// # Errors
@@ -104,6 +116,16 @@ impl Api {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<T, ApiError> {
+        self.exchange(method, path, body, key.map(|key| ("idempotency-key", key))).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        more: Option<(&str, &str)>,
+    ) -> Result<T, ApiError> {
         let what = format!("{method} {}{}", self.base, path.split('?').next().unwrap_or_default());
         let unknown = |why: &dyn fmt::Display| ApiError::Unknown(format!("{what}: {why}"));
         let mut request = Request::builder()
@@ -111,8 +133,8 @@ impl Api {
             .uri(format!("{}{path}", self.base))
             .header(header::AUTHORIZATION, &self.authorization)
             .header(header::ACCEPT, "application/json");
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
+        if let Some((name, value)) = more {
+            request = request.header(name, value);
         }
         let mut bytes = Bytes::new();
         if let Some(body) = body {

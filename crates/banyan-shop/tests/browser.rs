@@ -40,6 +40,7 @@ async fn the_number_of_a_sale_moves_by_itself_in_a_browser() {
         let opened = tokio::spawn(document(url));
         // The first look is the page's own; from then on 42 are left.
         while double.count("/v1/campaigns") == before {
+            // Between two looks; what is waited for is that the shop has asked.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let answer = json!({"campaigns": [campaign], "seq": 10});

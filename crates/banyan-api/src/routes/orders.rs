@@ -237,6 +237,7 @@ async fn answer_order(
     patience: Duration,
 ) -> Result<Response, Problem> {
     let mut stopping = app.stopping();
+    // The end of the caller's patience, not a way to look again: what is waited for is the saga's rest.
     let enough = tokio::time::sleep(patience);
     tokio::pin!(enough);
     let mut waits = !patience.is_zero();

@@ -30,6 +30,7 @@ pub(crate) fn router(thinks: Duration) -> Router {
 }
 
 async fn think(State(thinks): State<Duration>, request: Request, next: Next) -> Response {
+    // What is simulated: the time that a company takes.
     tokio::time::sleep(thinks).await;
     next.run(request).await
 }

@@ -99,6 +99,7 @@ pub(super) async fn run(load: Load, buyers: &mut std::vec::IntoIter<Buyer>) -> R
 
 async fn buy_on(mut wire: Wire, shared: Rc<Shared>) -> Result<(), Failure> {
     while let Some((buyer, due)) = shared.next() {
+        // Open loop: an order is placed when it is due, however long the others take.
         if due > Instant::now() {
             tokio::time::sleep_until(due.into()).await;
         }

@@ -352,6 +352,7 @@ pub async fn wait_for_ask(store: &Store, saga: SagaNo) {
         if open.is_some_and(|open| open.ask != Ask::Query) {
             return;
         }
+        // Between two looks; what is waited for is that the saga asks.
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("saga {} does not ask again", saga.get());

@@ -14,19 +14,23 @@ use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use maud::{Markup, html};
-use std::time::Duration;
 
 /// Seconds after which a browser without JavaScript looks again.
 const AGAIN: u32 = 2;
-/// How long the way to the card page is waited for before a page says so.
-const CARD_PAGE_WAIT: Duration = Duration::from_millis(1_500);
-const CARD_PAGE_LOOK: Duration = Duration::from_millis(60);
+/// How long the way to the card page is waited for before a page says so, in seconds.
+const CARD_PAGE_WAIT: u8 = 2;
 
 /// An order of the visitor, or the answer that says why not.
 pub(crate) async fn own(visit: &Visit, id: &str) -> Result<Order, Response> {
+    own_when_settled(visit, id, 0).await
+}
+
+/// The same once nothing of it is under way any more, or after `seconds`.
+async fn own_when_settled(visit: &Visit, id: &str, seconds: u8) -> Result<Order, Response> {
     let Some(member) = visit.member() else { return Err(visit.must_sign_in(&order_href(id))) };
     let none = || visit.problem(StatusCode::NOT_FOUND, text::NO_ORDER, visit.t(text::NO_ORDER_HINT));
-    match visit.shop.api.get::<Order>(&format!("/v1/orders/{}", link::encode(id))).await {
+    let path = format!("/v1/orders/{}", link::encode(id));
+    match visit.shop.api.get_when_settled::<Order>(&path, seconds).await {
         // Whether there is such an order of somebody else is nobody's business.
         Ok(order) if order.member == member => Ok(order),
         Ok(_) => Err(none()),
@@ -60,30 +64,22 @@ pub(crate) async fn show(mut visit: Visit, Path(id): Path<String>, Query(query):
 
 /// Leads to the payment company's card page as soon as there is one.
 pub(crate) async fn pay(visit: Visit, Path(id): Path<String>) -> Response {
-    let began = tokio::time::Instant::now();
-    loop {
-        let order = match own(&visit, &id).await {
-            Ok(order) => order,
-            Err(response) => return response,
-        };
-        if let Some(page) = order.redirect() {
-            let title = visit.t(text::TO_PAGE_TITLE);
-            let body = html! {
-                div.empty {
-                    (parts::mark())
-                    h1 { (title) }
-                    p { (visit.t(text::TO_PAGE_HINT)) }
-                    p { a.button.primary href=(page) { (visit.t(text::TO_PAGE)) } }
-                }
-            };
-            return visit.page(Page::new(title, Place::Orders, body).onward(page));
+    let order = match own_when_settled(&visit, &id, CARD_PAGE_WAIT).await {
+        Ok(order) => order,
+        Err(response) => return response,
+    };
+    // Nothing is lost if it takes longer: the order's page has the way there, too.
+    let Some(page) = order.redirect() else { return visit.lead(&order_href(&id)) };
+    let title = visit.t(text::TO_PAGE_TITLE);
+    let body = html! {
+        div.empty {
+            (parts::mark())
+            h1 { (title) }
+            p { (visit.t(text::TO_PAGE_HINT)) }
+            p { a.button.primary href=(page) { (visit.t(text::TO_PAGE)) } }
         }
-        // Nothing is lost if it takes longer: the order's page has the way there, too.
-        if !order.is_moving() || began.elapsed() > CARD_PAGE_WAIT {
-            return visit.lead(&order_href(&id));
-        }
-        tokio::time::sleep(CARD_PAGE_LOOK).await;
-    }
+    };
+    visit.page(Page::new(title, Place::Orders, body).onward(page))
 }
 
 /// A word that differs once there is something new to see, for the script.

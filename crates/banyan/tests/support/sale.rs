@@ -246,6 +246,7 @@ fn wait(at_most: Duration, look: impl Fn() -> bool) -> bool {
         if look() {
             return true;
         }
+        // Between two looks; what is waited for is what the caller looks for.
         std::thread::sleep(Duration::from_millis(5));
     }
     false
