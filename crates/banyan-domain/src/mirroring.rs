@@ -240,10 +240,12 @@ impl State {
         let mut events = books.events;
         events.extend(Books::settle(self, books.items));
         match switched {
-            Some(number) if state.moving.as_ref().is_some_and(|moving| moving.number == number) => {
+            Some(said) if state.moving.as_ref().is_some_and(|moving| (moving.number, moving.to) == said) => {
                 events.push(AnyEvent::Legacy(Event::MoveDone { capability }));
             }
-            Some(number) if number > state.epoch => return Err(Refusal::NoSuchMove),
+            Some((number, phase)) if number > state.moves || phase != state.phase => {
+                return Err(Refusal::NoSuchMove);
+            }
             _ => {}
         }
         // Both fit: checked above.
