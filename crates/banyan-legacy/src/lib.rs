@@ -18,7 +18,7 @@ mod progress;
 mod stream;
 
 pub use database::{
-    Book, BoxFuture, CheckLevel, Finding, LegacyError, OldDatabase, Page, PageKey, Phase, SqlReference,
+    Book, BoxFuture, CheckLevel, Door, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference,
     StreamHealth, Switch, Switched, TargetRow, Written,
 };
 pub use desk::{Desk, DeskError};
