@@ -14,7 +14,9 @@
 mod database;
 mod desk;
 mod mapping;
+mod mover;
 mod progress;
+mod references;
 mod stream;
 
 pub use database::{
@@ -26,5 +28,7 @@ pub use mapping::{
     Connection, DatabaseKind, DatabaseSettings, InvalidMapping, LocationFrom, Mapping, TableMapping,
     TableName, Watch,
 };
+pub use mover::{Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, gates, steps};
 pub use progress::{LagPoint, Progress, ProgressView, Trouble};
+pub use references::{Reference, ReferenceKind, References, ReferencesView};
 pub use stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};
