@@ -190,7 +190,7 @@ impl Driver {
                 "the stream is given up".into()
             }
         };
-        let (number, note) = (moving.number, note(&seen));
+        let (number, note) = (moving.number, as_reason(&seen));
         self.desk.ask(Command::NoteMove { capability: STOCK, number, step, note }).await?;
         Ok(Stage::Stepped(step))
     }
@@ -287,7 +287,7 @@ enum Told {
 
 /// How many live reservations draw on items of the old shop, and when the last one ends.
 #[must_use]
-fn open_reservations(state: &State) -> (usize, u64) {
+pub(crate) fn open_reservations(state: &State) -> (usize, u64) {
     let theirs = |item| state.legacy().mirrored(item).is_some();
     let live = state
         .stock()
@@ -296,8 +296,8 @@ fn open_reservations(state: &State) -> (usize, u64) {
     live.fold((0, 0), |(open, until), row| (open + 1, row.at.as_millis().max(until)))
 }
 
-/// A text of ours as a note: what is too long is cut.
-fn note(text: &str) -> Reason {
+/// A text as a reason: without control characters, cut if it is too long.
+pub(crate) fn as_reason(text: &str) -> Reason {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut end = clean.len().min(limits::REASON_BYTES_MAX);
     while !clean.is_char_boundary(end) {

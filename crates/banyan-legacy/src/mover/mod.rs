@@ -9,5 +9,6 @@ mod gates;
 mod plan;
 
 pub use drive::{Comparer, DriveError, Driver, Stage};
+pub(crate) use drive::{as_reason, open_reservations};
 pub use gates::{Facts, Gate, RouteEvidence, gates};
 pub use plan::{Planned, steps};
