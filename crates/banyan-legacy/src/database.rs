@@ -144,6 +144,8 @@ pub struct StreamHealth {
     pub status: String,
     /// Whether somebody reads it.
     pub active: bool,
+    /// What it does not tell any more, though it should, such as a table that was taken out of it. Empty if all is well.
+    pub faults: Vec<String>,
 }
 
 /// A statement that still touches the mapped tables.

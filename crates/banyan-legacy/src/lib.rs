@@ -13,6 +13,8 @@
 
 mod database;
 mod mapping;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod stream;
 
 pub use database::{
