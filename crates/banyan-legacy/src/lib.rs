@@ -12,17 +12,21 @@
 //! Start reading at [`Mapping`], then [`OldDatabase`] and [`ChangeStream`].
 
 mod database;
+mod desk;
 mod mapping;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod progress;
 mod stream;
 
 pub use database::{
-    Book, BoxFuture, CheckLevel, Finding, LegacyError, OldDatabase, Page, PageKey, Phase, SqlReference,
+    Book, BoxFuture, CheckLevel, Door, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference,
     StreamHealth, Switch, Switched, TargetRow, Written,
 };
+pub use desk::{Desk, DeskError};
 pub use mapping::{
     Connection, DatabaseKind, DatabaseSettings, InvalidMapping, LocationFrom, Mapping, TableMapping,
     TableName, Watch,
 };
+pub use progress::{LagPoint, Progress, ProgressView, Trouble};
 pub use stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};

@@ -96,7 +96,8 @@ impl Address {
     /// Opens a session.
     pub(super) async fn connect(&self) -> Result<Session, LegacyError> {
         let tls = Tls::new(&self.tls).map_err(LegacyError::Refused)?;
-        let (client, connection) = self.config.connect(tls).await.map_err(|error| fault("connecting", &error))?;
+        let (client, connection) =
+            self.config.connect(tls).await.map_err(|error| fault("connecting", &error))?;
         let connection = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("a session with the old database ended: {error}");
@@ -111,13 +112,22 @@ impl Address {
         let database = self.config.get_dbname().unwrap_or_default();
         let port = self.config.get_ports().first().copied().unwrap_or(5432);
         let config = match self.config.get_hosts().first() {
-            Some(Host::Tcp(host)) => ReplicationConfig::new(host, self.user(), password, database, slot, slot)
-                .with_port(port)
-                .with_tls(self.tls.clone()),
-            Some(Host::Unix(folder)) => {
-                ReplicationConfig::unix(folder.to_string_lossy(), port, self.user(), password, database, slot, slot)
+            Some(Host::Tcp(host)) => {
+                ReplicationConfig::new(host, self.user(), password, database, slot, slot)
+                    .with_port(port)
+                    .with_tls(self.tls.clone())
             }
-            None => ReplicationConfig::new("127.0.0.1", self.user(), password, database, slot, slot).with_port(port),
+            Some(Host::Unix(folder)) => ReplicationConfig::unix(
+                folder.to_string_lossy(),
+                port,
+                self.user(),
+                password,
+                database,
+                slot,
+                slot,
+            ),
+            None => ReplicationConfig::new("127.0.0.1", self.user(), password, database, slot, slot)
+                .with_port(port),
         };
         config
             .with_application_name(APPLICATION)
@@ -182,7 +192,9 @@ mod tests {
 
     #[test]
     fn the_modes_of_libpq_are_known() {
-        let mode = |query: &str| Address::parse(&format!("postgres://u:p@db.example/shop{query}")).map(|a| a.tls.mode);
+        let mode = |query: &str| {
+            Address::parse(&format!("postgres://u:p@db.example/shop{query}")).map(|a| a.tls.mode)
+        };
         assert_eq!(mode(""), Ok(SslMode::Prefer));
         assert_eq!(mode("?sslmode=disable"), Ok(SslMode::Disable));
         assert_eq!(mode("?sslmode=require"), Ok(SslMode::Require));
@@ -193,7 +205,9 @@ mod tests {
 
     #[test]
     fn one_host_one_user_one_database() {
-        for bad in ["postgres://u@a,b/shop", "postgres://u@a", "postgres://a/shop", "mysql://u@a/shop", "?", ""] {
+        for bad in
+            ["postgres://u@a,b/shop", "postgres://u@a", "postgres://a/shop", "mysql://u@a/shop", "?", ""]
+        {
             let why = Address::parse(bad).err().unwrap_or_else(|| panic!("{bad:?} was taken"));
             assert!(why.contains("address"), "{why}");
         }

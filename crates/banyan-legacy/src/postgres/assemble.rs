@@ -2,16 +2,18 @@
 //! Pure: it is given what came, and remembers only the transaction under way and what tables look like.
 
 use super::bookkeeping::{self, BookTable, OutboxTable};
+use super::marker;
 use super::pgoutput::{self, Message, Relation};
 use super::rows::{Layout, mapped};
 use crate::database::Book;
 use crate::mapping::Mapping;
-use crate::stream::{Change, Item, Transaction};
+use crate::stream::{Change, Item, Row, Transaction};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Changes and outbox rows in one part of a transaction: what is held in memory of it at most.
-pub(super) const PART_CHANGES_MAX: usize = 1_000;
+/// Changes and outbox rows in one part of a transaction: what is held in memory of it at most. A row that is renamed makes
+/// two rows of a command.
+pub(super) const PART_CHANGES_MAX: usize = banyan_domain::limits::SOURCE_ROWS_MAX / 2;
 /// Microseconds from 1970 to 2000, where Postgres begins to count.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -37,7 +39,12 @@ pub(super) struct Assembler {
     mapping: Arc<Mapping>,
     relations: BTreeMap<u32, Known>,
     open: Option<Transaction>,
+    /// What our writer says it writes in the transaction under way.
+    written: BTreeMap<Target, (i64, i64)>,
 }
+
+/// Table, SKU and location.
+type Target = (usize, String, String);
 
 enum Known {
     Mapped(Layout, usize),
@@ -48,7 +55,7 @@ enum Known {
 
 impl Assembler {
     pub(super) const fn new(mapping: Arc<Mapping>) -> Self {
-        Self { mapping, relations: BTreeMap::new(), open: None }
+        Self { mapping, relations: BTreeMap::new(), open: None, written: BTreeMap::new() }
     }
 
     /// Whether a transaction is under way: what the server says of its position then does not mean that all is sent.
@@ -64,15 +71,21 @@ impl Assembler {
                     return Err(Halt::Garbled("a transaction began within another".to_owned()));
                 }
                 let millis = u64::try_from(micros.saturating_add(EPOCH_MICROS) / 1_000).unwrap_or(0);
-                self.open =
-                    Some(Transaction { position: *commit, committed_millis: millis, ..Transaction::default() });
+                self.open = Some(Transaction {
+                    position: *commit,
+                    part: 1,
+                    committed_millis: millis,
+                    ..Transaction::default()
+                });
+                self.written.clear();
                 Ok(None)
             }
             Boundary::Commit => {
                 let open = self.open.take();
-                let mut done = open.ok_or_else(|| Halt::Garbled("a transaction ended that did not begin".to_owned()))?;
+                let mut done =
+                    open.ok_or_else(|| Halt::Garbled("a transaction ended that did not begin".to_owned()))?;
                 done.last = true;
-                let empty = done.changes.is_empty() && done.outbox.is_empty() && done.part == 0;
+                let empty = done.changes.is_empty() && done.outbox.is_empty() && done.part == 1;
                 let tells = !empty || done.ours.is_some() || done.switched.is_some();
                 Ok(tells.then_some(Item::Transaction(done)))
             }
@@ -104,7 +117,8 @@ impl Assembler {
                     self.change(change)?;
                 }
                 Known::Book(table) => {
-                    let pair = table.pair(old.as_ref(), &new, &self.mapping.capability).map_err(Halt::Schema)?;
+                    let pair =
+                        table.pair(old.as_ref(), &new, &self.mapping.capability).map_err(Halt::Schema)?;
                     if let Some((before, after)) = pair {
                         self.book(before, after)?;
                     }
@@ -147,16 +161,50 @@ impl Assembler {
     }
 
     fn relation(&self, id: u32) -> Result<&Known, Halt> {
-        self.relations.get(&id).ok_or_else(|| Halt::Garbled(format!("a row of table {id}, which was not described")))
+        self.relations
+            .get(&id)
+            .ok_or_else(|| Halt::Garbled(format!("a row of table {id}, which was not described")))
     }
 
     fn transaction(&mut self) -> Result<&mut Transaction, Halt> {
         self.open.as_mut().ok_or_else(|| Halt::Garbled("a row outside of a transaction".to_owned()))
     }
 
+    /// A message that a session put into its transaction. Ours says what it is about to write.
+    pub(super) fn marked(&mut self, prefix: &str, content: &[u8]) {
+        if prefix != marker::PREFIX {
+            return;
+        }
+        let (Some(open), Some(rows)) = (self.open.as_mut(), marker::read(content)) else { return };
+        open.echoes.get_or_insert(0);
+        self.written.extend(rows);
+    }
+
+    /// What came back as our writer wrote it is an echo, once. Everything else is somebody's change.
     fn change(&mut self, change: Change) -> Result<(), Halt> {
-        self.transaction()?.changes.push(change);
+        let echo = match &change {
+            Change::Update { after, .. } => self.is_echo(after),
+            _ => false,
+        };
+        let open = self.transaction()?;
+        match &mut open.echoes {
+            Some(echoes) if echo => *echoes += 1,
+            _ => open.changes.push(change),
+        }
         Ok(())
+    }
+
+    fn is_echo(&mut self, after: &Row) -> bool {
+        let target = (after.table, after.sku.clone(), after.location.clone());
+        let one_column = self.mapping.tables.get(after.table).is_some_and(|table| table.allocated.is_none());
+        let same = |(in_stock, allocated): &(i64, i64)| {
+            after.in_stock == Some(*in_stock) && (one_column || after.allocated == Some(*allocated))
+        };
+        if self.written.get(&target).is_some_and(same) {
+            self.written.remove(&target).is_some()
+        } else {
+            false
+        }
     }
 
     /// Our writer moves the checkpoint and nothing else; a switch moves everything else.
@@ -181,6 +229,7 @@ impl Assembler {
             part: open.part + 1,
             committed_millis: open.committed_millis,
             ours: open.ours,
+            echoes: open.echoes.map(|_| 0),
             ..Transaction::default()
         };
         Some(Item::Transaction(std::mem::replace(open, next)))

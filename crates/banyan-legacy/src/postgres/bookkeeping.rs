@@ -1,9 +1,10 @@
 //! The two tables of ours in the old database: what they look like, in SQL and in the stream.
 
 use super::pgoutput::{Cell, OldRow, Relation};
-use crate::database::{Book, Phase};
+use crate::database::Book;
 use crate::mapping::Mapping;
 use crate::stream::OutboxRow;
+use banyan_domain::legacy::Phase;
 
 /// One row per capability: who leads, and how far our writer has come.
 pub(super) const SYNC: &str = "banyan_sync";
@@ -53,7 +54,8 @@ pub(super) fn book(phase: &str, epoch: i64, seq: i64, move_no: i64) -> Result<Bo
         u64::try_from(value).map_err(|_| format!("{SYNC}.{name} is {value}: it must not be negative"))
     };
     Ok(Book {
-        phase: Phase::from_word(phase).ok_or_else(|| format!("{SYNC}.phase is {phase:?}, which is no phase"))?,
+        phase: Phase::from_word(phase)
+            .ok_or_else(|| format!("{SYNC}.phase is {phase:?}, which is no phase"))?,
         epoch: number("epoch", epoch)?,
         seq: number("seq", seq)?,
         move_no: number("move", move_no)?,
@@ -83,7 +85,9 @@ impl BookTable {
         capability: &str,
     ) -> Result<Option<(Book, Book)>, String> {
         let Some(OldRow::Full(old)) = old else {
-            return Err(format!("{SYNC} no longer has REPLICA IDENTITY FULL; `banyan legacy check --create` puts it back"));
+            return Err(format!(
+                "{SYNC} no longer has REPLICA IDENTITY FULL; `banyan legacy check --create` puts it back"
+            ));
         };
         let [name, ..] = self.at;
         if texts(new, [name])? != [capability] {
@@ -94,7 +98,9 @@ impl BookTable {
 
     fn book(&self, cells: &[Cell<'_>]) -> Result<Book, String> {
         let [_, phase, epoch, seq, move_no] = texts(cells, self.at)?;
-        let number = |text: &str| text.parse::<i64>().map_err(|_| format!("{SYNC} holds {text:?} where a number belongs"));
+        let number = |text: &str| {
+            text.parse::<i64>().map_err(|_| format!("{SYNC} holds {text:?} where a number belongs"))
+        };
         book(phase, number(epoch)?, number(seq)?, number(move_no)?)
     }
 }
@@ -119,7 +125,9 @@ fn places<const N: usize>(relation: &Relation, names: [&str; N]) -> Result<[usiz
     let mut at = [0; N];
     for (place, name) in at.iter_mut().zip(names) {
         let found = relation.columns.iter().position(|column| column.name == name);
-        *place = found.ok_or_else(|| format!("our own table {} has no column {name}; it is not as we made it", relation.name))?;
+        *place = found.ok_or_else(|| {
+            format!("our own table {} has no column {name}; it is not as we made it", relation.name)
+        })?;
     }
     Ok(at)
 }

@@ -42,7 +42,10 @@ pub(super) async fn read(client: &Client, mapping: &Mapping) -> Result<Catalog, 
         }
         for name in table.columns() {
             if !live.contains_key(name) {
-                return Err(LegacyError::Refused(format!("table {}: the mapped column {name} is not there", table.name)));
+                return Err(LegacyError::Refused(format!(
+                    "table {}: the mapped column {name} is not there",
+                    table.name
+                )));
             }
         }
         tables.push(LiveTable { columns: live });
@@ -51,7 +54,10 @@ pub(super) async fn read(client: &Client, mapping: &Mapping) -> Result<Catalog, 
 }
 
 /// The columns of one table. Empty if there is no such table.
-pub(super) async fn columns(client: &Client, table: &TableMapping) -> Result<BTreeMap<String, LiveColumn>, LegacyError> {
+pub(super) async fn columns(
+    client: &Client,
+    table: &TableMapping,
+) -> Result<BTreeMap<String, LiveColumn>, LegacyError> {
     let rows = client
         .query(
             "select a.attname::text, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
@@ -80,12 +86,18 @@ pub(super) async fn check_publication(address: &Address, mapping: &Mapping) -> R
     let session = address.connect().await?;
     match publication_faults(&session.client, mapping).await?.as_slice() {
         [] => Ok(()),
-        faults => Err(LegacyError::Refused(format!("{}; `banyan legacy check --create` puts it right", faults.join("; ")))),
+        faults => Err(LegacyError::Refused(format!(
+            "{}; `banyan legacy check --create` puts it right",
+            faults.join("; ")
+        ))),
     }
 }
 
 /// What the publication lacks.
-pub(super) async fn publication_faults(client: &Client, mapping: &Mapping) -> Result<Vec<String>, LegacyError> {
+pub(super) async fn publication_faults(
+    client: &Client,
+    mapping: &Mapping,
+) -> Result<Vec<String>, LegacyError> {
     let name = mapping.database.slot.as_str();
     let looking = |error: tokio_postgres::Error| fault(&format!("looking at the publication {name}"), &error);
     let publication = client
@@ -101,7 +113,10 @@ pub(super) async fn publication_faults(client: &Client, mapping: &Mapping) -> Re
         faults.push(format!("the publication {name} leaves out inserts, updates, deletes or truncates"));
     }
     let rows = client
-        .query("select schemaname::text, tablename::text from pg_publication_tables where pubname = $1", &[&name])
+        .query(
+            "select schemaname::text, tablename::text from pg_publication_tables where pubname = $1",
+            &[&name],
+        )
         .await
         .map_err(looking)?;
     let published: BTreeSet<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
@@ -162,8 +177,10 @@ impl Catalog {
             LocationFrom::Constant(place) => format!("'{}'::text", place.replace('\'', "''")),
             LocationFrom::Column(column) => format!("coalesce(t.{}::text, '')", quoted(column)),
         };
-        let allocated =
-            table_mapping.allocated.as_ref().map_or("null::bigint".to_owned(), |column| format!("t.{}::bigint", quoted(column)));
+        let allocated = table_mapping
+            .allocated
+            .as_ref()
+            .map_or("null::bigint".to_owned(), |column| format!("t.{}::bigint", quoted(column)));
         format!(
             "select /* banyan */ coalesce(t.{}::text, ''), {location}, t.{}::bigint, {allocated}{} from {} t",
             quoted(&table_mapping.sku),
@@ -192,7 +209,8 @@ impl Catalog {
     pub(super) fn paging(&self, mapping: &Mapping, table: usize) -> (String, String) {
         let table_mapping = &mapping.tables[table];
         let live = &self.tables[table].columns;
-        let columns: Vec<String> = table_mapping.key.iter().map(|column| format!("t.{}", quoted(column))).collect();
+        let columns: Vec<String> =
+            table_mapping.key.iter().map(|column| format!("t.{}", quoted(column))).collect();
         let values = (1..).zip(&table_mapping.key).map(|(n, column)| {
             let text = format!("($1::text[])[{n}]");
             live.get(column).map_or_else(|| text.clone(), |live| live.compared(&text))

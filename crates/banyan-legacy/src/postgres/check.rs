@@ -71,16 +71,23 @@ async fn value<T: FromSqlOwned>(client: &Client, subject: &str, sql: &str) -> Re
 
 async fn protection(client: &Client, address: &Address) -> Finding {
     let subject = "TLS";
-    let on = value::<bool>(client, subject, "select coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)");
+    let on = value::<bool>(
+        client,
+        subject,
+        "select coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)",
+    );
     let on = match on.await {
         Ok(on) => on,
         Err(finding) => return finding,
     };
-    let verified = "add sslmode=verify-full (and sslrootcert=… for a certificate of your own or of RDS) to the address";
+    let verified =
+        "add sslmode=verify-full (and sslrootcert=… for a certificate of your own or of RDS) to the address";
     match (on, address.tls_mode()) {
         (true, SslMode::VerifyFull) => Finding::ok(subject, "on, and the server's name is checked"),
         (true, _) => Finding::warn(subject, "on, but anybody could pose as the server", verified),
-        (false, _) if address.is_local() => Finding::ok(subject, "off, and the connection does not leave this machine"),
+        (false, _) if address.is_local() => {
+            Finding::ok(subject, "off, and the connection does not leave this machine")
+        }
         (false, _) => Finding::warn(subject, "off: password and rows can be read on the way", verified),
     }
 }
@@ -124,10 +131,15 @@ async fn version(client: &Client) -> Result<Finding, Finding> {
     Ok(if VERSIONS.contains(&major) {
         Finding::ok(subject, format!("PostgreSQL {major}"))
     } else if major < *VERSIONS.start() {
-        let fix = "upgrade to 14 or later: older ones are out of support, and cannot tell the stream what it needs";
+        let fix =
+            "upgrade to 14 or later: older ones are out of support, and cannot tell the stream what it needs";
         Finding::stop(subject, format!("PostgreSQL {major}"), fix)
     } else {
-        Finding::warn(subject, format!("PostgreSQL {major}, newer than this was made for"), "try it on a copy first")
+        Finding::warn(
+            subject,
+            format!("PostgreSQL {major}, newer than this was made for"),
+            "try it on a copy first",
+        )
     })
 }
 
@@ -145,7 +157,11 @@ async fn encoding(client: &Client) -> Result<Finding, Finding> {
     let subject = "encoding";
     let encoding: String = value(client, subject, "select current_setting('server_encoding')").await?;
     Ok(if encoding == "SQL_ASCII" {
-        Finding::warn(subject, "SQL_ASCII: texts may be anything", "a SKU that is not UTF-8 stops the stream; look for such rows")
+        Finding::warn(
+            subject,
+            "SQL_ASCII: texts may be anything",
+            "a SKU that is not UTF-8 stops the stream; look for such rows",
+        )
     } else {
         Finding::ok(subject, encoding)
     })
@@ -159,8 +175,12 @@ async fn wal_level(client: &Client, host: Host) -> Result<Finding, Finding> {
     }
     let fix = match host {
         Host::Own => "alter system set wal_level = logical; then restart the server",
-        Host::Rds => "set rds.logical_replication = 1 in the instance's parameter group, then reboot the instance",
-        Host::Aurora => "set rds.logical_replication = 1 in the cluster's parameter group, then reboot the writer",
+        Host::Rds => {
+            "set rds.logical_replication = 1 in the instance's parameter group, then reboot the instance"
+        }
+        Host::Aurora => {
+            "set rds.logical_replication = 1 in the cluster's parameter group, then reboot the writer"
+        }
         Host::CloudSql => "set the flag cloudsql.logical_decoding = on; the instance restarts",
     };
     Ok(Finding::stop(subject, level, fix))
@@ -204,7 +224,9 @@ async fn role(client: &Client, user: &str, host: Host) -> Result<Finding, Findin
         return Ok(Finding::ok(subject, format!("{user} has it")));
     }
     let fix = match host {
-        Host::Own => format!("alter role {user} replication; and a line for it in pg_hba.conf if that is narrow"),
+        Host::Own => {
+            format!("alter role {user} replication; and a line for it in pg_hba.conf if that is narrow")
+        }
         Host::Rds | Host::Aurora => format!("grant rds_replication to {user};"),
         Host::CloudSql => format!("alter user {user} with replication;"),
     };
@@ -216,12 +238,21 @@ async fn keep_size(client: &Client, mapping: &Mapping, host: Host) -> Result<Fin
     let sql = "select case when setting::bigint < 0 then -1 else setting::bigint * 1048576 end from pg_settings \
          where name = 'max_slot_wal_keep_size'";
     let bytes: i64 = value(client, subject, sql).await?;
-    let place = if host == Host::Own { "alter system set max_slot_wal_keep_size = '…GB'; select pg_reload_conf();" } else { "set it in the parameter group or as a flag" };
+    let place = if host == Host::Own {
+        "alter system set max_slot_wal_keep_size = '…GB'; select pg_reload_conf();"
+    } else {
+        "set it in the parameter group or as a flag"
+    };
     Ok(if bytes < 0 && mapping.watch.wal_bytes_drop == 0 {
-        let fix = format!("without a limit a Banyan that is down for long fills the old shop's disk: {place} Or set watch.wal_bytes_drop in the mapping");
+        let fix = format!(
+            "without a limit a Banyan that is down for long fills the old shop's disk: {place} Or set watch.wal_bytes_drop in the mapping"
+        );
         Finding::warn(subject, "no limit", fix)
     } else if bytes < 0 {
-        Finding::ok(subject, format!("no limit; Banyan gives the slot up at {} bytes", mapping.watch.wal_bytes_drop))
+        Finding::ok(
+            subject,
+            format!("no limit; Banyan gives the slot up at {} bytes", mapping.watch.wal_bytes_drop),
+        )
     } else if bytes < KEEP_BYTES_MIN {
         let fix = format!("a short outage then costs a new snapshot: {place} with more");
         Finding::warn(subject, format!("{bytes} bytes"), fix)
@@ -233,7 +264,8 @@ async fn keep_size(client: &Client, mapping: &Mapping, host: Host) -> Result<Fin
 async fn idle_transactions(client: &Client) -> Result<Finding, Finding> {
     let subject = "idle_in_transaction_session_timeout";
     // Ours is our own; what counts is what others get.
-    let sql = "select coalesce(reset_val, '0') from pg_settings where name = 'idle_in_transaction_session_timeout'";
+    let sql =
+        "select coalesce(reset_val, '0') from pg_settings where name = 'idle_in_transaction_session_timeout'";
     let limit: String = value(client, subject, sql).await?;
     Ok(if limit == "0" {
         let fix = "a forgotten transaction holds up the new slot, the switch and the cleaning of the log: set it, say to '10min'";
@@ -251,7 +283,11 @@ async fn long_transactions(client: &Client) -> Result<Finding, Finding> {
     let (oldest, prepared): (i64, i64) = (row.get(0), row.get(1));
     Ok(if oldest > 60 || prepared > 0 {
         let found = format!("the oldest is {oldest} s old, {prepared} are prepared");
-        Finding::warn(subject, found, "a new slot begins only when all of them have ended: end the old ones first")
+        Finding::warn(
+            subject,
+            found,
+            "a new slot begins only when all of them have ended: end the old ones first",
+        )
     } else {
         Finding::ok(subject, format!("the oldest is {oldest} s old"))
     })
@@ -262,13 +298,23 @@ async fn slot(client: &Client, mapping: &Mapping) -> Result<Finding, Finding> {
     let subject = format!("slot {name}");
     let sql = "select coalesce(plugin::text, '-'), coalesce(database::text, '-') = current_database(), \
          coalesce(wal_status, '-'), active from pg_replication_slots where slot_name = $1";
-    let row = client.query_opt(sql, &[name]).await.map_err(|error| unseen(&subject, &fault("looking", &error)))?;
+    let row =
+        client.query_opt(sql, &[name]).await.map_err(|error| unseen(&subject, &fault("looking", &error)))?;
     let Some(row) = row else { return Ok(Finding::ok(subject, "free; it is made when the mirror begins")) };
-    let (plugin, here, status, active): (String, bool, String, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
+    let (plugin, here, status, active): (String, bool, String, bool) =
+        (row.get(0), row.get(1), row.get(2), row.get(3));
     Ok(if plugin != "pgoutput" || !here {
-        Finding::stop(subject, format!("taken by somebody else (plugin {plugin})"), "choose another `slot` in the mapping")
+        Finding::stop(
+            subject,
+            format!("taken by somebody else (plugin {plugin})"),
+            "choose another `slot` in the mapping",
+        )
     } else if status == "lost" {
-        Finding::warn(subject, "given up by the server: it kept too much", "nothing: Banyan takes a new snapshot")
+        Finding::warn(
+            subject,
+            "given up by the server: it kept too much",
+            "nothing: Banyan takes a new snapshot",
+        )
     } else if active {
         Finding::warn(subject, "read by somebody at this moment", "that should be Banyan and nobody else")
     } else {
@@ -282,7 +328,9 @@ async fn publication(client: &Client, mapping: &Mapping, user: &str) -> Finding 
         Err(error) => unseen(&subject, &error),
         Ok(faults) if faults.is_empty() => Finding::ok(subject, "has every mapped table"),
         Ok(faults) => {
-            let fix = format!("`banyan legacy check --create`; for that {user} must own the tables and may create in the database");
+            let fix = format!(
+                "`banyan legacy check --create`; for that {user} must own the tables and may create in the database"
+            );
             Finding::stop(subject, faults.join("; "), fix)
         }
     }
@@ -291,7 +339,11 @@ async fn publication(client: &Client, mapping: &Mapping, user: &str) -> Finding 
 async fn bookkeeping(client: &Client, mapping: &Mapping) -> Result<Finding, Finding> {
     let subject = "bookkeeping tables";
     if !mapping.database.bookkeeping {
-        return Ok(Finding::warn(subject, "not wanted (bookkeeping = false)", "Banyan can mirror, and not lead; there is no outbox"));
+        return Ok(Finding::warn(
+            subject,
+            "not wanted (bookkeeping = false)",
+            "Banyan can mirror, and not lead; there is no outbox",
+        ));
     }
     let sql = "select to_regclass($1) is not null and to_regclass($2) is not null, \
          coalesce((select relreplident = 'f' from pg_class where oid = to_regclass($1)), false)";

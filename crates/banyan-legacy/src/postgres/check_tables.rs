@@ -41,14 +41,21 @@ pub(super) async fn check(client: &Client, mapping: &Mapping, table: usize, find
         Ok(Identity::Lacking(why)) => Finding::stop(
             format!("{name} replica identity"),
             why,
-            format!("`banyan legacy check --create`, or: alter table {} replica identity full", table_sql(target)),
+            format!(
+                "`banyan legacy check --create`, or: alter table {} replica identity full",
+                table_sql(target)
+            ),
         ),
     });
     findings.push(rights(client, target).await.unwrap_or_else(|unseen| unseen));
     findings.push(triggers(client, target).await.unwrap_or_else(|unseen| unseen));
     findings.push(index(client, target).await.unwrap_or_else(|unseen| unseen));
     // Rows of columns that are not there, or not numbers, cannot be counted.
-    if !findings[before..].iter().any(|finding| finding.subject.starts_with(&format!("{name}.")) && !finding.fix.is_empty() && finding.level == crate::database::CheckLevel::Stop) {
+    if !findings[before..].iter().any(|finding| {
+        finding.subject.starts_with(&format!("{name}."))
+            && !finding.fix.is_empty()
+            && finding.level == crate::database::CheckLevel::Stop
+    }) {
         rows(client, target, findings).await;
     }
 }
@@ -60,11 +67,23 @@ fn columns(table: &TableMapping, live: &BTreeMap<String, LiveColumn>, findings: 
     };
     let names = [Some(&table.sku), location].into_iter().flatten();
     for column in names {
-        findings.push(column_finding(table, column, live, LiveColumn::is_name, "text, varchar, char, whole numbers or uuid"));
+        findings.push(column_finding(
+            table,
+            column,
+            live,
+            LiveColumn::is_name,
+            "text, varchar, char, whole numbers or uuid",
+        ));
     }
     let numbers = [Some(&table.in_stock), table.allocated.as_ref()].into_iter().flatten();
     for column in numbers {
-        findings.push(column_finding(table, column, live, LiveColumn::is_number, "smallint, integer, bigint or numeric(n, 0)"));
+        findings.push(column_finding(
+            table,
+            column,
+            live,
+            LiveColumn::is_number,
+            "smallint, integer, bigint or numeric(n, 0)",
+        ));
     }
 }
 
@@ -78,14 +97,22 @@ fn column_finding(
     let subject = format!("{}.{column}", table.name);
     let Some(found) = live.get(column) else {
         let have: Vec<&str> = live.keys().map(String::as_str).collect();
-        return Finding::stop(subject, "there is no such column", format!("the table has {}", have.join(", ")));
+        return Finding::stop(
+            subject,
+            "there is no such column",
+            format!("the table has {}", have.join(", ")),
+        );
     };
     if found.generated {
         let fix = "map a column that is written: a generated one can neither be set, nor is it in the stream";
         return Finding::stop(subject, "the database computes it", fix);
     }
     if !fits(found) {
-        return Finding::stop(subject, format!("its type is {}", found.type_name), format!("map a column of type {wanted}"));
+        return Finding::stop(
+            subject,
+            format!("its type is {}", found.type_name),
+            format!("map a column of type {wanted}"),
+        );
     }
     let null = if found.not_null { "not null" } else { "may be null, which counts as 0 or as no name" };
     Finding::ok(subject, format!("{}, {null}", found.type_name))
@@ -105,9 +132,11 @@ async fn kind(client: &Client, table: &TableMapping) -> Result<Finding, Finding>
             let fix = "alter role … bypassrls: otherwise Banyan sees a part of the rows and takes it for all";
             Finding::stop(subject, "row security hides rows from our role", fix)
         }
-        ("r" | "p", "p") if rules => {
-            Finding::warn(subject, "it has rules", "a rule may turn our writes into something else: look at them")
-        }
+        ("r" | "p", "p") if rules => Finding::warn(
+            subject,
+            "it has rules",
+            "a rule may turn our writes into something else: look at them",
+        ),
         ("p", "p") => Finding::ok(subject, format!("a table in {} partitions", row.get::<_, i64>(5))),
         ("r", "p") => Finding::ok(subject, "a table"),
         ("r" | "p", _) => {
@@ -139,7 +168,11 @@ async fn key(client: &Client, table: &TableMapping) -> Result<Finding, Finding> 
 }
 
 /// Whether the old rows of a table, and of all its partitions, tell SKU and location.
-pub(super) async fn identity(client: &Client, mapping: &Mapping, table: usize) -> Result<Identity, LegacyError> {
+pub(super) async fn identity(
+    client: &Client,
+    mapping: &Mapping,
+    table: usize,
+) -> Result<Identity, LegacyError> {
     let target = &mapping.tables[table];
     let location = match &target.location {
         LocationFrom::Column(column) => Some(column.clone()),
@@ -174,14 +207,17 @@ pub(super) async fn identity(client: &Client, mapping: &Mapping, table: usize) -
 
 async fn rights(client: &Client, table: &TableMapping) -> Result<Finding, Finding> {
     let subject = format!("{} rights", table.name);
-    let written: Vec<&str> = [Some(table.in_stock.as_str()), table.allocated.as_deref()].into_iter().flatten().collect();
+    let written: Vec<&str> =
+        [Some(table.in_stock.as_str()), table.allocated.as_deref()].into_iter().flatten().collect();
     let sql = "select has_table_privilege($1, 'select'), \
          (select bool_and(has_column_privilege($1, c, 'update')) from unnest($2::text[]) c), \
          (select pg_has_role(current_user, c.relowner, 'member') from pg_class c where c.oid = to_regclass($1))";
     let name = table_sql(table);
     let row = ask(client, &subject, sql, &[&name, &written]).await?;
     Ok(match (row.get(0), row.get(1), row.get::<_, Option<bool>>(2)) {
-        (false, ..) => Finding::stop(subject, "our role may not read it", format!("grant select on {name} to …")),
+        (false, ..) => {
+            Finding::stop(subject, "our role may not read it", format!("grant select on {name} to …"))
+        }
         (true, false, _) => {
             let fix = format!("before Banyan leads: grant update ({}) on {name} to …", written.join(", "));
             Finding::warn(subject, "our role may read it, and not write", fix)
@@ -227,7 +263,11 @@ async fn index(client: &Client, table: &TableMapping) -> Result<Finding, Finding
         (false, ..10_000) => Finding::ok(subject, "none by SKU; the table is small"),
         (false, _) => {
             let fix = format!("create index concurrently on {} ({})", table_sql(table), quoted(&table.sku));
-            Finding::warn(subject, format!("none by SKU, and about {rows} rows: each write reads them all"), fix)
+            Finding::warn(
+                subject,
+                format!("none by SKU, and about {rows} rows: each write reads them all"),
+                fix,
+            )
         }
     })
 }
@@ -242,10 +282,12 @@ async fn rows(client: &Client, table: &TableMapping, findings: &mut Vec<Finding>
         LocationFrom::Constant(place) => format!("'{}'", place.replace('\'', "''")),
     };
     let in_stock = format!("coalesce({}, 0)", quoted(&table.in_stock));
-    let allocated = table.allocated.as_ref().map_or("0".to_owned(), |column| format!("coalesce({}, 0)", quoted(column)));
+    let allocated =
+        table.allocated.as_ref().map_or("0".to_owned(), |column| format!("coalesce({}, 0)", quoted(column)));
     let bad_sku = format!("rtrim({sku}) !~ '^[!-~]{{1,64}}$'");
     let bad_place = format!("rtrim({place}) !~ '^[a-z0-9][a-z0-9-]{{0,47}}$'");
-    let beyond = format!("({in_stock} < 0 or {allocated} < 0 or {in_stock} > 4294967295 or {allocated} > 4294967295)");
+    let beyond =
+        format!("({in_stock} < 0 or {allocated} < 0 or {in_stock} > 4294967295 or {allocated} > 4294967295)");
     let sql = format!(
         "select count(*), count(*) filter (where {bad_sku}), min({sku}) filter (where {bad_sku}), \
          count(*) filter (where {bad_place}), min({place}) filter (where {bad_place}), \
@@ -264,19 +306,37 @@ async fn rows(client: &Client, table: &TableMapping, findings: &mut Vec<Finding>
         findings.push(finding);
     };
     if count(1) > 0 {
-        let found = format!("{} rows have no SKU, or one that cannot be taken, such as {:?}", count(1), example(2));
-        fault(Finding::stop(subject.clone(), found, "a SKU is 1 to 64 visible ASCII characters without spaces: correct the rows"));
+        let found =
+            format!("{} rows have no SKU, or one that cannot be taken, such as {:?}", count(1), example(2));
+        fault(Finding::stop(
+            subject.clone(),
+            found,
+            "a SKU is 1 to 64 visible ASCII characters without spaces: correct the rows",
+        ));
     }
     if count(3) > 0 {
-        let found = format!("{} rows have a location that cannot be taken, such as {:?}", count(3), example(4));
-        fault(Finding::stop(subject.clone(), found, "a location is 1 to 48 of a-z, 0-9 and -: map another column, or a constant"));
+        let found =
+            format!("{} rows have a location that cannot be taken, such as {:?}", count(3), example(4));
+        fault(Finding::stop(
+            subject.clone(),
+            found,
+            "a location is 1 to 48 of a-z, 0-9 and -: map another column, or a constant",
+        ));
     }
     if count(5) > 0 {
-        let found = format!("{} rows have a number below 0 or above 4294967295, such as that of {:?}", count(5), example(6));
+        let found = format!(
+            "{} rows have a number below 0 or above 4294967295, such as that of {:?}",
+            count(5),
+            example(6)
+        );
         fault(Finding::stop(subject.clone(), found, "correct the rows: such numbers are no counts"));
     }
     if count(7) > 0 {
-        let found = format!("{} rows are oversold: more is allocated than in stock, such as {:?}", count(7), example(8));
+        let found = format!(
+            "{} rows are oversold: more is allocated than in stock, such as {:?}",
+            count(7),
+            example(8)
+        );
         let fix = "they can be mirrored: nothing more of them is sold, and what is missing is shown as short";
         fault(Finding::warn(subject.clone(), found, fix));
     }

@@ -23,7 +23,12 @@ pub(super) async fn create(sessions: &Sessions, mapping: &Mapping) -> Result<Vec
             // Before the publication: a published table without identity would refuse the old shop's own updates.
             for (index, table) in mapping.tables.iter().enumerate() {
                 if identity(client, mapping, index).await? != Identity::Enough {
-                    run(client, &format!("alter table {} replica identity full", table_sql(table)), &mut done).await?;
+                    run(
+                        client,
+                        &format!("alter table {} replica identity full", table_sql(table)),
+                        &mut done,
+                    )
+                    .await?;
                 }
             }
             publication(client, mapping, &mut done).await?;
@@ -74,7 +79,8 @@ async fn publication(client: &Client, mapping: &Mapping, done: &mut Vec<String>)
     let operations = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
     let Some(known) = known.map_err(looking)? else {
         let list: Vec<String> = tables.iter().map(sql_name).collect();
-        let sql = format!("create publication {} for table {} with ({operations})", quoted(name), list.join(", "));
+        let sql =
+            format!("create publication {} for table {} with ({operations})", quoted(name), list.join(", "));
         return run(client, &sql, done).await;
     };
     if catalog::publication_faults(client, mapping).await?.is_empty() {
@@ -85,11 +91,15 @@ async fn publication(client: &Client, mapping: &Mapping, done: &mut Vec<String>)
         return Ok(());
     }
     let rows = client
-        .query("select schemaname::text, tablename::text from pg_publication_tables where pubname = $1", &[name])
+        .query(
+            "select schemaname::text, tablename::text from pg_publication_tables where pubname = $1",
+            &[name],
+        )
         .await
         .map_err(looking)?;
     let has: BTreeSet<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let lacks = tables.iter().filter(|(schema, table)| !has.contains(&((*schema).to_owned(), (*table).to_owned())));
+    let lacks =
+        tables.iter().filter(|(schema, table)| !has.contains(&((*schema).to_owned(), (*table).to_owned())));
     let lacks: Vec<String> = lacks.map(sql_name).collect();
     if lacks.is_empty() {
         return Ok(());

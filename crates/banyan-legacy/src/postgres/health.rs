@@ -119,5 +119,7 @@ pub(super) async fn drop_stream(sessions: &Sessions, mapping: &Mapping) -> Resul
 
 /// A name as a pattern that means only itself.
 fn escaped(name: &str) -> String {
-    name.chars().flat_map(|c| (!c.is_alphanumeric() && c != '_').then_some('\\').into_iter().chain([c])).collect()
+    name.chars()
+        .flat_map(|c| (!c.is_alphanumeric() && c != '_').then_some('\\').into_iter().chain([c]))
+        .collect()
 }

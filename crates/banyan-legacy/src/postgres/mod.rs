@@ -11,6 +11,7 @@ mod check;
 mod check_tables;
 mod create;
 mod health;
+mod marker;
 mod pages;
 mod pgoutput;
 mod rows;
@@ -23,7 +24,7 @@ mod tls;
 mod write;
 
 use crate::database::{
-    Book, BoxFuture, Finding, LegacyError, OldDatabase, Page, PageKey, SqlReference, StreamHealth, Switch, Switched,
+    Book, BoxFuture, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference, StreamHealth,
     TargetRow, Written,
 };
 use crate::mapping::Mapping;
@@ -31,6 +32,7 @@ use crate::stream::{ChangeStream, SourceId};
 use address::Address;
 use sessions::Sessions;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A Postgres database. Cheap to share.
 pub struct Postgres {
@@ -71,8 +73,8 @@ impl OldDatabase for Postgres {
         Box::pin(write::book(&self.sessions, &self.mapping))
     }
 
-    fn switch(&self, switch: Switch) -> BoxFuture<'_, Result<Switched, LegacyError>> {
-        Box::pin(switch::switch(&self.sessions, &self.mapping, switch))
+    fn hold(&self, wait_max: Duration) -> BoxFuture<'_, Result<Hold, LegacyError>> {
+        Box::pin(switch::hold(&self.sessions, &self.mapping, wait_max))
     }
 
     fn write<'a>(

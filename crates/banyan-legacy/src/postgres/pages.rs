@@ -29,10 +29,13 @@ pub(super) async fn page(
             let rows = match after {
                 None => client.query(&format!("{select} order by {order} limit {limit}"), &[]).await,
                 Some(PageKey(key)) => {
-                    client.query(&format!("{select} where {beyond} order by {order} limit {limit}"), &[key]).await
+                    client
+                        .query(&format!("{select} where {beyond} order by {order} limit {limit}"), &[key])
+                        .await
                 }
             };
-            let rows = rows.map_err(|error| fault(&format!("reading {}", mapping.tables[table].name), &error))?;
+            let rows =
+                rows.map_err(|error| fault(&format!("reading {}", mapping.tables[table].name), &error))?;
             let position_after = position(client).await?;
             let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
             let next = rows.last().filter(|_| full).map(catalog::key).transpose()?;
@@ -66,7 +69,10 @@ pub(super) async fn items(
                     catalog.is_item(mapping, table)
                 );
                 let found = client.query(&sql, &[&sku, &location]).await;
-                rows.extend(read(table, &found.map_err(|error| fault(&format!("reading {}", target.name), &error))?)?);
+                rows.extend(read(
+                    table,
+                    &found.map_err(|error| fault(&format!("reading {}", target.name), &error))?,
+                )?);
             }
             let position_after = position(client).await?;
             Ok((lease, Page { rows, next: None, position_before, position_after }))
@@ -80,8 +86,10 @@ fn read(table: usize, rows: &[SqlRow]) -> Result<Vec<Row>, LegacyError> {
 
 /// The end of the log at this moment, as a position of the stream. A commit that a query sees has its record before the
 /// end that is asked for after the query.
-async fn position(client: &Client) -> Result<u64, LegacyError> {
+pub(super) async fn position(client: &Client) -> Result<u64, LegacyError> {
     let row = client.query_one("select /* banyan */ pg_current_wal_insert_lsn()::text", &[]).await;
     let row = row.map_err(|error| fault("asking for the end of the log", &error))?;
-    Lsn::parse(row.get(0)).map(|lsn| lsn.as_u64().saturating_sub(1)).map_err(|error| LegacyError::Broken(error.to_string()))
+    Lsn::parse(row.get(0))
+        .map(|lsn| lsn.as_u64().saturating_sub(1))
+        .map_err(|error| LegacyError::Broken(error.to_string()))
 }

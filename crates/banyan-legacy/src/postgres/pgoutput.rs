@@ -95,7 +95,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Message<'_>, String> {
             Message::Origin { name: from.text()? }
         }
         b'Y' | b'M' => return Ok(Message::Other),
-        other => return Err(from.fault(&format!("the kind {:?}, which protocol version 1 does not have", other as char))),
+        other => {
+            return Err(
+                from.fault(&format!("the kind {:?}, which protocol version 1 does not have", other as char))
+            );
+        }
     };
     if from.at == bytes.len() { Ok(message) } else { Err(from.fault("bytes after its end")) }
 }
@@ -164,8 +168,10 @@ impl<'a> Reader<'a> {
     /// A text that ends with a zero byte.
     fn text(&mut self) -> Result<&'a str, String> {
         let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|byte| *byte == 0).ok_or_else(|| self.fault("a text without end"))?;
-        let text = std::str::from_utf8(&rest[..length]).map_err(|_| self.fault("a text that is not UTF-8"))?;
+        let length =
+            rest.iter().position(|byte| *byte == 0).ok_or_else(|| self.fault("a text without end"))?;
+        let text =
+            std::str::from_utf8(&rest[..length]).map_err(|_| self.fault("a text that is not UTF-8"))?;
         self.at += length + 1;
         Ok(text)
     }
@@ -178,9 +184,12 @@ impl<'a> Reader<'a> {
                 b'n' => Cell::Null,
                 b'u' => Cell::Unchanged,
                 b't' => {
-                    let length = usize::try_from(self.u32()?).map_err(|_| self.fault("a length beyond memory"))?;
+                    let length =
+                        usize::try_from(self.u32()?).map_err(|_| self.fault("a length beyond memory"))?;
                     let text = self.take(length)?;
-                    Cell::Text(std::str::from_utf8(text).map_err(|_| self.fault("a value that is not UTF-8"))?)
+                    Cell::Text(
+                        std::str::from_utf8(text).map_err(|_| self.fault("a value that is not UTF-8"))?,
+                    )
                 }
                 other => return Err(self.fault(&format!("a value of the kind {other}"))),
             });
@@ -207,7 +216,9 @@ mod tests {
         match text {
             None => b"n".to_vec(),
             Some("<unchanged>") => b"u".to_vec(),
-            Some(text) => [b"t", &u32::try_from(text.len()).expect("short").to_be_bytes()[..], text.as_bytes()].concat(),
+            Some(text) => {
+                [b"t", &u32::try_from(text.len()).expect("short").to_be_bytes()[..], text.as_bytes()].concat()
+            }
         }
     }
 
@@ -228,9 +239,14 @@ mod tests {
 
     #[test]
     fn a_relation_has_its_columns_with_their_types() {
-        let bytes = [&b"R\0\0\0\x07public\0stock\0d\0\x01\x01sku\0"[..], &1043u32.to_be_bytes(), &68i32.to_be_bytes()];
+        let bytes = [
+            &b"R\0\0\0\x07public\0stock\0d\0\x01\x01sku\0"[..],
+            &1043u32.to_be_bytes(),
+            &68i32.to_be_bytes(),
+        ];
         let column = Column { name: "sku".into(), type_oid: 1043, modifier: 68 };
-        let relation = Relation { id: 7, schema: "public".into(), name: "stock".into(), columns: vec![column] };
+        let relation =
+            Relation { id: 7, schema: "public".into(), name: "stock".into(), columns: vec![column] };
         assert_eq!(read(&bytes.concat()), Ok(Message::Relation(relation)));
     }
 

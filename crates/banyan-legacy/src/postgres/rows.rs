@@ -47,7 +47,11 @@ impl Layout {
             let found = relation.columns.iter().enumerate().find(|(_, column)| column.name == name);
             let (at, column) = found.ok_or_else(|| {
                 let have: Vec<&str> = relation.columns.iter().map(|column| column.name.as_str()).collect();
-                format!("table {}: the mapped column {name} is gone; it has {}", mapping.name, have.join(", "))
+                format!(
+                    "table {}: the mapped column {name} is gone; it has {}",
+                    mapping.name,
+                    have.join(", ")
+                )
             })?;
             if !types.contains(&column.type_oid) {
                 return Err(format!(
@@ -81,7 +85,12 @@ impl Layout {
             sku_padded: sku_column.type_oid == PADDED_TYPE,
             location,
             in_stock: find(&mapping.in_stock, &NUMBER_TYPES)?.0,
-            allocated: mapping.allocated.as_deref().map(|name| find(name, &NUMBER_TYPES)).transpose()?.map(|(at, _)| at),
+            allocated: mapping
+                .allocated
+                .as_deref()
+                .map(|name| find(name, &NUMBER_TYPES))
+                .transpose()?
+                .map(|(at, _)| at),
         })
     }
 
@@ -129,7 +138,10 @@ impl Layout {
         self.fits(cells)?;
         self.item(|at| match cells[at] {
             Cell::Text(text) => Ok(text),
-            _ => Err("the row's identity does not hold SKU and location; the table needs REPLICA IDENTITY FULL".to_owned()),
+            _ => Err(
+                "the row's identity does not hold SKU and location; the table needs REPLICA IDENTITY FULL"
+                    .to_owned(),
+            ),
         })
     }
 
@@ -152,16 +164,26 @@ impl Layout {
         match (cells[at], full.and_then(|old| old.get(at).copied())) {
             (Cell::Text(text), _) | (Cell::Unchanged, Some(Cell::Text(text))) => Ok(text),
             (Cell::Null, _) | (Cell::Unchanged, Some(Cell::Null)) => Ok(""),
-            (Cell::Unchanged, _) => Err("a mapped value is stored apart and was not sent; the table needs REPLICA IDENTITY FULL".to_owned()),
+            (Cell::Unchanged, _) => {
+                Err("a mapped value is stored apart and was not sent; the table needs REPLICA IDENTITY FULL"
+                    .to_owned())
+            }
         }
     }
 
-    fn number(&self, cells: &[Cell<'_>], full: Option<&[Cell<'_>]>, at: usize) -> Result<Option<i64>, String> {
+    fn number(
+        &self,
+        cells: &[Cell<'_>],
+        full: Option<&[Cell<'_>]>,
+        at: usize,
+    ) -> Result<Option<i64>, String> {
         let text = self.cell(cells, full, at)?;
         if text.is_empty() {
             return Ok(None);
         }
-        text.parse().map(Some).map_err(|_| format!("{text:?} in a mapped column is not a whole number of 64 bits"))
+        text.parse()
+            .map(Some)
+            .map_err(|_| format!("{text:?} in a mapped column is not a whole number of 64 bits"))
     }
 
     fn fits(&self, cells: &[Cell<'_>]) -> Result<(), String> {
@@ -197,14 +219,16 @@ mod tests {
         Relation { id: 7, schema: "public".into(), name: "stock".into(), columns: columns.collect() }
     }
 
-    const GOOD: [(&str, u32); 6] = [("note", 25), ("id", 20), ("sku", 1042), ("place", 23), ("a", 23), ("b", 1700)];
+    const GOOD: [(&str, u32); 6] =
+        [("note", 25), ("id", 20), ("sku", 1042), ("place", 23), ("a", 23), ("b", 1700)];
 
     #[test]
     fn columns_are_found_by_name_and_blanks_of_char_mean_nothing() {
         let layout = Layout::of(3, &mapping(), &relation(&GOOD)).expect("all there");
         let text = Cell::Text;
         let cells = [Cell::Unchanged, text("1"), text("A-1   "), text("12"), text("5"), Cell::Null];
-        let row = Row { table: 3, sku: "A-1".into(), location: "12".into(), in_stock: Some(5), allocated: None };
+        let row =
+            Row { table: 3, sku: "A-1".into(), location: "12".into(), in_stock: Some(5), allocated: None };
         assert_eq!(layout.insert(&cells), Ok(Change::Insert(row)));
     }
 
@@ -217,8 +241,13 @@ mod tests {
         let Ok(Change::Update { before, after }) = layout.update(Some(&OldRow::Full(old)), &new) else {
             panic!("not an update");
         };
-        assert_eq!((before.expect("full").in_stock, after.in_stock, after.sku.as_str()), (Some(5), Some(6), "A"));
-        assert!(layout.update(None, &new).expect_err("nothing to take it from").contains("REPLICA IDENTITY FULL"));
+        assert_eq!(
+            (before.expect("full").in_stock, after.in_stock, after.sku.as_str()),
+            (Some(5), Some(6), "A")
+        );
+        assert!(
+            layout.update(None, &new).expect_err("nothing to take it from").contains("REPLICA IDENTITY FULL")
+        );
         let key = OldRow::Key(vec![Cell::Null, text("1"), Cell::Null, Cell::Null, Cell::Null, Cell::Null]);
         assert!(layout.delete(&key).expect_err("no SKU").contains("REPLICA IDENTITY FULL"));
     }

@@ -14,7 +14,7 @@ const IDLE_MAX: usize = 3;
 const WORK_MAX: Duration = Duration::from_secs(60);
 /// What every session of ours sets: our statements must neither hold up the old shop nor depend on its settings.
 const SETTINGS: &str = "set lock_timeout = '5s'; set statement_timeout = '30s'; \
-     set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on; set search_path = pg_catalog";
+     set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on";
 
 /// A small pool.
 pub(super) struct Sessions {
@@ -53,8 +53,9 @@ impl Sessions {
             work(lease).await
         };
         let done = tokio::time::timeout(WORK_MAX, working).await;
-        let (lease, value) =
-            done.unwrap_or_else(|_| Err(LegacyError::Broken(format!("no answer within {} s", WORK_MAX.as_secs()))))?;
+        let (lease, value) = done.unwrap_or_else(|_| {
+            Err(LegacyError::Broken(format!("no answer within {} s", WORK_MAX.as_secs())))
+        })?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX && !lease.session.client.is_closed() {
             idle.push(lease);
@@ -74,7 +75,11 @@ impl Sessions {
 
     async fn open(&self) -> Result<Lease, LegacyError> {
         let session = self.address.connect().await?;
-        session.client.batch_execute(SETTINGS).await.map_err(|error| fault("setting up a session", &error))?;
+        session
+            .client
+            .batch_execute(SETTINGS)
+            .await
+            .map_err(|error| fault("setting up a session", &error))?;
         Ok(Lease { session, catalog: None, origin: None })
     }
 }

@@ -16,7 +16,11 @@ pub(super) type Pages = mpsc::Receiver<Result<Vec<Row>, LegacyError>>;
 
 /// Takes the exported snapshot over into a transaction of our own and begins to read. When this returns, the session that
 /// exported it may go on.
-pub(super) async fn begin(address: &Address, mapping: &Arc<Mapping>, exported: &str) -> Result<Pages, LegacyError> {
+pub(super) async fn begin(
+    address: &Address,
+    mapping: &Arc<Mapping>,
+    exported: &str,
+) -> Result<Pages, LegacyError> {
     let session = address.connect().await?;
     // The read may take longer than the old shop allows itself: neither limit is meant for us.
     let sql = format!(
@@ -44,7 +48,8 @@ async fn read(
     to: &mpsc::Sender<Result<Vec<Row>, LegacyError>>,
 ) -> Result<(), LegacyError> {
     for table in 0..mapping.tables.len() {
-        let reading = |error: tokio_postgres::Error| fault(&format!("reading {}", mapping.tables[table].name), &error);
+        let reading =
+            |error: tokio_postgres::Error| fault(&format!("reading {}", mapping.tables[table].name), &error);
         let declare = format!("declare banyan_rows no scroll cursor for {}", catalog.select(mapping, table));
         session.client.batch_execute(&declare).await.map_err(reading)?;
         loop {

@@ -26,22 +26,24 @@ struct Slot {
     active_pid: Option<String>,
 }
 
-/// Opens the stream after `from`, or a new one that begins with a snapshot.
+/// Opens the stream at `from`, or a new one that begins with a snapshot.
 pub(super) async fn open(
     address: &Address,
     mapping: &Arc<Mapping>,
     from: Option<(SourceId, u64)>,
 ) -> Result<PostgresStream, LegacyError> {
     let name = mapping.database.slot.as_str();
-    // A position is that of a commit record. What begins behind it is the next one.
-    let start = from.as_ref().map_or(0, |(_, position)| position.saturating_add(1));
+    // A position is that of a commit record, and the server sends what commits there or later: the one that is there comes
+    // again, unless it was acknowledged as a whole.
+    let start = from.as_ref().map_or(0, |(_, position)| *position);
     let config = address.replication(name).with_start_lsn(Lsn::from_u64(start));
     let connecting = tokio::time::timeout(ANSWER_WAIT_MAX, async {
         let mut client = ReplicationClient::connect_gated(config).await?;
         let system = client.identify_system().await?;
         Ok((client, system))
     });
-    let (mut client, system) = connecting.await.map_err(|_| late("the stream's connection"))?.map_err(|e| stream_fault(&e))?;
+    let (mut client, system) =
+        connecting.await.map_err(|_| late("the stream's connection"))?.map_err(|e| stream_fault(&e))?;
     let database = system.dbname.clone().unwrap_or_default();
     let source = SourceId {
         system: format!("{}/{}/{database}", system.system_id, system.timeline),
@@ -56,7 +58,14 @@ pub(super) async fn open(
         let (consistent, exported) = create_slot(address, &mut client, name).await?;
         let pages = snapshot::begin(address, mapping, &exported).await?;
         // The slot begins with the first commit at this point or after it: the snapshot is everything before.
-        return Ok(PostgresStream::with_snapshot(client, address, mapping, source, consistent.saturating_sub(1), pages));
+        return Ok(PostgresStream::with_snapshot(
+            client,
+            address,
+            mapping,
+            source,
+            consistent.saturating_sub(1),
+            pages,
+        ));
     };
     let slot = slot.ok_or_else(|| LegacyError::SourceUnknown(format!("the slot {name} is gone")))?;
     still_the_same(&known, &source, position, &slot, system.xlogpos.as_u64())?;
@@ -89,7 +98,10 @@ fn still_the_same(
         ));
     }
     if slot.lost {
-        return unknown(format!("the old database has given up the slot {}: it kept too much for us", known.stream));
+        return unknown(format!(
+            "the old database has given up the slot {}: it kept too much for us",
+            known.stream
+        ));
     }
     if head < position {
         return unknown(format!(
@@ -146,7 +158,9 @@ async fn drop_slot(
         )));
     }
     if let Some(pid) = &slot.active_pid {
-        return Err(LegacyError::Broken(format!("process {pid} of the old database still reads the slot {name}")));
+        return Err(LegacyError::Broken(format!(
+            "process {pid} of the old database still reads the slot {name}"
+        )));
     }
     query(client, &format!("select pg_drop_replication_slot('{name}')")).await.map(|_| ())
 }
@@ -161,7 +175,9 @@ async fn create_slot(
     let Ok(made) = made else { return Err(LegacyError::Broken(waits_for(address).await)) };
     let rows = made.map_err(|error| stream_fault(&error))?;
     let row = rows.into_iter().next().unwrap_or_default();
-    let text = |at: usize| row.get(at).and_then(Option::as_ref).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let text = |at: usize| {
+        row.get(at).and_then(Option::as_ref).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    };
     let consistent = text(1).and_then(|lsn| Lsn::parse(&lsn).ok());
     match (consistent, text(2)) {
         (Some(consistent), Some(exported)) => Ok((consistent.as_u64(), exported)),
@@ -217,7 +233,9 @@ pub(super) fn stream_fault(error: &PgWireError) -> LegacyError {
             let passing = ["08", "53", "57", "55006", "58"].iter().any(|class| code.starts_with(class));
             if passing { LegacyError::Broken(text) } else { LegacyError::Refused(text) }
         }
-        (PgWireError::Auth(_) | PgWireError::Tls(_) | PgWireError::MessageTooLarge { .. }, _) => LegacyError::Refused(text),
+        (PgWireError::Auth(_) | PgWireError::Tls(_) | PgWireError::MessageTooLarge { .. }, _) => {
+            LegacyError::Refused(text)
+        }
         _ => LegacyError::Broken(text),
     }
 }

@@ -36,7 +36,9 @@ pub(super) struct PostgresStream {
 }
 
 enum Stage {
-    Snapshot { pages: Pages },
+    Snapshot {
+        pages: Pages,
+    },
     /// The snapshot is through, the stream has not begun.
     Starting,
     Running,
@@ -44,7 +46,12 @@ enum Stage {
 }
 
 impl PostgresStream {
-    pub(super) fn resumed(client: ReplicationClient, address: &Address, mapping: &Arc<Mapping>, position: u64) -> Self {
+    pub(super) fn resumed(
+        client: ReplicationClient,
+        address: &Address,
+        mapping: &Arc<Mapping>,
+        position: u64,
+    ) -> Self {
         Self::new(client, address, mapping, Stage::Running, position)
     }
 
@@ -61,7 +68,13 @@ impl PostgresStream {
         stream
     }
 
-    fn new(client: ReplicationClient, address: &Address, mapping: &Arc<Mapping>, stage: Stage, position: u64) -> Self {
+    fn new(
+        client: ReplicationClient,
+        address: &Address,
+        mapping: &Arc<Mapping>,
+        stage: Stage,
+        position: u64,
+    ) -> Self {
         Self {
             client,
             address: address.clone(),
@@ -117,7 +130,9 @@ impl PostgresStream {
             Ok(now) if now <= self.heard => self.suspected = None,
             Ok(now) => match self.suspected {
                 Some(before) if before > self.heard => {
-                    return self.halt(LegacyError::Broken("the stream is silent although the log goes on".to_owned()));
+                    return self.halt(LegacyError::Broken(
+                        "the stream is silent although the log goes on".to_owned(),
+                    ));
                 }
                 _ => self.suspected = Some(now),
             },
@@ -128,9 +143,9 @@ impl PostgresStream {
 
     fn take(&mut self, event: ReplicationEvent) -> Result<(), LegacyError> {
         let taken = match event {
-            ReplicationEvent::Begin { final_lsn, commit_time_micros, .. } => {
-                self.assembler.boundary(&Boundary::Begin { commit: final_lsn.as_u64(), micros: commit_time_micros })
-            }
+            ReplicationEvent::Begin { final_lsn, commit_time_micros, .. } => self
+                .assembler
+                .boundary(&Boundary::Begin { commit: final_lsn.as_u64(), micros: commit_time_micros }),
             ReplicationEvent::Commit { end_lsn, .. } => {
                 self.heard = self.heard.max(end_lsn.as_u64());
                 self.assembler.boundary(&Boundary::Commit)
@@ -140,7 +155,11 @@ impl PostgresStream {
                 self.heard = self.heard.max(wal_end.as_u64());
                 Ok(self.idle(wal_end.as_u64(), reply_requested))
             }
-            // Messages are other people's, or a ping.
+            ReplicationEvent::Message { transactional: true, prefix, content, .. } => {
+                self.assembler.marked(&prefix, &content);
+                Ok(None)
+            }
+            // What stands outside of transactions is other people's.
             _ => Ok(None),
         };
         match taken {
@@ -148,9 +167,13 @@ impl PostgresStream {
                 self.ready.extend(item);
                 Ok(())
             }
-            Err(Halt::Garbled(what)) => self.halt(LegacyError::Broken(format!("the stream cannot be read: {what}"))),
+            Err(Halt::Garbled(what)) => {
+                self.halt(LegacyError::Broken(format!("the stream cannot be read: {what}")))
+            }
             Err(Halt::Schema(what)) => {
-                let what = format!("{what}; mend the table or the mapping, and take a new snapshot if the past cannot be read");
+                let what = format!(
+                    "{what}; mend the table or the mapping, and take a new snapshot if the past cannot be read"
+                );
                 self.ready.push_back(Item::SchemaChanged { what: what.clone() });
                 self.stage = Stage::Halted(LegacyError::Refused(what));
                 Ok(())
@@ -163,7 +186,8 @@ impl PostgresStream {
     fn idle(&mut self, end: u64, asked: bool) -> Option<Item> {
         // The next commit may be at `end` itself, so that is not passed yet.
         let position = end.checked_sub(1)?;
-        let due = asked || self.idle_at.elapsed() >= IDLE_EVERY || position.saturating_sub(self.idle) >= IDLE_BYTES;
+        let due =
+            asked || self.idle_at.elapsed() >= IDLE_EVERY || position.saturating_sub(self.idle) >= IDLE_BYTES;
         if self.assembler.is_open() || position <= self.idle || !due {
             return None;
         }

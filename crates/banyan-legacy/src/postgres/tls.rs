@@ -38,9 +38,10 @@ impl Tls {
         let config = match settings.mode {
             SslMode::VerifyFull => builder.with_root_certificates(roots(settings)?),
             SslMode::VerifyCa => {
-                let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(settings)?), provider.clone())
-                    .build()
-                    .map_err(|error| format!("TLS to the old database: {error}"))?;
+                let inner =
+                    WebPkiServerVerifier::builder_with_provider(Arc::new(roots(settings)?), provider.clone())
+                        .build()
+                        .map_err(|error| format!("TLS to the old database: {error}"))?;
                 let lenient = Lenient { inner: Some(inner), provider };
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(lenient))
             }
@@ -59,7 +60,8 @@ fn roots(settings: &TlsConfig) -> Result<RootCertStore, String> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         return Ok(roots);
     };
-    let reading = |error: &dyn std::fmt::Display| format!("reading the root certificate {}: {error}", path.display());
+    let reading =
+        |error: &dyn std::fmt::Display| format!("reading the root certificate {}: {error}", path.display());
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| reading(&error))? {
         let certificate = certificate.map_err(|error| reading(&error))?;
         roots.add(certificate).map_err(|error| reading(&error))?;
@@ -149,7 +151,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Secured<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secured<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }

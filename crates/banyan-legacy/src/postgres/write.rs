@@ -3,6 +3,7 @@
 use super::address::fault;
 use super::bookkeeping::{OUTBOX, SYNC, book as book_of, ours, quoted};
 use super::catalog::{Catalog, table_sql};
+use super::marker;
 use super::sessions::{Lease, Sessions};
 use crate::database::{Book, LegacyError, TargetRow, Written};
 use crate::mapping::Mapping;
@@ -24,7 +25,11 @@ pub(super) async fn book(sessions: &Sessions, mapping: &Mapping) -> Result<Optio
 }
 
 /// Reads the bookkeeping row; `lock` may be `for update`.
-pub(super) async fn read_book(client: &Client, mapping: &Mapping, lock: &str) -> Result<Option<Book>, LegacyError> {
+pub(super) async fn read_book(
+    client: &Client,
+    mapping: &Mapping,
+    lock: &str,
+) -> Result<Option<Book>, LegacyError> {
     let sync = ours(mapping, SYNC);
     let reading = |error: tokio_postgres::Error| fault(&format!("reading {sync}"), &error);
     let there = client.query_one("select to_regclass($1) is not null", &[&sync]).await.map_err(reading)?;
@@ -33,7 +38,8 @@ pub(super) async fn read_book(client: &Client, mapping: &Mapping, lock: &str) ->
     }
     let sql = format!("select /* banyan */ phase, epoch, seq, move from {sync} where capability = $1 {lock}");
     let row = client.query_opt(&sql, &[&mapping.capability]).await.map_err(reading)?;
-    row.map(|row| book_of(row.get(0), row.get(1), row.get(2), row.get(3)).map_err(LegacyError::Refused)).transpose()
+    row.map(|row| book_of(row.get(0), row.get(1), row.get(2), row.get(3)).map_err(LegacyError::Refused))
+        .transpose()
 }
 
 /// Writes rows and checkpoint, all or nothing.
@@ -45,7 +51,9 @@ pub(super) async fn write(
     epoch: u64,
 ) -> Result<Written, LegacyError> {
     if !mapping.database.bookkeeping {
-        return Err(LegacyError::Refused("the mapping has bookkeeping = false: Banyan may read, and not write".to_owned()));
+        return Err(LegacyError::Refused(
+            "the mapping has bookkeeping = false: Banyan may read, and not write".to_owned(),
+        ));
     }
     let (seq, epoch) = match (i64::try_from(seq), i64::try_from(epoch)) {
         (Ok(seq), Ok(epoch)) => (seq, epoch),
@@ -74,7 +82,7 @@ async fn transaction(
     // First the checkpoint: its lock keeps any other writer out, and in the stream it stands before the rows it marks.
     let sql = format!(
         "update /* banyan */ {} set seq = $1, changed_at = now() \
-         where capability = $2 and epoch = $3 and seq <= $1 and phase = 'lead'",
+         where capability = $2 and epoch = $3 and seq <= $1 and phase in ('lead', 'retired')",
         ours(mapping, SYNC)
     );
     let fenced = transaction.execute(&sql, &[&seq, &mapping.capability, &epoch]).await.map_err(writing)? == 0;
@@ -82,10 +90,18 @@ async fn transaction(
         transaction.rollback().await.map_err(writing)?;
         return Ok(Written::Fenced { book: read_book(client, mapping, "").await? });
     }
+    transaction
+        .execute(
+            "select pg_logical_emit_message(true, $1, $2::text)",
+            &[&marker::PREFIX, &marker::text(mapping, rows)],
+        )
+        .await
+        .map_err(writing)?;
     let mut absent = Vec::new();
     let tables: BTreeSet<usize> = rows.iter().map(|row| row.table).collect();
     for table in tables {
-        let of_table: Vec<(usize, &TargetRow)> = rows.iter().enumerate().filter(|(_, row)| row.table == table).collect();
+        let of_table: Vec<(usize, &TargetRow)> =
+            rows.iter().enumerate().filter(|(_, row)| row.table == table).collect();
         let sql = update_sql(mapping, catalog, table)?;
         let sku: Vec<&str> = of_table.iter().map(|(_, row)| row.sku.as_str()).collect();
         let location: Vec<&str> = of_table.iter().map(|(_, row)| row.location.as_str()).collect();
@@ -94,7 +110,8 @@ async fn transaction(
         let values: [&(dyn ToSql + Sync); 4] = [&sku, &location, &in_stock, &allocated];
         let missing = transaction.query(&sql, &values).await.map_err(writing)?;
         for row in missing {
-            let at = usize::try_from(row.get::<_, i64>(0)).ok().and_then(|at| of_table.get(at.wrapping_sub(1)));
+            let at =
+                usize::try_from(row.get::<_, i64>(0)).ok().and_then(|at| of_table.get(at.wrapping_sub(1)));
             absent.extend(at.map(|(index, _)| *index));
         }
     }
@@ -140,7 +157,8 @@ async fn mark(lease: &mut Lease, mapping: &Mapping) {
     let client = &lease.session.client;
     let allowed = "select bool_and(has_function_privilege(p.oid, 'execute')) from pg_proc p \
          where p.proname in ('pg_replication_origin_oid', 'pg_replication_origin_create', 'pg_replication_origin_session_setup')";
-    let allowed = client.query_one(allowed, &[]).await.is_ok_and(|row| row.get::<_, Option<bool>>(0) == Some(true));
+    let allowed =
+        client.query_one(allowed, &[]).await.is_ok_and(|row| row.get::<_, Option<bool>>(0) == Some(true));
     let set_up = async {
         let known = client.query_one("select pg_replication_origin_oid($1) is not null", &[name]).await?;
         if !known.get::<_, bool>(0) {
@@ -153,7 +171,11 @@ async fn mark(lease: &mut Lease, mapping: &Mapping) {
 }
 
 /// Deletes outbox rows up to `id`. The stream has told them already, so nothing is lost with them.
-pub(super) async fn clear_outbox(sessions: &Sessions, mapping: &Mapping, id: i64) -> Result<u64, LegacyError> {
+pub(super) async fn clear_outbox(
+    sessions: &Sessions,
+    mapping: &Mapping,
+    id: i64,
+) -> Result<u64, LegacyError> {
     if !mapping.database.bookkeeping {
         return Ok(0);
     }
