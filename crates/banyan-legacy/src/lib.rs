@@ -16,6 +16,8 @@ mod desk;
 mod keeper;
 mod mapping;
 mod mover;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod progress;
 mod references;
 mod stream;
