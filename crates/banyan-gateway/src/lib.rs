@@ -8,12 +8,17 @@
 //! Start reading at [`Gateway`], then `table.rs` (which route), `side.rs` (which side, who listens) and
 //! `proxy/exchange.rs` (one request, end to end).
 
+pub mod canary;
 pub mod change;
 pub mod config;
+pub mod diff;
+pub mod evidence;
 mod gateway;
+pub mod groups;
 mod journal;
 mod limits;
 mod metrics;
+pub mod noise;
 mod path;
 pub mod side;
 pub mod table;
