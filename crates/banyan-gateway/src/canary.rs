@@ -192,6 +192,12 @@ impl Ramp {
         if passed == 0 { self.start } else { self.steps[passed - 1].share }
     }
 
+    /// Whether steps are still to come, also while it is paused.
+    #[must_use]
+    pub fn is_under_way(&self, now: u64) -> bool {
+        self.steps.iter().any(|step| step.at > self.paused_at.map_or(now, |paused| paused.min(now)))
+    }
+
     /// The step that comes next, unless it is paused.
     #[must_use]
     pub fn next(&self, now: u64) -> Option<RampStep> {

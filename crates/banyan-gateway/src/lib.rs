@@ -8,6 +8,7 @@
 //! Start reading at [`Gateway`], then `table.rs` (which route), `side.rs` (which side, who listens) and
 //! `proxy/exchange.rs` (one request, end to end).
 
+pub mod callers;
 pub mod canary;
 pub mod change;
 pub mod config;
@@ -15,11 +16,15 @@ pub mod diff;
 pub mod evidence;
 mod gateway;
 pub mod groups;
+mod handle;
 mod journal;
 mod limits;
 mod metrics;
 pub mod noise;
 mod path;
+mod promote;
+mod rules;
+pub mod shadow;
 pub mod side;
 pub mod table;
 mod tls;
