@@ -73,6 +73,15 @@ pub struct Reference {
     pub left: bool,
 }
 
+/// A route that touches a capability.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Touching {
+    /// Its name.
+    pub route: String,
+    /// Its mode.
+    pub mode: &'static str,
+}
+
 /// Who still touches a capability.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CallersReport {
@@ -86,8 +95,8 @@ pub struct CallersReport {
     pub watched: bool,
     /// References that are left.
     pub left: usize,
-    /// Routes that touch it, with their modes.
-    pub routes: Vec<(String, &'static str)>,
+    /// Routes that touch it.
+    pub routes: Vec<Touching>,
     /// All references, those that are left first, then the latest.
     pub references: Vec<Reference>,
 }
@@ -145,12 +154,13 @@ impl Ledger {
     pub fn report(&self, table: &Table, capability: &str, within_millis: u64, now: u64) -> CallersReport {
         let touching =
             table.routes().iter().filter(|route| route.spec().touches.iter().any(|one| one == capability));
-        let routes: Vec<(String, &'static str)> =
-            touching.map(|route| (route.name().to_owned(), route.mode().as_str())).collect();
+        let routes: Vec<Touching> = touching
+            .map(|route| Touching { route: route.name().to_owned(), mode: route.mode().as_str() })
+            .collect();
         let mut references = Vec::new();
         for part in &self.parts {
             let part = part.lock().unwrap_or_else(PoisonError::into_inner);
-            for (route, _) in &routes {
+            for Touching { route, .. } in &routes {
                 for (caller, seen) in part.get(route).into_iter().flatten() {
                     references.push(Reference {
                         route: route.clone(),

@@ -2,7 +2,7 @@
 
 use crate::callers::CallersReport;
 use crate::canary::signed_override;
-use crate::change::Refused;
+use crate::change::{Change, Refused};
 use crate::evidence::Standing;
 use crate::gateway::Gateway;
 use crate::groups::{Group, Judged, Judgement, WHY_BYTES_MAX};
@@ -117,6 +117,28 @@ impl Gateway {
         }
         let until = now_millis() + u64::try_from(good_for.as_millis()).unwrap_or(0);
         Ok(signed_override(self.inner.sides.override_key(), route.name(), side, until))
+    }
+
+    /// Stops a route's ramp where it is now, or lets it go on where its steps are by then. A version like any other.
+    ///
+    /// # Errors
+    /// As [`Gateway::change`]; [`Refused::Invalid`] if the route has no ramp.
+    pub fn pause_ramp(
+        &self,
+        expected: u64,
+        route: &str,
+        paused: bool,
+        by: &str,
+        reason: &str,
+    ) -> Result<u64, Refused> {
+        let mut spec = self.find(route)?.spec().clone();
+        match &mut spec.canary {
+            Some(canary) if !canary.ramp.is_empty() => {
+                canary.paused_at = paused.then(crate::gateway::now);
+            }
+            _ => return Err(Refused::Invalid(format!("route {route:?} has no ramp that could be paused"))),
+        }
+        self.change(expected, Change::SetRoute(Box::new(spec)), by, reason)
     }
 
     fn find(&self, route: &str) -> Result<Arc<Route>, Refused> {

@@ -13,7 +13,8 @@ mod work;
 
 pub use lane::{Lane, SKIPPED, ShadowReport, Skipped};
 
-pub(crate) use lane::Known;
+#[cfg(test)]
+pub(crate) use lane::Outcome;
 pub(crate) use store::{Store, write};
 
 use crate::rules::ShadowRules;
@@ -200,3 +201,6 @@ impl Shadow {
 pub(crate) fn now_millis() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

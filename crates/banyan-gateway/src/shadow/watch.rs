@@ -120,11 +120,9 @@ fn question(
         return Err(Skipped::BodyTooLarge);
     }
     let pass = if is_write { Some(proof::pass(rules)?) } else { None };
-    let mut body = Capture::new(shadow.budget().clone(), rules.body_bytes_max);
-    let target = head.uri.to_string();
-    body.hold(target.len() + weight(headers)).map_err(|_| Skipped::Budget)?;
-    let uri = target.parse().map_err(|_| Skipped::Method)?;
-    Ok(Question { method: head.method.clone(), uri, headers: deep(headers), body, pass })
+    let body = Capture::new(shadow.budget().clone(), rules.body_bytes_max);
+    // The head is taken as it is sent on: see `request`.
+    Ok(Question { method: head.method.clone(), uri: Uri::default(), headers: HeaderMap::new(), body, pass })
 }
 
 impl Copying {
@@ -145,6 +143,18 @@ impl Copying {
 }
 
 impl Watcher for Copying {
+    fn request(&mut self, head: &request::Parts) {
+        let Stage::Reading(question) = &mut self.stage else { return };
+        let target = head.uri.to_string();
+        let taken = question.body.hold(target.len() + weight(&head.headers)).is_ok();
+        match target.parse() {
+            Ok(uri) if taken => (question.uri, question.headers) = (uri, deep(&head.headers)),
+            // It was a target a moment ago; what cannot be asked is not.
+            Ok(_) => self.give_up(Skipped::Budget),
+            Err(_) => self.give_up(Skipped::Method),
+        }
+    }
+
     fn request_data(&mut self, data: &Bytes) {
         let pushed = match &mut self.stage {
             Stage::Reading(question) => question.body.push(data),

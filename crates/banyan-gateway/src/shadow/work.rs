@@ -46,19 +46,52 @@ impl Drop for Under<'_> {
     }
 }
 
-/// Works on one copy, from its place in the queue to its count.
-pub(super) async fn work(shadow: Arc<Shadow>, job: Job) {
-    let lane = job.route.lane().clone();
-    let outcome = copy(&shadow, &lane, job).await;
-    if let Err(why) = outcome {
-        lane.skip(why);
+/// A copy that is not counted yet. If it is dropped so, the gateway is stopping.
+struct Uncounted<'a> {
+    lane: &'a Lane,
+    queued: bool,
+    counted: bool,
+}
+
+impl Uncounted<'_> {
+    fn leave_queue(&mut self) {
+        self.queued = false;
+        self.lane.queued.fetch_sub(1, Relaxed);
     }
 }
 
-async fn copy(shadow: &Arc<Shadow>, lane: &Lane, mut job: Job) -> Result<(), Skipped> {
+impl Drop for Uncounted<'_> {
+    fn drop(&mut self) {
+        if self.queued {
+            self.leave_queue();
+        }
+        if !self.counted {
+            self.lane.skip(Skipped::Stopping);
+        }
+    }
+}
+
+/// Works on one copy, from its place in the queue to its count.
+pub(super) async fn work(shadow: Arc<Shadow>, job: Job) {
+    let lane = job.route.lane().clone();
+    let mut uncounted = Uncounted { lane: &lane, queued: true, counted: false };
+    let outcome = copy(&shadow, &lane, job, &mut uncounted).await;
+    if let Err(why) = outcome {
+        lane.skip(why);
+        uncounted.counted = true;
+    }
+}
+
+async fn copy(
+    shadow: &Arc<Shadow>,
+    lane: &Lane,
+    mut job: Job,
+    uncounted: &mut Uncounted<'_>,
+) -> Result<(), Skipped> {
     let room = job.rules.room.acquire().await;
-    lane.queued.fetch_sub(1, Relaxed);
+    // In this order: it is never in neither.
     let _under = Under::begin(&lane.under_way);
+    uncounted.leave_queue();
     let Ok(room) = room else { return Err(Skipped::Stopping) };
     let early = match job.answer.try_recv() {
         Ok(Ok(answer)) => Some(answer),
@@ -82,6 +115,7 @@ async fn copy(shadow: &Arc<Shadow>, lane: &Lane, mut job: Job) -> Result<(), Ski
     }
     let (user, copied) = (user?, copied?);
     judge(shadow, lane, &job.route, &job.rules, job.primary, (&method, &uri.to_string()), &user, &copied)?;
+    uncounted.counted = true;
     let reads = method == Method::GET || method == Method::HEAD;
     if reads && job.rules.noise.holds(dice(lane.counts()[0].wrapping_mul(31))) {
         let first = if job.primary == Side::Legacy { user.answer() } else { copied.answer() };
