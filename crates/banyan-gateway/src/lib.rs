@@ -8,13 +8,16 @@
 //! Start reading at [`Gateway`], then `table.rs` (which route), `side.rs` (which side, who listens) and
 //! `proxy/exchange.rs` (one request, end to end).
 
+mod admin;
 pub mod change;
 pub mod config;
 mod gateway;
 mod journal;
 mod limits;
 mod metrics;
+mod outbound;
 mod path;
+mod proxy;
 pub mod side;
 pub mod table;
 mod tls;
@@ -24,6 +27,8 @@ mod upstream;
 pub use change::{Change, Entry, Refused};
 pub use config::{Config, ConfigError, Mode, RouteSpec};
 pub use gateway::{Gateway, InProcess, RouteReport};
+pub use outbound::{AskFailed, Outbound};
+pub use proxy::Serving;
 pub use side::{Choice, Ended, Side, Sides, Watcher};
 pub use table::{Route, Table};
 pub use upstream::{ServerReport, Upstream, UpstreamReport};

@@ -60,6 +60,9 @@ impl Choice {
 
 /// Listens to one request and its answer. Called from the user's path: nothing here may block, wait or panic.
 pub trait Watcher: Send {
+    /// The head as it is sent on: with `Host` and who asked, without what ends at each hop. The target is as the client
+    /// sent it.
+    fn request(&mut self, _head: &request::Parts) {}
     /// A piece of the request's body went to the side that answers.
     fn request_data(&mut self, data: &Bytes);
     /// The request's body is complete; its trailers, if any.
