@@ -86,7 +86,7 @@ async fn groups(State(gateway): State<Gateway>, Query(asked): Query<OfRoute>) ->
     answer(gateway.groups(&asked.route).map(|groups| json!({"groups": groups})))
 }
 
-async fn judge(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Response, Response> {
+async fn judge(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Response, Refused> {
     let asked: Judging = parse(&body)?;
     let made = move || gateway.judge(&asked.route, &asked.group, asked.judgement, &asked.by, &asked.why);
     Ok(answer(away(made).await))
@@ -96,7 +96,7 @@ async fn evidence(State(gateway): State<Gateway>, Query(asked): Query<OfRoute>) 
     answer(gateway.evidence(&asked.route).map(|standing| json!({"evidence": standing})))
 }
 
-async fn restart(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Response, Response> {
+async fn restart(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Response, Refused> {
     let asked: Restart = parse(&body)?;
     tracing::info!(route = asked.route, by = asked.by, "evidence is begun anew");
     Ok(answer(gateway.restart_evidence(&asked.route).map(|()| json!({}))))
@@ -107,7 +107,7 @@ async fn callers(State(gateway): State<Gateway>, Query(asked): Query<OfCapabilit
     Json(gateway.callers(&asked.capability, within)).into_response()
 }
 
-async fn sign(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Response, Response> {
+async fn sign(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Response, Refused> {
     let asked: Signing = parse(&body)?;
     let signed = gateway.sign_override(&asked.route, asked.side, Duration::from_secs(asked.seconds));
     if signed.is_ok() {
@@ -117,7 +117,7 @@ async fn sign(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Resp
     Ok(answer(signed.map(|value| json!({"value": value}))))
 }
 
-async fn ramp(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Response, Response> {
+async fn ramp(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Response, Refused> {
     let asked: Ramping = parse(&body)?;
     let made =
         move || gateway.pause_ramp(asked.expected, &asked.route, asked.paused, &asked.by, &asked.reason);

@@ -17,8 +17,10 @@ use http::{Request, Response};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tower::util::BoxCloneSyncService;
 
 /// Banyan's API in this process: asked without a network hop.
@@ -36,7 +38,11 @@ pub(crate) struct Inner {
     pub in_process: Option<InProcess>,
     pub sides: Sides,
     pub metrics: Metrics,
-    pub client_tls: ClientTls,
+    pub client_tls: Arc<ClientTls>,
+    /// Requests under way.
+    pub under_way: AtomicUsize,
+    /// Turns true when nothing is served any more.
+    pub ending: watch::Sender<bool>,
     /// Everything that changes with a version, behind the lock that puts changes in order.
     book: Mutex<Book>,
 }
@@ -87,7 +93,9 @@ impl Gateway {
                 in_process,
                 sides,
                 metrics: Metrics::new(config.workers),
-                client_tls,
+                client_tls: Arc::new(client_tls),
+                under_way: AtomicUsize::new(0),
+                ending: watch::channel(false).0,
                 book: Mutex::new(book),
                 config,
             }),

@@ -3,18 +3,21 @@
 use crate::callers::CallersReport;
 use crate::canary::signed_override;
 use crate::change::{Change, Refused};
+use crate::config::ConfigError;
 use crate::evidence::Standing;
 use crate::gateway::Gateway;
 use crate::groups::{Group, Judged, Judgement, WHY_BYTES_MAX};
 use crate::limits::NAME_BYTES_MAX;
+use crate::promote;
 use crate::shadow::{ShadowReport, now_millis};
 use crate::side::Side;
 use crate::table::Route;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Longest time that a signed override is good for: 30 days.
-pub const OVERRIDE_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(crate) const OVERRIDE_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Gateway {
     /// What became of the copies of each route.
@@ -139,6 +142,20 @@ impl Gateway {
             _ => return Err(Refused::Invalid(format!("route {route:?} has no ramp that could be paused"))),
         }
         self.change(expected, Change::SetRoute(Box::new(spec)), by, reason)
+    }
+
+    /// Begins to make copies and to apply evidence, until the gateway has ended.
+    pub(crate) fn start_sides(&self) -> Result<Vec<JoinHandle<()>>, ConfigError> {
+        let failed = |error: std::io::Error| {
+            ConfigError(format!("starting the threads of copies and evidence: {error}"))
+        };
+        let (sides, ending) = (&self.inner.sides, &self.inner.ending);
+        let copies = sides.shadow.start(Arc::new(self.outbound()), sides.store.clone(), ending.subscribe());
+        let mut threads = Vec::from_iter(copies.map_err(failed)?);
+        if !threads.is_empty() {
+            threads.push(promote::start(self.clone(), ending.subscribe()).map_err(failed)?);
+        }
+        Ok(threads)
     }
 
     fn find(&self, route: &str) -> Result<Arc<Route>, Refused> {

@@ -8,6 +8,8 @@
 //! Start reading at [`Gateway`], then `table.rs` (which route), `side.rs` (which side, who listens) and
 //! `proxy/exchange.rs` (one request, end to end).
 
+mod admin;
+mod admin_sides;
 pub mod callers;
 pub mod canary;
 pub mod change;
@@ -21,8 +23,10 @@ mod journal;
 mod limits;
 mod metrics;
 pub mod noise;
+mod outbound;
 mod path;
 mod promote;
+mod proxy;
 mod rules;
 pub mod shadow;
 pub mod side;
@@ -34,6 +38,8 @@ mod upstream;
 pub use change::{Change, Entry, Refused};
 pub use config::{Config, ConfigError, Mode, RouteSpec};
 pub use gateway::{Gateway, InProcess, RouteReport};
+pub use outbound::{AskFailed, Outbound};
+pub use proxy::Serving;
 pub use side::{Choice, Ended, Side, Sides, Watcher};
 pub use table::{Route, Table};
 pub use upstream::{ServerReport, Upstream, UpstreamReport};

@@ -10,11 +10,12 @@ use crate::table::Route;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// Who changes the table, in its history.
-pub const ACTOR: &str = "evidence";
+pub(crate) const ACTOR: &str = "evidence";
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks between two times that the ledger of callers is stored.
@@ -95,9 +96,9 @@ pub(crate) fn totals(route: &Route) -> Totals {
 ///
 /// # Errors
 /// The system gives no thread.
-pub(crate) fn start(gateway: Gateway, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+pub(crate) fn start(gateway: Gateway, mut stop: watch::Receiver<bool>) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    std::thread::Builder::new().name("banyan-evidence".into()).spawn(move || {
+    std::thread::Builder::new().name("gateway-evidence".into()).spawn(move || {
         runtime.block_on(async {
             let mut looks = tokio::time::interval(LOOK_EVERY);
             let mut number = 0_u32;
@@ -117,8 +118,7 @@ pub(crate) fn start(gateway: Gateway, mut stop: watch::Receiver<bool>) -> std::i
             }
             store(&gateway);
         });
-    })?;
-    Ok(())
+    })
 }
 
 fn store(gateway: &Gateway) {

@@ -15,7 +15,7 @@ use crate::rules::Rules;
 use crate::shadow::Lane;
 use crate::side::Side;
 use crate::traffic::RouteTraffic;
-use crate::upstream::Upstream;
+use crate::upstream::{Server, Upstream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -210,6 +210,15 @@ impl Table {
     /// All routes, in the order of the file.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
+    }
+
+    /// Every server that a route leads to; some more than once.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        let targets = self.routes.iter().flat_map(|route| [&route.legacy, &route.banyan]).flatten();
+        targets.flat_map(|target| match target {
+            Target::InProcess => &[],
+            Target::Upstream(upstream) => upstream.servers(),
+        })
     }
 
     /// The route of this name.

@@ -182,6 +182,7 @@ pub(super) fn check_limits(limits: &Limits, timeouts: &Timeouts) -> Result<(), C
         ("timeouts.connect_millis", timeouts.connect_millis),
         ("timeouts.first_byte_millis", timeouts.first_byte_millis),
         ("timeouts.idle_millis", timeouts.idle_millis),
+        ("timeouts.tunnel_millis", timeouts.tunnel_millis),
     ] {
         least(field, value, 1)?;
     }

@@ -41,6 +41,8 @@ pub struct Config {
     pub workers: usize,
     /// Whose `X-Forwarded-*` and `Forwarded` are believed and extended; everybody else's are replaced.
     pub trusted_proxies: Vec<Network>,
+    /// Share of the traces begun here that are marked as sampled, 0 to 100.
+    pub trace_percent: f64,
     /// TLS on the listening side.
     pub tls: Option<TlsFiles>,
     /// Limits of sizes and numbers.
@@ -121,6 +123,8 @@ pub struct Timeouts {
     pub idle_millis: u64,
     /// For a whole exchange; 0 for no limit.
     pub whole_millis: u64,
+    /// Silence in a tunnel, such as a WebSocket, before it is closed.
+    pub tunnel_millis: u64,
     /// For requests under way when the gateway is told to stop.
     pub drain_millis: u64,
 }
@@ -134,6 +138,7 @@ impl Default for Timeouts {
             first_byte_millis: 60_000,
             idle_millis: 60_000,
             whole_millis: 0,
+            tunnel_millis: 3_600_000,
             drain_millis: 20_000,
         }
     }
@@ -199,6 +204,8 @@ struct File {
     workers: Option<usize>,
     #[serde(default)]
     trusted_proxies: Vec<String>,
+    #[serde(default = "trace_percent")]
+    trace_percent: f64,
     tls: Option<TlsFiles>,
     #[serde(default)]
     limits: Limits,
@@ -210,6 +217,10 @@ struct File {
     upstream: Vec<toml::Spanned<UpstreamSpec>>,
     #[serde(default)]
     route: Vec<toml::Spanned<RouteSpec>>,
+}
+
+fn trace_percent() -> f64 {
+    1.0
 }
 
 #[derive(Deserialize)]
@@ -294,12 +305,19 @@ impl Config {
                 crate::limits::WORKERS_MAX
             )));
         }
+        if !(0.0..=100.0).contains(&file.trace_percent) {
+            return Err(ConfigError(format!(
+                "trace_percent: {} is not between 0 and 100",
+                file.trace_percent
+            )));
+        }
         Ok(Self {
             listen,
             admin: file.admin.as_deref().map(|text| socket("admin", text)).transpose()?,
             state: folder.join(file.state.unwrap_or_else(|| PathBuf::from("banyan-gateway"))),
             workers,
             trusted_proxies,
+            trace_percent: file.trace_percent,
             tls: file.tls.map(|tls| TlsFiles { cert: folder.join(tls.cert), key: folder.join(tls.key) }),
             limits: file.limits,
             timeouts: file.timeouts,

@@ -45,6 +45,8 @@ pub enum Skipped {
     UserAnswerTooLarge,
     /// An endless stream.
     Streaming,
+    /// The other side has room for users only.
+    UpstreamBusy,
     /// The other side cannot be reached.
     UpstreamDown,
     /// The other side took too long.
@@ -60,7 +62,7 @@ pub enum Skipped {
 }
 
 /// Every reason, in the order of the enum.
-pub const SKIPPED: [Skipped; 22] = [
+pub const SKIPPED: [Skipped; 23] = [
     Skipped::Sampling,
     Skipped::QueueFull,
     Skipped::Budget,
@@ -77,6 +79,7 @@ pub const SKIPPED: [Skipped; 22] = [
     Skipped::UserGone,
     Skipped::UserAnswerTooLarge,
     Skipped::Streaming,
+    Skipped::UpstreamBusy,
     Skipped::UpstreamDown,
     Skipped::Timeout,
     Skipped::BrokenAnswer,
@@ -106,6 +109,7 @@ impl Skipped {
             Self::UserGone => "user-gone",
             Self::UserAnswerTooLarge => "user-answer-too-large",
             Self::Streaming => "streaming",
+            Self::UpstreamBusy => "upstream-busy",
             Self::UpstreamDown => "upstream-down",
             Self::Timeout => "timeout",
             Self::BrokenAnswer => "broken-answer",

@@ -17,6 +17,7 @@ pub use lane::{Lane, SKIPPED, ShadowReport, Skipped};
 pub(crate) use lane::Outcome;
 pub(crate) use store::{Store, write};
 
+use crate::outbound::{AskFailed, Outbound};
 use crate::rules::ShadowRules;
 use crate::side::{Side, Watcher};
 use crate::table::Route;
@@ -24,8 +25,9 @@ use axum::body::Body;
 use budget::{Budget, Capture};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, request};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch as signal};
 
@@ -42,6 +44,8 @@ const NICENESS: i32 = 10;
 /// Why the other side could not be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AskFault {
+    /// It has room for users only.
+    Busy,
     /// No connection, or none allowed.
     Down,
     /// No head of an answer in time.
@@ -59,6 +63,25 @@ pub(crate) trait Asker: Send + Sync {
         side: Side,
         request: Request<Body>,
     ) -> BoxFuture<'_, Result<Response<Body>, AskFault>>;
+}
+
+impl Asker for Outbound {
+    fn ask(
+        &self,
+        route: Arc<Route>,
+        side: Side,
+        request: Request<Body>,
+    ) -> BoxFuture<'_, Result<Response<Body>, AskFault>> {
+        let asked = async move {
+            self.ask(&route, side, request).await.map_err(|failed| match failed {
+                AskFailed::Busy => AskFault::Busy,
+                AskFailed::NoTarget | AskFailed::Unreachable(_) => AskFault::Down,
+                AskFailed::Broken(_) => AskFault::Broken,
+                AskFailed::TooSlow => AskFault::Slow,
+            })
+        };
+        Box::pin(asked)
+    }
 }
 
 /// What the user got.
@@ -86,7 +109,6 @@ pub(crate) struct Shadow {
     /// Bounded by what each route's queue may hold, and by the budget.
     queue: mpsc::UnboundedSender<Job>,
     waiting: std::sync::Mutex<Option<mpsc::UnboundedReceiver<Job>>>,
-    asker: OnceLock<Box<dyn Asker>>,
 }
 
 impl Shadow {
@@ -97,7 +119,6 @@ impl Shadow {
             budget: Budget::new(bytes_max),
             queue,
             waiting: std::sync::Mutex::new(Some(waiting)),
-            asker: OnceLock::new(),
         })
     }
 
@@ -113,34 +134,34 @@ impl Shadow {
         Some(Box::new(copying))
     }
 
-    /// Begins to make copies, on a thread of its own, until `stop`. Does nothing the second time.
+    /// Begins to make copies, on a thread of its own, until `stop`. Gives nothing the second time.
     ///
     /// # Errors
     /// The system gives no thread.
     pub(crate) fn start(
         self: &Arc<Self>,
-        asker: Box<dyn Asker>,
+        asker: Arc<dyn Asker>,
         store: Store,
         stop: signal::Receiver<bool>,
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<Option<JoinHandle<()>>> {
         let waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some(waiting) = waiting else { return Ok(()) };
-        let _set = self.asker.set(asker);
+        let Some(waiting) = waiting else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shadow = self.clone();
-        std::thread::Builder::new().name("banyan-shadow".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("gateway-shadow".into()).spawn(move || {
             // Users first: where the system does not allow this, the budget and the queue still hold.
             let _as_it_is = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-            runtime.block_on(shadow.run(waiting, store, stop));
+            runtime.block_on(shadow.run(waiting, asker, store, stop));
             // What is still under way is dropped: nobody waits for a copy.
             runtime.shutdown_background();
         })?;
-        Ok(())
+        Ok(Some(thread))
     }
 
     async fn run(
         self: Arc<Self>,
         mut waiting: mpsc::UnboundedReceiver<Job>,
+        asker: Arc<dyn Asker>,
         store: Store,
         mut stop: signal::Receiver<bool>,
     ) {
@@ -148,7 +169,7 @@ impl Shadow {
         loop {
             tokio::select! {
                 job = waiting.recv() => match job {
-                    Some(job) => drop(tokio::spawn(work::work(self.clone(), job))),
+                    Some(job) => drop(tokio::spawn(work::work(self.clone(), asker.clone(), job))),
                     None => break,
                 },
                 _ = store_at.tick() => store.save(),
@@ -185,11 +206,6 @@ impl Shadow {
     /// Bytes that copies hold now.
     pub(crate) fn bytes_held(&self) -> usize {
         self.budget.used()
-    }
-
-    fn asker(&self) -> &dyn Asker {
-        // Set before the thread that asks is started.
-        &**self.asker.get().expect("copies are made only after start")
     }
 
     fn now(&self) -> u64 {

@@ -45,7 +45,7 @@ fn world(shadow: &str, answering: Answering) -> World {
     let gateway = Gateway::new(config, None).expect("a gateway");
     let (stop, stopped) = signal::channel(false);
     let sides = &gateway.inner.sides;
-    sides.shadow.start(Box::new(Fake(answering)), sides.store.clone(), stopped).expect("starts");
+    sides.shadow.start(Arc::new(Fake(answering)), sides.store.clone(), stopped).expect("starts");
     World { gateway, _stop: stop, _state: state }
 }
 

@@ -4,7 +4,7 @@
 use super::budget::{Capture, Overflow};
 use super::lane::{Known, Lane, Outcome, Skipped, shown_path};
 use super::watch::{Question, dice};
-use super::{AskFault, DRY_RUN_HEADER, Job, LOOP_HEADER, Shadow, UserAnswer};
+use super::{AskFault, Asker, DRY_RUN_HEADER, Job, LOOP_HEADER, Shadow, UserAnswer};
 use crate::diff::{self, Answer, Compared, Difference, Found, redact};
 use crate::groups::{SAMPLE_BYTES_MAX, SAMPLE_DIFFERENCES_MAX, Sample, Shown};
 use crate::noise::Spot;
@@ -72,10 +72,10 @@ impl Drop for Uncounted<'_> {
 }
 
 /// Works on one copy, from its place in the queue to its count.
-pub(super) async fn work(shadow: Arc<Shadow>, job: Job) {
+pub(super) async fn work(shadow: Arc<Shadow>, asker: Arc<dyn Asker>, job: Job) {
     let lane = job.route.lane().clone();
     let mut uncounted = Uncounted { lane: &lane, queued: true, counted: false };
-    let outcome = copy(&shadow, &lane, job, &mut uncounted).await;
+    let outcome = copy(&shadow, &*asker, &lane, job, &mut uncounted).await;
     if let Err(why) = outcome {
         lane.skip(why);
         uncounted.counted = true;
@@ -83,7 +83,8 @@ pub(super) async fn work(shadow: Arc<Shadow>, job: Job) {
 }
 
 async fn copy(
-    shadow: &Arc<Shadow>,
+    shadow: &Shadow,
+    asker: &dyn Asker,
     lane: &Lane,
     mut job: Job,
     uncounted: &mut Uncounted<'_>,
@@ -103,7 +104,7 @@ async fn copy(
     let other = job.primary.other();
     let (method, uri) = (job.question.method.clone(), job.question.uri.clone());
     let headers = job.question.headers.clone();
-    let copied = ask_copy(shadow, &job.route, &job.rules, other, job.question).await;
+    let copied = ask_copy(shadow, asker, &job.route, &job.rules, other, job.question).await;
     // The user's exchange may take its time; others need not wait for it.
     drop(room);
     let user = match early {
@@ -119,7 +120,7 @@ async fn copy(
     let reads = method == Method::GET || method == Method::HEAD;
     if reads && job.rules.noise.holds(dice(lane.counts()[0].wrapping_mul(31))) {
         let first = if job.primary == Side::Legacy { user.answer() } else { copied.answer() };
-        ask_again(shadow, lane, &job.route, &job.rules, (&method, &uri, &headers), &first).await;
+        ask_again(shadow, asker, lane, &job.route, &job.rules, (&method, &uri, &headers), &first).await;
     }
     Ok(())
 }
@@ -141,7 +142,8 @@ fn count_answer(lane: &Lane, copied: &Result<CopyAnswer, Skipped>, user: Option<
 }
 
 async fn ask_copy(
-    shadow: &Arc<Shadow>,
+    shadow: &Shadow,
+    asker: &dyn Asker,
     route: &Arc<Route>,
     rules: &Arc<ShadowRules>,
     side: Side,
@@ -156,7 +158,7 @@ async fn ask_copy(
     }
     let body = Bytes::copy_from_slice(question.body.bytes());
     let request = request(&question.method, &question.uri, &question.headers, body)?;
-    let answer = ask(shadow, route, rules, side, request).await?;
+    let answer = ask(shadow, asker, route, rules, side, request).await?;
     if let Some(pass) = pass {
         let confirms = answer.headers.get(DRY_RUN_HEADER).is_some_and(|value| value == "true");
         pass.answered(confirms, answer.status.is_success());
@@ -188,7 +190,8 @@ fn request(
 
 /// Asks a side, and reads its answer, all within the route's time and size.
 async fn ask(
-    shadow: &Arc<Shadow>,
+    shadow: &Shadow,
+    asker: &dyn Asker,
     route: &Arc<Route>,
     rules: &ShadowRules,
     side: Side,
@@ -196,12 +199,12 @@ async fn ask(
 ) -> Result<CopyAnswer, Skipped> {
     let asked = async {
         let began = Instant::now();
-        let response =
-            shadow.asker().ask(route.clone(), side, request).await.map_err(|fault| match fault {
-                AskFault::Down => Skipped::UpstreamDown,
-                AskFault::Slow => Skipped::Timeout,
-                AskFault::Broken => Skipped::BrokenAnswer,
-            })?;
+        let response = asker.ask(route.clone(), side, request).await.map_err(|fault| match fault {
+            AskFault::Busy => Skipped::UpstreamBusy,
+            AskFault::Down => Skipped::UpstreamDown,
+            AskFault::Slow => Skipped::Timeout,
+            AskFault::Broken => Skipped::BrokenAnswer,
+        })?;
         let took = began.elapsed();
         let (head, mut stream) = response.into_parts();
         let mut body = Capture::new(shadow.budget().clone(), rules.answer_bytes_max);
@@ -289,7 +292,8 @@ fn spots(found: &Found) -> BTreeSet<Spot> {
 
 /// Asks the old shop a second time, to learn what of its answers differs by itself.
 async fn ask_again(
-    shadow: &Arc<Shadow>,
+    shadow: &Shadow,
+    asker: &dyn Asker,
     lane: &Lane,
     route: &Arc<Route>,
     rules: &ShadowRules,
@@ -299,7 +303,7 @@ async fn ask_again(
     let mut headers = headers.clone();
     headers.insert(LOOP_HEADER, HeaderValue::from_static("noise"));
     let Ok(request) = request(method, uri, &headers, Bytes::new()) else { return };
-    let Ok(second) = ask(shadow, route, rules, Side::Legacy, request).await else { return };
+    let Ok(second) = ask(shadow, asker, route, rules, Side::Legacy, request).await else { return };
     lane.asked_again();
     if let Compared::Judged(found) = diff::compare(&rules.compare, first, &second.answer()) {
         let now = shadow.now();

@@ -1,15 +1,22 @@
 //! Upstreams: groups of servers, which of them is asked next, and how much may be under way.
 
 mod breaker;
+pub(crate) mod connect;
+pub(crate) mod health;
+pub(crate) mod pool;
 
 use crate::config::{Address, Config, UpstreamSpec};
+use crate::tls::ClientTls;
 use breaker::{Breaker, Pass};
 use http::HeaderValue;
+use pool::Pool;
+use rustls::ClientConfig;
 use serde::Serialize;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 /// A group of servers that answer alike.
 pub struct Upstream {
@@ -19,6 +26,7 @@ pub struct Upstream {
     room: Semaphore,
     waiting: AtomicUsize,
     named: bool,
+    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
 
 /// One server.
@@ -26,7 +34,10 @@ pub(crate) struct Server {
     pub address: Address,
     /// Its `Host`, for upstreams that want their own.
     pub host: HeaderValue,
+    /// Its address, if no name has to be looked up.
+    pub fixed: Option<SocketAddr>,
     pub breaker: Breaker,
+    pub pool: Pool,
     well: AtomicBool,
     under_way: AtomicUsize,
     requests: AtomicU64,
@@ -85,15 +96,20 @@ impl Upstream {
         Self::build(UpstreamSpec::at(url), config, false)
     }
 
-    fn build(spec: UpstreamSpec, _config: &Config, named: bool) -> Result<Self, String> {
+    fn build(spec: UpstreamSpec, config: &Config, named: bool) -> Result<Self, String> {
         let mut servers = Vec::with_capacity(spec.urls.len());
         for url in &spec.urls {
             let address = Address::parse(url)?;
             let host = HeaderValue::from_str(address.authority.as_str())
                 .map_err(|error| format!("{url}: {error}"))?;
+            let fixed = address.host().parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, address.port()));
+            // One more than there are workers: shadows and checks have a place of their own.
+            let pool = Pool::new(config.workers + 1, Duration::from_millis(spec.keep_millis));
             servers.push(Arc::new(Server {
                 address,
                 host,
+                fixed,
+                pool,
                 breaker: Breaker::new(spec.breaker.clone()),
                 well: AtomicBool::new(true),
                 under_way: AtomicUsize::new(0),
@@ -102,7 +118,15 @@ impl Upstream {
             }));
         }
         let room = Semaphore::new(spec.requests_max.min(Semaphore::MAX_PERMITS));
-        Ok(Self { servers, next: AtomicUsize::new(0), room, waiting: AtomicUsize::new(0), named, spec })
+        Ok(Self {
+            servers,
+            next: AtomicUsize::new(0),
+            room,
+            waiting: AtomicUsize::new(0),
+            named,
+            spec,
+            tls: OnceLock::new(),
+        })
     }
 
     /// Its name, or the address that a route has.
@@ -122,10 +146,16 @@ impl Upstream {
         &self.servers
     }
 
+    /// TLS towards it.
+    pub(crate) fn tls(&self, all: &ClientTls) -> Result<Arc<ClientConfig>, String> {
+        self.tls.get_or_init(|| all.config(&self.spec)).clone()
+    }
+
     /// Room for one request, at once or after a bounded wait.
-    pub(crate) async fn room(&self) -> Result<SemaphorePermit<'_>, NoServer> {
+    pub(crate) async fn room(self: &Arc<Self>) -> Result<Room, NoServer> {
         if let Ok(permit) = self.room.try_acquire() {
-            return Ok(permit);
+            permit.forget();
+            return Ok(Room(self.clone()));
         }
         if self.waiting.fetch_add(1, Relaxed) >= self.spec.waiting_max {
             self.waiting.fetch_sub(1, Relaxed);
@@ -134,7 +164,10 @@ impl Upstream {
         let _waiting = Leave(&self.waiting);
         let wait = Duration::from_millis(self.spec.waiting_millis);
         match tokio::time::timeout(wait, self.room.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(permit)) => {
+                permit.forget();
+                Ok(Room(self.clone()))
+            }
             _ => Err(NoServer::Full),
         }
     }
@@ -184,6 +217,15 @@ impl Upstream {
             waiting: self.waiting.load(Relaxed),
             servers: self.servers.iter().map(server).collect(),
         }
+    }
+}
+
+/// Room for one request; given back when it is dropped.
+pub(crate) struct Room(Arc<Upstream>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.room.add_permits(1);
     }
 }
 
