@@ -392,7 +392,10 @@ fn a_side_that_sends_ten_gigabytes() {
         let before = resident_bytes();
         let (world, report) = check(fault, "", |_| {});
         // The answer to HEAD has no body to be too large, but another head than the old shop's.
-        assert_eq!((report.skipped["answer-too-large"], report.mismatched), (60, 20), "{report:?}");
+        // What this side sends after it is garbage on its connection, and may meet the next copy.
+        let broken = report.skipped.get("broken-answer").copied().unwrap_or(0);
+        assert_eq!((report.skipped["answer-too-large"] + broken, report.mismatched), (60, 20), "{report:?}");
+        assert!(report.skipped["answer-too-large"] >= 40, "{report:?}");
         // What is sent beyond the limit lies in the buffers of sockets: megabytes for each copy, not gigabytes.
         let sent = world.banyan.bytes_sent.load(SeqCst);
         assert!(sent < 100 * (16 << 20), "{sent} bytes were taken");

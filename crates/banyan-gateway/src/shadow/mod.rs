@@ -5,6 +5,7 @@
 //! that can happen is that a copy is counted as skipped.
 
 mod budget;
+pub(crate) mod figures;
 mod lane;
 mod proof;
 mod store;

@@ -46,7 +46,8 @@ impl Drop for Under<'_> {
     }
 }
 
-/// A copy that is not counted yet. If it is dropped so, the gateway is stopping.
+/// A copy that is not counted yet. If it is dropped so, the gateway is stopping, or the other side is in this process and
+/// panicked.
 struct Uncounted<'a> {
     lane: &'a Lane,
     queued: bool,
@@ -65,7 +66,10 @@ impl Drop for Uncounted<'_> {
         if self.queued {
             self.leave_queue();
         }
-        if !self.counted {
+        if !self.counted && std::thread::panicking() {
+            self.lane.asked(true);
+            self.lane.skip(Skipped::BrokenAnswer);
+        } else if !self.counted {
             self.lane.skip(Skipped::Stopping);
         }
     }
