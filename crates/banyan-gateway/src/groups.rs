@@ -144,7 +144,9 @@ impl Groups {
             group.count += 1;
             group.last_at = group.last_at.max(now);
             // Powers of two at first, then every thousandth: recent samples without the work of making each.
-            if group.samples.len() < SAMPLES_MAX || group.count.is_power_of_two() || group.count % 1_024 == 0
+            if group.samples.len() < SAMPLES_MAX
+                || group.count.is_power_of_two()
+                || group.count.is_multiple_of(1_024)
             {
                 if group.samples.len() >= SAMPLES_MAX {
                     group.samples.remove(1);

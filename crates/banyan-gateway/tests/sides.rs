@@ -115,7 +115,7 @@ impl World {
     }
 
     /// Asks the admin API.
-    fn admin(&self, method: &str, target: &str, body: Value) -> (u16, Value) {
+    fn admin(&self, method: &str, target: &str, body: &Value) -> (u16, Value) {
         let key = std::fs::read_to_string(self.gateway.config().state.join("admin.key")).expect("a key");
         let authorization = format!("Bearer {}", key.trim());
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -219,13 +219,13 @@ fn visitors_are_named_and_may_choose_only_with_a_signature() {
     let choose = |value: &str| world.ask("GET", "/", &[("cookie", "cart=7"), ("x-side", value)], "").2;
     assert!(choose("banyan").contains("legacy"), "anybody could");
     let asked = json!({"route": "shop", "side": "banyan", "seconds": 600, "by": "mina"});
-    let (status, signed) = world.admin("POST", "/v1/override", asked);
+    let (status, signed) = world.admin("POST", "/v1/override", &asked);
     assert_eq!(status, 200, "{signed}");
     let value = signed["value"].as_str().expect("a text");
     assert!(choose(value).contains("banyan"));
     assert!(choose(&value.replace("banyan", "legacy")).contains("legacy"));
     let asked = json!({"route": "shop", "side": "banyan", "seconds": 99_999_999, "by": "mina"});
-    assert_eq!(world.admin("POST", "/v1/override", asked).0, 422);
+    assert_eq!(world.admin("POST", "/v1/override", &asked).0, 422);
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn mismatches_are_judged_over_the_admin_api_and_remembered() {
         let world = world(state.path(), &config, None);
         world.ask("GET", "/?token=query-secret", &[("banyan-caller", "erp")], "");
         world.compared(1);
-        let (_, groups) = world.admin("GET", "/v1/groups?route=/", Value::Null);
+        let (_, groups) = world.admin("GET", "/v1/groups?route=/", &Value::Null);
         assert_eq!(groups["groups"][0]["path"], "$.price", "{groups}");
         assert_eq!(groups["groups"][0]["samples"][0]["differences"][0]["banyan"], "11");
         for secret in ["legacy-secret", "banyan-secret", "query-secret"] {
@@ -286,13 +286,13 @@ fn mismatches_are_judged_over_the_admin_api_and_remembered() {
         let id = groups["groups"][0]["id"].as_str().expect("an id").to_owned();
         let judging =
             |by: &str| json!({"route": "/", "group": id, "judgement": "ignore", "by": by, "why": "agreed"});
-        assert_eq!(world.admin("POST", "/v1/judge", judging("")).0, 422);
-        let (status, group) = world.admin("POST", "/v1/judge", judging("mina"));
+        assert_eq!(world.admin("POST", "/v1/judge", &judging("")).0, 422);
+        let (status, group) = world.admin("POST", "/v1/judge", &judging("mina"));
         assert_eq!((status, group["judged"][0]["by"].as_str()), (200, Some("mina")), "{group}");
         let wrong = json!({"route": "/", "group": "00", "judgement": "bug", "by": "mina", "why": "x"});
-        assert_eq!(world.admin("POST", "/v1/judge", wrong).0, 404);
-        assert_eq!(world.admin("GET", "/v1/groups?route=none", Value::Null).0, 404);
-        let (_, callers) = world.admin("GET", "/v1/callers?capability=stock", Value::Null);
+        assert_eq!(world.admin("POST", "/v1/judge", &wrong).0, 404);
+        assert_eq!(world.admin("GET", "/v1/groups?route=none", &Value::Null).0, 404);
+        let (_, callers) = world.admin("GET", "/v1/callers?capability=stock", &Value::Null);
         assert_eq!(
             (callers["left"].as_u64(), callers["references"][0]["caller"].as_str()),
             (Some(1), Some("erp"))
@@ -339,7 +339,7 @@ fn evidence_moves_a_route_and_takes_it_back() {
         }
     };
     traffic_until(Mode::Canary);
-    let (_, standing) = world.admin("GET", "/v1/evidence?route=shop", Value::Null);
+    let (_, standing) = world.admin("GET", "/v1/evidence?route=shop", &Value::Null);
     assert_eq!(standing["evidence"]["state"], "last-step", "{standing}");
     broken.store(true, std::sync::atomic::Ordering::SeqCst);
     traffic_until(Mode::Shadow);
@@ -347,7 +347,7 @@ fn evidence_moves_a_route_and_takes_it_back() {
     assert!(history.iter().take(2).all(|entry| entry.by == "evidence"), "{history:?}");
     assert!(history[0].reason.starts_with("taken back to shadow: "), "{}", history[0].reason);
     let asked = json!({"route": "shop", "by": "mina"});
-    assert_eq!(world.admin("POST", "/v1/evidence/restart", asked).0, 200);
+    assert_eq!(world.admin("POST", "/v1/evidence/restart", &asked).0, 200);
 }
 
 #[test]
@@ -363,9 +363,9 @@ fn a_ramp_is_held_and_let_go() {
     let side = || world.ask("GET", "/", &[("x-member", "m-1")], "").2;
     assert!(side().contains("legacy"), "it is held before its step");
     let asked = |paused: bool, expected: u64| json!({"route": "shop", "paused": paused, "expected": expected, "by": "mina", "reason": "x"});
-    assert_eq!(world.admin("POST", "/v1/ramp", asked(false, 1)), (201, json!({"version": 2})));
+    assert_eq!(world.admin("POST", "/v1/ramp", &asked(false, 1)), (201, json!({"version": 2})));
     assert!(side().contains("banyan"));
-    assert_eq!(world.admin("POST", "/v1/ramp", asked(true, 1)).0, 409);
+    assert_eq!(world.admin("POST", "/v1/ramp", &asked(true, 1)).0, 409);
 }
 
 /// Banyan in the same process: it hangs, and it panics, and users of the old shop notice nothing.

@@ -210,7 +210,7 @@ fn card_number(text: &str) -> Option<usize> {
             double => double,
         })
         .sum();
-    (digits.len() >= 13 && sum % 10 == 0).then_some(end)
+    (digits.len() >= 13 && sum.is_multiple_of(10)).then_some(end)
 }
 
 fn write_node(node: &Node, depth: usize, bytes_max: usize, out: &mut String) {

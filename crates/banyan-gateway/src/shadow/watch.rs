@@ -49,6 +49,7 @@ pub(super) struct Copying {
     answer: Option<UserAnswer>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is in the watcher's box already")]
 enum Stage {
     /// The request's body is still coming.
     Reading(Question),

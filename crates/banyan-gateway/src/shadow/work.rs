@@ -161,7 +161,7 @@ async fn ask_copy(
         question.headers.insert(DRY_RUN_HEADER, HeaderValue::from_static("true"));
     }
     let body = Bytes::copy_from_slice(question.body.bytes());
-    let request = request(&question.method, &question.uri, &question.headers, body)?;
+    let request = request(&question.method, &question.uri, &question.headers, &body)?;
     let answer = ask(shadow, asker, route, rules, side, request).await?;
     if let Some(pass) = pass {
         let confirms = answer.headers.get(DRY_RUN_HEADER).is_some_and(|value| value == "true");
@@ -174,7 +174,7 @@ fn request(
     method: &Method,
     uri: &http::Uri,
     headers: &HeaderMap,
-    body: Bytes,
+    body: &Bytes,
 ) -> Result<Request<Body>, Skipped> {
     let mut request = Request::new(if body.is_empty() { Body::empty() } else { Body::from(body.clone()) });
     *request.method_mut() = method.clone();
@@ -227,7 +227,6 @@ async fn ask(
     tokio::time::timeout(rules.whole, asked).await.unwrap_or(Err(Skipped::Timeout))
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call, all of it about one pair of answers")]
 fn judge(
     shadow: &Shadow,
     lane: &Lane,
@@ -306,7 +305,7 @@ async fn ask_again(
 ) {
     let mut headers = headers.clone();
     headers.insert(LOOP_HEADER, HeaderValue::from_static("noise"));
-    let Ok(request) = request(method, uri, &headers, Bytes::new()) else { return };
+    let Ok(request) = request(method, uri, &headers, &Bytes::new()) else { return };
     let Ok(second) = ask(shadow, asker, route, rules, Side::Legacy, request).await else { return };
     lane.asked_again();
     if let Compared::Judged(found) = diff::compare(&rules.compare, first, &second.answer()) {
