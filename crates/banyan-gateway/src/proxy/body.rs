@@ -225,6 +225,8 @@ pub(crate) struct AnswerBody {
     account: Option<Box<Account>>,
     /// The last frame was given.
     ended: bool,
+    /// It breaks off at the next poll.
+    failed: Option<BodyError>,
 }
 
 impl AnswerBody {
@@ -236,12 +238,14 @@ impl AnswerBody {
             silence: Silence::new(Duration::MAX / 4),
             account: None,
             ended: false,
+            failed: None,
         }
     }
 
     /// A body that is on its way.
     pub(crate) fn new(source: Source, idle: Duration, account: Box<Account>) -> Self {
-        let mut body = Self { source, silence: Silence::new(idle), account: Some(account), ended: false };
+        let mut body =
+            Self { source, silence: Silence::new(idle), account: Some(account), ended: false, failed: None };
         if body.is_end_stream() {
             body.complete();
         }
@@ -265,8 +269,12 @@ impl AnswerBody {
         account.settle(Ended::Whole);
     }
 
-    fn fail(&mut self, why: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.ended = true;
+    /// Breaks off: at the next poll, so that what came before is flushed first.
+    fn fail(
+        &mut self,
+        cx: &mut Context<'_>,
+        why: BodyError,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Source::One(_, one) = &mut self.source {
             drop(one.take());
         }
@@ -274,7 +282,9 @@ impl AnswerBody {
             tracing::debug!(route = account.route_name(), error = %why, "an answer broke off");
             account.settle(Ended::Failed);
         }
-        Poll::Ready(Some(Err(why)))
+        self.failed = Some(why);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -317,14 +327,18 @@ impl Body for AnswerBody {
         if this.ended {
             return Poll::Ready(None);
         }
+        if let Some(why) = this.failed.take() {
+            this.ended = true;
+            return Poll::Ready(Some(Err(why)));
+        }
         if let Some(account) = &mut this.account
             && account.poll_late(cx).is_ready()
         {
-            return this.fail("the whole exchange took longer than it may".into());
+            return this.fail(cx, "the whole exchange took longer than it may".into());
         }
         let Poll::Ready(polled) = this.source.poll(cx) else {
             ready!(this.silence.poll(cx));
-            return this.fail("the side that answers sends nothing any more".into());
+            return this.fail(cx, "the side that answers sends nothing any more".into());
         };
         this.silence.end();
         match polled {
@@ -332,7 +346,7 @@ impl Body for AnswerBody {
                 this.complete();
                 Poll::Ready(None)
             }
-            Some(Err(error)) => this.fail(error),
+            Some(Err(error)) => this.fail(cx, error),
             Some(Ok(frame)) => {
                 if let (Some(data), Some(account)) = (frame.data_ref(), &mut this.account) {
                     account.count(data);
@@ -347,7 +361,7 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.source.is_end_stream()
+        self.ended || (self.failed.is_none() && self.source.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

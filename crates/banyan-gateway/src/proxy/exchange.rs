@@ -431,6 +431,7 @@ fn failed(
         }
     }
     account.status = problem.status.as_u16();
+    account.late = None;
     let mut response = own(client, problem);
     if progress.is_some_and(|progress| progress.pieces().is_some()) && client.shared.is_some() {
         // The rest of the body is not read.

@@ -76,6 +76,8 @@ pub(crate) struct Guard {
     shared: Arc<Shared>,
     patience: Patience,
     refused: bool,
+    /// A body is broken: reading fails from here on.
+    broken: Option<Flaw>,
     waiting_since: Option<Instant>,
     first: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -116,6 +118,7 @@ impl Guard {
             shared,
             patience,
             refused: false,
+            broken: None,
             waiting_since: None,
             first: true,
             timer: None,
@@ -124,13 +127,17 @@ impl Guard {
         }
     }
 
-    /// Judges what is held; moves what may pass to `ready`. Fails if a body is broken.
-    fn judge(&mut self) -> Option<io::Error> {
+    /// Judges what is held; moves what may pass to `ready`.
+    fn judge(&mut self) {
         let (passed, flaw) = match self.scanner.scan(&self.held) {
             Verdict::All => (self.held.len(), None),
             Verdict::Partial(n) | Verdict::Hold(n) => (n, None),
             Verdict::BadHead(n, flaw) => (n, Some(flaw)),
-            Verdict::BadBody(flaw) => return Some(self.bad_body(flaw)),
+            Verdict::BadBody(n, flaw) => {
+                self.held.truncate(n);
+                self.bad_body(flaw);
+                (n, None)
+            }
         };
         let rest = self.held.split_off(passed);
         let passed = std::mem::replace(&mut self.held, rest);
@@ -141,13 +148,12 @@ impl Guard {
         if let Some(flaw) = flaw {
             self.refuse(flaw);
         }
-        None
     }
 
-    fn bad_body(&mut self, flaw: Flaw) -> io::Error {
-        self.refused = true;
+    /// hyper gets what came before, and then an error.
+    fn bad_body(&mut self, flaw: Flaw) {
+        self.broken = Some(flaw);
         self.shared.body_flaw.store(flaw as u8, Ordering::Release);
-        io::Error::new(io::ErrorKind::InvalidData, flaw.detail())
     }
 
     /// Nothing more is read as HTTP; hyper gets a head that stands for the bad one.
@@ -201,9 +207,9 @@ impl Guard {
                     buf.set_filled(before + n);
                     self.refuse(flaw);
                 }
-                Verdict::BadBody(flaw) => {
-                    buf.set_filled(before);
-                    return Poll::Ready(Err(self.bad_body(flaw)));
+                Verdict::BadBody(n, flaw) => {
+                    buf.set_filled(before + n);
+                    self.bad_body(flaw);
                 }
             }
             if buf.filled().len() > before {
@@ -221,7 +227,8 @@ impl Guard {
             return Poll::Ready(Ok(()));
         }
         self.held.extend_from_slice(more.filled());
-        Poll::Ready(self.judge().map_or(Ok(()), Err))
+        self.judge();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -240,6 +247,9 @@ impl AsyncRead for Guard {
                 this.first = false;
                 return Poll::Ready(Ok(()));
             }
+            if let Some(flaw) = this.broken {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, flaw.detail())));
+            }
             if this.refused {
                 // hyper answers what it got and closes.
                 return Poll::Pending;
@@ -250,9 +260,7 @@ impl AsyncRead for Guard {
                     0 => return Poll::Pending,
                     decision => this.scanner.decide(decision == 2),
                 }
-                if let Some(error) = this.judge() {
-                    return Poll::Ready(Err(error));
-                }
+                this.judge();
                 continue;
             }
             let before = buf.filled().len();
@@ -262,7 +270,7 @@ impl AsyncRead for Guard {
                         this.first = false;
                         return Poll::Ready(Ok(()));
                     }
-                    if this.taken < this.ready.len() || !this.held.is_empty() {
+                    if this.taken < this.ready.len() || !this.held.is_empty() || this.broken.is_some() {
                         continue;
                     }
                     return Poll::Ready(Ok(()));
@@ -325,7 +333,7 @@ impl AsyncWrite for Guard {
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
             // Closing a socket with unread bytes resets the connection, and the client may never see the answer.
-            if !this.refused && this.scanner.is_clear() {
+            if !this.refused && this.broken.is_none() && this.scanner.is_clear() {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -163,8 +163,8 @@ pub(crate) enum Verdict {
     Hold(usize),
     /// This many may pass; then comes a flaw, in a head.
     BadHead(usize, Flaw),
-    /// A body is broken.
-    BadBody(Flaw),
+    /// This many may pass; then a body is broken.
+    BadBody(usize, Flaw),
 }
 
 /// Follows one connection.
@@ -232,7 +232,7 @@ impl Scanner {
                 }
                 Place::Chunk(chunk) => match self.chunk(chunk, &bytes[at..]) {
                     Ok(used) => at += used,
-                    Err(flaw) => return Verdict::BadBody(flaw),
+                    Err(flaw) => return Verdict::BadBody(at, flaw),
                 },
                 Place::Head => {
                     let head = &bytes[at..];
@@ -542,7 +542,7 @@ mod tests {
 
     fn flaw(verdict: Verdict) -> Option<Flaw> {
         match verdict {
-            Verdict::BadHead(_, flaw) | Verdict::BadBody(flaw) => Some(flaw),
+            Verdict::BadHead(_, flaw) | Verdict::BadBody(_, flaw) => Some(flaw),
             _ => None,
         }
     }
