@@ -62,7 +62,9 @@ pub enum Work {
 pub struct Read(Box<dyn FnOnce(&State) -> Seen + Send>);
 
 /// A look at the state right after a command, with its answer in hand.
-pub struct Then(Box<dyn FnOnce(Answer, &State) -> Seen + Send>);
+pub struct Then(Box<LookThen>);
+
+type LookThen = dyn FnOnce(Answer, &State) -> Seen + Send;
 
 /// What a [`Read`] has seen, on its way to whoever looks.
 pub struct Seen(Box<dyn FnOnce() + Send>);

@@ -80,7 +80,7 @@ impl fmt::Debug for Rests {
 
 #[cfg(test)]
 mod tests {
-    use super::Rests;
+    use super::{Rests, Seen};
     use banyan_domain::{SagaNo, State, StoreSecret};
     use std::sync::Arc;
 
@@ -97,13 +97,13 @@ mod tests {
         let mut seen = Vec::new();
         rests.look(&[one], &state, &mut seen);
         assert!(first.try_recv().is_err(), "nothing is said before the block is durable");
-        seen.drain(..).for_each(|seen| seen.say());
+        seen.drain(..).for_each(Seen::say);
         let (seq, mut second) = first.try_recv().expect("it was looked for");
         assert_eq!(seq, state.seq());
         assert!(second.try_recv().is_err() && not_yet.try_recv().is_err());
         rests.look(&[other, one], &state, &mut seen);
         assert_eq!(seen.len(), 2);
-        seen.drain(..).for_each(|seen| seen.say());
+        seen.drain(..).for_each(Seen::say);
         assert_eq!((second.try_recv(), not_yet.try_recv()), (Ok(seq), Ok(seq)));
         rests.look(&[one, other], &state, &mut seen);
         assert!(seen.is_empty(), "nobody is told twice");
