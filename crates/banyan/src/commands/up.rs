@@ -184,9 +184,15 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     let gateway = gateway.map(|file| gateway::beside(file, router.clone(), stopping.clone())).transpose()?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
+    if let Some(kept) = kept {
+        // What it has under way needs the shard.
+        let _ended = kept.await;
+    }
     tokio::task::spawn_blocking(move || {
         // What the gateway still has under way may need the shard.
-        gateway.map(banyan_gateway::Serving::join);
+        if let Some(gateway) = gateway {
+            gateway.join();
+        }
         shard.shutdown();
         record.stop();
     })
