@@ -7,7 +7,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("/etc/banyan"))
 }
 
-fn check(text: &str, wanted: Expect) {
+fn check(text: &str, wanted: &Expect) {
     let error = parse(text).expect_err("refused");
     wanted.assert_eq(&error.to_string());
 }
@@ -79,19 +79,19 @@ fn wrong_files_are_refused_with_line_and_field() {
     let route = |fields: &str| format!("listen = \"127.0.0.1:8080\"\n[[route]]\n{fields}\n");
     check(
         "listen = \"nowhere\"\n",
-        expect![[
+        &expect![[
             r#"listen: "nowhere" is no address to listen on: write one such as "127.0.0.1:8080" or "[::]:8080""#
         ]],
     );
     check(
         "listen = \"127.0.0.1:8080\"\n",
-        expect![[
+        &expect![[
             r#"route: there is none: add [[route]] with path = "/" and upstream = "http://127.0.0.1:8000""#
         ]],
     );
     check(
         &route("path = \"/\"\nupstreams = \"http://a\""),
-        expect![[r#"
+        &expect![[r#"
             TOML parse error at line 4, column 1
               |
             4 | upstreams = "http://a"
@@ -100,27 +100,27 @@ fn wrong_files_are_refused_with_line_and_field() {
     );
     check(
         &route("path = \"/\""),
-        expect![[r#"line 2: route "/": upstream: mode `legacy` needs the old shop's address"#]],
+        &expect![[r#"line 2: route "/": upstream: mode `legacy` needs the old shop's address"#]],
     );
     check(
         &route("path = \"/a/*\"\nupstream = \"http://a\""),
-        expect![[r#"line 2: route "/a/*": path: "/a/*" is a prefix already: leave the * out"#]],
+        &expect![[r#"line 2: route "/a/*": path: "/a/*" is a prefix already: leave the * out"#]],
     );
     check(
         &route("path = \"/\"\nupstream = \"127.0.0.1:8000\""),
-        expect![[
+        &expect![[
             r#"line 2: route "/": upstream: no [[upstream]] is named "127.0.0.1:8000": add one, or write an address such as "http://127.0.0.1:8000""#
         ]],
     );
     check(
         &route("path = \"/\"\nupstream = \"http://a/shop\""),
-        expect![[
+        &expect![[
             r#"line 2: route "/": upstream: "http://a/shop" has a path: leave "/shop" out, and use the route's rewrite"#
         ]],
     );
     check(
         &route("path = \"/\"\nmode = \"banyan\""),
-        expect![[
+        &expect![[
             r#"line 2: route "/": banyan: mode `banyan` needs Banyan's side: write "in-process" (with `banyan up --gateway`) or an address"#
         ]],
     );
@@ -128,25 +128,25 @@ fn wrong_files_are_refused_with_line_and_field() {
         &route(
             "path = \"/\"\nmode = \"canary\"\nupstream = \"http://a\"\nbanyan = \"http://b\"\ncanary = { percent = 0.005 }",
         ),
-        expect![[r#"line 2: route "/": canary.percent: 0.005 is not between 0 and 100 in steps of 0.01"#]],
+        &expect![[r#"line 2: route "/": canary.percent: 0.005 is not between 0 and 100 in steps of 0.01"#]],
     );
     check(
         &format!("listen = \"127.0.0.1:8080\"\n{ROUTE}{ROUTE}"),
-        expect![[
+        &expect![[
             r#"line 5: route "/": there is a route of this name already: give one of them another `name`"#
         ]],
     );
     check(
         &format!("listen = \"127.0.0.1:8080\"\n{ROUTE}{ROUTE}name = \"again\"\n"),
-        expect![[r#"line 5: route "again": matches the same requests as "/": remove one of them"#]],
+        &expect![[r#"line 5: route "again": matches the same requests as "/": remove one of them"#]],
     );
     check(
         &format!("listen = \"127.0.0.1:8080\"\n[limits]\nheaders_max = 1\n{ROUTE}"),
-        expect!["limits.headers_max: at least 8, not 1"],
+        &expect!["limits.headers_max: at least 8, not 1"],
     );
     check(
         &format!("listen = \"127.0.0.1:8080\"\n[[upstream]]\nname = \"a\"\nurls = []\n{ROUTE}"),
-        expect![[
+        &expect![[
             r#"line 2: upstream "a": urls: name at least one server, such as ["http://127.0.0.1:8000"]"#
         ]],
     );
