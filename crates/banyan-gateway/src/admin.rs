@@ -161,6 +161,7 @@ impl Gateway {
             .route("/v1/history", get(history))
             .route("/v1/traffic", get(traffic))
             .route("/v1/upstreams", get(upstreams))
+            .merge(crate::admin_sides::router())
             .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
             .with_state(self.clone())
     }
@@ -182,7 +183,7 @@ async fn undo(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Resp
     done(move || gateway.undo(version, &by, &reason)).await
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
     serde_json::from_slice(body)
         .map_err(|error| Refused::Invalid(format!("The JSON is not what is asked for here: {error}.")))
 }

@@ -5,6 +5,7 @@ use crate::config::{Config, ConfigError, IN_PROCESS, RouteSpec};
 use crate::journal::Journal;
 use crate::limits::REASON_BYTES_MAX;
 use crate::metrics::Metrics;
+use crate::rules::Rules;
 use crate::side::{Side, Sides};
 use crate::table::{Route, RouteParts, Table, Target};
 use crate::tls::ClientTls;
@@ -79,17 +80,18 @@ impl Gateway {
             let upstream = Upstream::new(spec.clone(), &config).map_err(ConfigError)?;
             book.upstreams.insert(spec.name.clone(), Arc::new(upstream));
         }
+        let sides = Sides::open(&config)?;
         take_file(&mut book.journal, &config).map_err(|refused| ConfigError(refused.to_string()))?;
         let routes = book.journal.routes.clone();
         check_in_process(&routes, in_process.is_some())
             .map_err(|refused| ConfigError(refused.to_string()))?;
-        let table =
-            compile(&mut book, &config, &routes).map_err(|refused| ConfigError(refused.to_string()))?;
+        let table = compile(&mut book, &config, &sides, &routes)
+            .map_err(|refused| ConfigError(refused.to_string()))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 table: ArcSwap::from_pointee(table),
                 in_process,
-                sides: Sides::default(),
+                sides,
                 metrics: Metrics::new(config.workers),
                 client_tls: Arc::new(client_tls),
                 under_way: AtomicUsize::new(0),
@@ -151,7 +153,7 @@ impl Gateway {
             change,
             touched,
         };
-        let mut table = compile(&mut book, config, &after)?;
+        let mut table = compile(&mut book, config, &self.inner.sides, &after)?;
         table.set_version(current + 1);
         book.journal.append(entry, after, None).map_err(Refused::Storage)?;
         self.inner.table.store(Arc::new(table));
@@ -266,7 +268,7 @@ fn check_words(by: &str, reason: &str) -> Result<(), Refused> {
 }
 
 /// Builds the table, with the upstreams and counts that are there already.
-fn compile(book: &mut Book, config: &Config, routes: &[RouteSpec]) -> Result<Table, Refused> {
+fn compile(book: &mut Book, config: &Config, sides: &Sides, routes: &[RouteSpec]) -> Result<Table, Refused> {
     let mut compiled = Vec::with_capacity(routes.len());
     for spec in routes {
         let mut target = |text: &Option<String>| -> Result<Option<Target>, Refused> {
@@ -295,10 +297,13 @@ fn compile(book: &mut Book, config: &Config, routes: &[RouteSpec]) -> Result<Tab
         let all = &config.timeouts;
         let body_bytes_max = spec.body_bytes_max.unwrap_or(config.limits.body_bytes_max);
         let whole = own.whole_millis.unwrap_or(all.whole_millis);
+        let rules = Rules::new(spec, Some(*sides.override_key())).map_err(Refused::Invalid)?;
         let parts = RouteParts {
             legacy,
             banyan,
             traffic,
+            rules,
+            lane: sides.store.lane(&spec.name),
             first_byte: Duration::from_millis(own.first_byte_millis.unwrap_or(all.first_byte_millis)),
             idle: Duration::from_millis(own.idle_millis.unwrap_or(all.idle_millis)),
             whole: (whole > 0).then(|| Duration::from_millis(whole)),

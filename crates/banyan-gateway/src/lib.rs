@@ -9,15 +9,26 @@
 //! `proxy/exchange.rs` (one request, end to end).
 
 mod admin;
+mod admin_sides;
+pub mod callers;
+pub mod canary;
 pub mod change;
 pub mod config;
+pub mod diff;
+pub mod evidence;
 mod gateway;
+pub mod groups;
+mod handle;
 mod journal;
 mod limits;
 mod metrics;
+pub mod noise;
 mod outbound;
 mod path;
+mod promote;
 mod proxy;
+mod rules;
+pub mod shadow;
 pub mod side;
 pub mod table;
 mod tls;

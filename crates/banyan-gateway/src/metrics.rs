@@ -96,6 +96,7 @@ impl Gateway {
         );
         self.write_routes(&mut out);
         self.write_upstreams(&mut out);
+        crate::shadow::figures::write(&mut out, &self.shadow(), self.shadow_bytes());
         out
     }
 

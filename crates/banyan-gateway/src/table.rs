@@ -11,6 +11,8 @@
 
 use crate::config::{Mode, RouteSpec};
 use crate::path::Matchable;
+use crate::rules::Rules;
+use crate::shadow::Lane;
 use crate::side::Side;
 use crate::traffic::RouteTraffic;
 use crate::upstream::{Server, Upstream};
@@ -38,6 +40,8 @@ pub struct Route {
     legacy: Option<Target>,
     banyan: Option<Target>,
     traffic: Arc<RouteTraffic>,
+    rules: Rules,
+    lane: Arc<Lane>,
     /// Until the answer's head.
     pub(crate) first_byte: Duration,
     /// Between two pieces of a body.
@@ -63,6 +67,8 @@ pub(crate) struct RouteParts {
     pub legacy: Option<Target>,
     pub banyan: Option<Target>,
     pub traffic: Arc<RouteTraffic>,
+    pub rules: Rules,
+    pub lane: Arc<Lane>,
     pub first_byte: Duration,
     pub idle: Duration,
     pub whole: Option<Duration>,
@@ -86,6 +92,8 @@ impl Route {
             legacy: parts.legacy,
             banyan: parts.banyan,
             traffic: parts.traffic,
+            rules: parts.rules,
+            lane: parts.lane,
             first_byte: parts.first_byte,
             idle: parts.idle,
             whole: parts.whole,
@@ -121,6 +129,16 @@ impl Route {
     /// What went over it.
     pub fn traffic(&self) -> &Arc<RouteTraffic> {
         &self.traffic
+    }
+
+    /// Its rules, ready to be followed.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What became of its copies.
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.lane
     }
 
     fn fits(&self, path: &str, method: &Method, headers: &HeaderMap) -> bool {

@@ -132,13 +132,6 @@ fn check_sides(spec: &RouteSpec, upstreams: &[UpstreamSpec]) -> Result<(), Strin
 }
 
 fn check_rules(spec: &RouteSpec) -> Result<(), String> {
-    let percent = |field: &str, value: f64| {
-        let steps = value * 100.0;
-        if !(0.0..=100.0).contains(&value) || (steps - steps.round()).abs() > 1e-6 {
-            return Err(format!("{field}: {value} is not between 0 and 100 in steps of 0.01"));
-        }
-        Ok(())
-    };
     let share = |field: &str, value: f64| {
         if (0.0..=1.0).contains(&value) {
             Ok(())
@@ -147,36 +140,9 @@ fn check_rules(spec: &RouteSpec) -> Result<(), String> {
         }
     };
     if let Some(canary) = &spec.canary {
-        percent("canary.percent", canary.percent)?;
-        let named = ["cookie:", "header:"].iter().find_map(|kind| canary.by.strip_prefix(kind));
         let is_name = |name: &str| HeaderName::from_bytes(name.as_bytes()).is_ok();
-        if canary.by != "member" && !named.is_some_and(is_name) {
-            return Err(format!(
-                "canary.by: {:?} is none of `member`, `cookie:NAME`, `header:NAME`",
-                canary.by
-            ));
-        }
-        for name in [&canary.override_header, &canary.override_cookie].into_iter().flatten() {
-            if !is_name(name) {
-                return Err(format!("canary: {name:?} is no name of a header or cookie"));
-            }
-        }
-        let mut before = None;
-        for step in &canary.ramp {
-            percent("canary.ramp.percent", step.percent)?;
-            let at: jiff::Timestamp = step.at.parse().map_err(|_| {
-                format!("canary.ramp.at: {:?} is no time: write one such as 2026-11-24T09:00:00Z", step.at)
-            })?;
-            if before.is_some_and(|before| before >= at) {
-                return Err("canary.ramp: the steps must be in the order of time".to_owned());
-            }
-            before = Some(at);
-        }
-    }
-    if let Some(shadow) = &spec.shadow {
-        percent("shadow.percent", shadow.percent)?;
-        if shadow.queue == 0 {
-            return Err("shadow.queue: at least 1, or nothing is copied".to_owned());
+        if canary.override_cookie.as_deref().is_some_and(|name| !is_name(name)) {
+            return Err("canary.override_cookie: that is no name of a cookie".to_owned());
         }
     }
     if let Some(evidence) = &spec.evidence {
@@ -189,7 +155,8 @@ fn check_rules(spec: &RouteSpec) -> Result<(), String> {
             return Err("evidence.requests: at least 1".to_owned());
         }
     }
-    Ok(())
+    // Everything else is found by making the rules ready.
+    crate::rules::Rules::new(spec, None).map(|_| ())
 }
 
 pub(super) fn check_limits(limits: &Limits, timeouts: &Timeouts) -> Result<(), ConfigError> {

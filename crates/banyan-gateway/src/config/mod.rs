@@ -87,6 +87,8 @@ pub struct Limits {
     pub streams_max: u32,
     /// Pass paths with `.` and `..` segments on instead of refusing them.
     pub dot_segments: bool,
+    /// Memory of all shadow copies and their answers, in bytes; what does not fit is not copied.
+    pub shadow_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -100,6 +102,7 @@ impl Default for Limits {
             body_bytes_max: 0,
             streams_max: 128,
             dot_segments: false,
+            shadow_bytes_max: 64 << 20,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A route as people write it: in the configuration file, in the admin API and in the journal. One shape for all three.
 
+use crate::canary::KeyMissing;
+use crate::diff::text::Mask;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -111,9 +113,38 @@ pub struct CanarySpec {
     /// A cookie that chooses the side until it goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub override_cookie: Option<String>,
+    /// Networks whose clients may write `banyan` or `legacy` there; everybody else needs a signed value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub override_from: Vec<String>,
+    /// What happens to a request without a key: `cookie` gives it one of the gateway's own, `legacy` sends it there.
+    #[serde(default, skip_serializing_if = "KeyMissing::is_default")]
+    pub missing: KeyMissing,
+    /// Salt of the hash; the route's name without it. Routes with the same salt and share have the same members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<String>,
     /// Shares by time, each from its instant on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramp: Vec<RampStep>,
+    /// The ramp stands where it was then. RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<String>,
+}
+
+impl CanarySpec {
+    /// A canary that nobody is in yet, by member.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            percent: 0.0,
+            by: by_member(),
+            override_header: None,
+            override_cookie: None,
+            override_from: Vec::new(),
+            missing: KeyMissing::default(),
+            salt: None,
+            ramp: Vec::new(),
+            paused_at: None,
+        }
+    }
 }
 
 fn by_member() -> String {
@@ -149,6 +180,30 @@ pub struct ShadowSpec {
     /// JSON paths that are not compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
+    /// Headers that are not compared, beside `Date`, `Server` and others that never are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore_headers: Vec<String>,
+    /// Headers that are compared although they usually are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compare_headers: Vec<String>,
+    /// What is hidden in texts and pages before they are compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<Mask>,
+    /// Share of compared reads for which the old shop is asked again, to learn its noise, 0 to 100.
+    #[serde(default = "noise_share")]
+    pub noise_percent: f64,
+    /// Copies under way at once.
+    #[serde(default = "copies_at_once")]
+    pub at_once: usize,
+    /// For one copy, in milliseconds.
+    #[serde(default = "copy_millis")]
+    pub whole_millis: u64,
+    /// Longest request body that is copied, in bytes.
+    #[serde(default = "copy_body_bytes")]
+    pub body_bytes_max: usize,
+    /// Longest answer body that is compared, in bytes.
+    #[serde(default = "copy_answer_bytes")]
+    pub answer_bytes_max: usize,
 }
 
 fn everything() -> f64 {
@@ -157,6 +212,26 @@ fn everything() -> f64 {
 
 fn queue_copies() -> usize {
     1_000
+}
+
+fn noise_share() -> f64 {
+    1.0
+}
+
+fn copies_at_once() -> usize {
+    8
+}
+
+fn copy_millis() -> u64 {
+    10_000
+}
+
+fn copy_body_bytes() -> usize {
+    64 << 10
+}
+
+fn copy_answer_bytes() -> usize {
+    1 << 20
 }
 
 /// What must hold before the share grows, and when it is taken back.
@@ -177,10 +252,31 @@ pub struct EvidenceSpec {
     /// How sure, such as 0.95.
     #[serde(default = "confidence")]
     pub confidence: f64,
+    /// The shares that are gone through, in percent.
+    #[serde(default = "evidence_steps")]
+    pub steps: Vec<f64>,
+    /// How long a route stays back after it went back, in seconds; doubles each time.
+    #[serde(default = "hold_seconds")]
+    pub hold_seconds: u64,
+    /// The last so many seconds decide about going back.
+    #[serde(default = "window_seconds")]
+    pub window_seconds: u64,
 }
 
 fn confidence() -> f64 {
     0.95
+}
+
+fn evidence_steps() -> Vec<f64> {
+    vec![1.0, 5.0, 25.0, 50.0, 100.0]
+}
+
+fn hold_seconds() -> u64 {
+    600
+}
+
+fn window_seconds() -> u64 {
+    60
 }
 
 /// Time limits of one route, in milliseconds; absent ones are the gateway's.

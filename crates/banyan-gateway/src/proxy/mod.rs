@@ -123,6 +123,7 @@ impl Gateway {
         serving.threads.push(thread("gateway-admin", async move {
             gateway.look_after(admin.zip(key), stopping).await;
         })?);
+        serving.threads.extend(self.start_sides()?);
         Ok(serving)
     }
 
