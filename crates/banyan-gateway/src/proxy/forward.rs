@@ -6,8 +6,10 @@ use http::{Method, Version};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+/// How many fields speak of one connection only.
+const HOPS: usize = 6;
 /// Fields that speak of one connection only; [`remove_hop`] knows their order.
-const HOP: [HeaderName; 6] = [
+static HOP: [HeaderName; HOPS] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -22,7 +24,7 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Fields that only a proxy may say something in, besides those that are written anew: taken from strangers.
-const ONLY_PROXIES: [HeaderName; 8] = [
+static ONLY_PROXIES: [HeaderName; 8] = [
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-client-ip"),
     HeaderName::from_static("x-forwarded-port"),
@@ -36,7 +38,7 @@ const ONLY_PROXIES: [HeaderName; 8] = [
 /// Removes what ends here. Returns whether the sender takes trailers.
 pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
     // One look at the names that are there costs less than looking for each that could be.
-    let mut seen = [false; HOP.len()];
+    let mut seen = [false; HOPS];
     for name in headers.keys() {
         let at = match name.as_str() {
             "connection" => 0,
@@ -49,7 +51,7 @@ pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
         };
         seen[at] = true;
     }
-    if seen == [false; HOP.len()] {
+    if seen == [false; HOPS] {
         return false;
     }
     let named: Vec<HeaderName> = match headers.get(header::CONNECTION) {
