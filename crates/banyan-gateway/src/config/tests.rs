@@ -155,6 +155,21 @@ fn wrong_files_are_refused_with_line_and_field() {
 }
 
 #[test]
+fn times_beyond_all_clocks_are_refused() {
+    for text in [
+        format!("[timeouts]\nidle_millis = 9223372036854775807\n{ROUTE}"),
+        format!("{ROUTE}timeouts = {{ idle_millis = 9223372036854775807 }}\n"),
+        format!("{ROUTE}timeouts = {{ first_byte_millis = 0 }}\n"),
+        format!(
+            "[[upstream]]\nname = \"a\"\nurls = [\"http://a\"]\nbreaker = {{ open_millis = 9223372036854775807 }}\n{ROUTE}"
+        ),
+    ] {
+        let error = parse(&format!("listen = \"127.0.0.1:0\"\n{text}")).expect_err("refused").to_string();
+        assert!(error.contains("_millis: at "), "{error}");
+    }
+}
+
+#[test]
 fn networks_contain_their_addresses() {
     for (network, address, wanted) in [
         ("10.0.0.0/8", "10.255.0.1", true),

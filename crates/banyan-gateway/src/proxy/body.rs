@@ -243,7 +243,7 @@ impl AnswerBody {
         let bytes = (!bytes.is_empty()).then_some(bytes);
         Self {
             source: Source::Whole(bytes),
-            silence: Silence::new(Duration::MAX / 4),
+            silence: Silence::new(Duration::from_secs(60)),
             account: None,
             ended: false,
             failed: None,
