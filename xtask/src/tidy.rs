@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 7] = [
         "banyan-testkit",
     ],
     &["banyan-engine", "banyan-match", "banyan-pay", "banyan-views"],
-    &["banyan-saga"],
+    &["banyan-legacy", "banyan-saga"],
     &["banyan-api"],
     &["banyan-console"],
     &["banyan", "banyan-sim"],

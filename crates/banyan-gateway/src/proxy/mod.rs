@@ -11,7 +11,7 @@ mod exchange;
 pub(crate) mod forward;
 mod guard;
 mod problem;
-mod silence;
+pub(crate) mod silence;
 pub(crate) mod stream;
 mod strict;
 mod tunnel;

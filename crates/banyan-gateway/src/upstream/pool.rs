@@ -5,6 +5,7 @@
 
 use crate::limits::IDLE_CONNECTIONS_MAX;
 use crate::proxy::body::SendBody;
+use crate::proxy::silence::Watchdog;
 use crate::proxy::stream::{Probe, ServerStream};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -98,6 +99,7 @@ pub(crate) struct One {
     sender: http1::SendRequest<SendBody>,
     connection: Box<http1::Connection<TokioIo<ServerStream>, SendBody>>,
     probe: Arc<Probe>,
+    dog: Watchdog,
     ended: bool,
 }
 
@@ -106,7 +108,7 @@ impl One {
         let mut builder = http1::Builder::new();
         builder.max_headers(256);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
-        Ok(Self { sender, connection: Box::new(connection), probe, ended: false })
+        Ok(Self { sender, connection: Box::new(connection), probe, dog: Watchdog::default(), ended: false })
     }
 
     /// Lets the connection move.
@@ -115,6 +117,15 @@ impl One {
             // Errors reach whoever waits for the answer or reads the body.
             self.ended = true;
         }
+    }
+
+    /// Its timer for answers, which outlives requests.
+    pub(crate) fn take_watchdog(&mut self) -> Watchdog {
+        std::mem::take(&mut self.dog)
+    }
+
+    pub(crate) fn put_watchdog(&mut self, dog: Watchdog) {
+        self.dog = dog;
     }
 
     fn poll_usable(&mut self, sure: bool, cx: &mut Context<'_>) -> bool {
