@@ -158,7 +158,8 @@ fn converse(mut stream: TcpStream, fault: Fault, seen: &Seen, gate: &Gate) {
                 return gate.wait();
             }
             Fault::Drips => {
-                let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n");
+                let _gone = stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1000000\r\n\r\n");
                 while stream.write_all(b"x").is_ok() {
                     std::thread::park_timeout(Duration::from_millis(5));
                 }
@@ -182,8 +183,8 @@ fn flood(stream: &mut TcpStream, fault: Fault, seen: &Seen) {
         _ => vec![b'x'; 0x10000],
     };
     let head: &[u8] = match fault {
-        Fault::Endless => b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
-        _ => b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n",
+        Fault::Endless => b"HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
+        _ => b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 10000000000\r\n\r\n",
     };
     if stream.write_all(head).is_err() {
         return;
@@ -412,10 +413,7 @@ fn a_side_that_sends_ten_gigabytes() {
         let before = resident_bytes();
         let (world, report) = check(fault, "", |_| {});
         // The answer to HEAD has no body to be too large, but another head than the old shop's.
-        // What this side sends after it is garbage on its connection, and may meet the next copy.
-        let broken = report.skipped.get("broken-answer").copied().unwrap_or(0);
-        assert_eq!((report.skipped["answer-too-large"] + broken, report.mismatched), (60, 20), "{report:?}");
-        assert!(report.skipped["answer-too-large"] >= 40, "{report:?}");
+        assert_eq!((report.skipped["answer-too-large"], report.mismatched), (60, 20), "{report:?}");
         // What is sent beyond the limit lies in the buffers of sockets: megabytes for each copy, not gigabytes.
         let sent = world.banyan.bytes_sent.load(SeqCst);
         assert!(sent < 100 * (16 << 20), "{sent} bytes were taken");
@@ -490,5 +488,6 @@ fn an_old_shop_that_hangs_holds_up_nobody_whom_banyan_answers() {
     world.gate.open();
     let report = world.settled();
     assert_eq!((report.skipped["write-to-legacy"], report.asked), (20, 0), "{report:?}");
-    assert!(world.legacy.requests.load(SeqCst) <= 80);
+    // A read that breaks before its answer is asked once more.
+    assert!(world.legacy.requests.load(SeqCst) <= 160);
 }
