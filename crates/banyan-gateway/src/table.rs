@@ -302,6 +302,8 @@ mod tests {
                 idle: second,
                 whole: None,
                 body_bytes_max: None,
+                rules: Rules::default(),
+                lane: Arc::default(),
             },
         )
     }

@@ -422,3 +422,28 @@ async fn other_traffic_is_not_touched_by_one_that_waits() {
     }
     tokio::time::sleep(Duration::ZERO).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_clients_get_what_they_can_read() {
+    let server = RawServer::with(|bytes, _| match message_end(bytes) {
+        None => Reply::More,
+        Some(_) => Reply::Send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".to_vec(),
+        ),
+    })
+    .await;
+    let gateway = start(&route_to(server.address));
+    let answer = raw(gateway.address, "GET /old HTTP/1.0\r\n\r\n").await;
+    assert_eq!(
+        (status(&answer), body(&answer), field(&answer, "transfer-encoding")),
+        (200, "abcde", None),
+        "{answer}"
+    );
+    let seen = server.all();
+    assert!(seen.starts_with("GET /old HTTP/1.1\r\n"), "{seen}");
+    assert_eq!(
+        field(&seen, "host"),
+        Some(server.address.to_string().as_str()),
+        "without a host, the server's own"
+    );
+}
