@@ -296,8 +296,6 @@ mod tests {
                 legacy: None,
                 banyan: None,
                 traffic: Arc::new(RouteTraffic::new(1)),
-                rules: Rules::default(),
-                lane: Arc::default(),
                 first_byte: second,
                 idle: second,
                 whole: None,
