@@ -21,10 +21,10 @@ struct Alone {
 impl Alone {
     fn start(config: &Path) -> Self {
         let mut child = Command::new(binary())
-            .args(["gateway", "--config"])
+            .args(["gateway", "--log-json", "--config"])
             .arg(config)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
         let mut line = String::new();
@@ -52,7 +52,7 @@ fn ask(address: SocketAddr, text: &str) -> String {
     answer
 }
 
-const GET: &str = "GET /shop HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n";
+const GET: &str = "GET /shop?secret=1 HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n";
 
 /// A server that answers its first request only when it is told to.
 fn old_shop() -> (SocketAddr, std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<()>) {
@@ -91,6 +91,22 @@ fn alone_it_answers_what_is_under_way_when_it_is_told_to_stop() {
     let answer = client.join().expect("no panic");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("old shop"), "{answer}");
     assert!(gateway.child.wait().expect("it ends").success());
+    let mut said = String::new();
+    gateway.child.stderr.take().expect("piped").read_to_string(&mut said).expect("readable");
+    let line = said
+        .lines()
+        .find(|line| line.contains("\"request\""))
+        .unwrap_or_else(|| panic!("no access log: {said}"));
+    for part in [
+        "\"status\":200",
+        "\"path\":\"/shop\"",
+        "\"host\":\"shop.example\"",
+        "\"bytes\":8",
+        "\"ended\":\"whole\"",
+    ] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert!(!said.contains("secret"), "no query strings: {said}");
 }
 
 #[test]

@@ -296,8 +296,10 @@ fn prepare(client: &Client, head: &mut request::Parts, way: &Way) -> bool {
         head.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
     }
     let trailers = forward::remove_hop(&mut head.headers);
-    head.headers.remove(header::EXPECT);
-    head.headers.remove(HTTP2_SETTINGS);
+    if head.headers.keys().any(|name| name == header::EXPECT || name == HTTP2_SETTINGS) {
+        head.headers.remove(header::EXPECT);
+        head.headers.remove(HTTP2_SETTINGS);
+    }
     if from == Version::HTTP_2 {
         forward::join_cookies(&mut head.headers);
     }

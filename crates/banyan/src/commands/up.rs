@@ -167,7 +167,9 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     tokio::task::spawn_blocking(move || {
         // What the gateway still has under way may need the shard.
-        gateway.map(banyan_gateway::Serving::join);
+        if let Some(gateway) = gateway {
+            gateway.join();
+        }
         shard.shutdown();
         record.stop();
     })
