@@ -129,7 +129,7 @@ fn wrong_files_are_refused_with_line_and_field() {
             "path = \"/\"\nmode = \"canary\"\nupstream = \"http://a\"\nbanyan = \"http://b\"\ncanary = { percent = 0.005 }",
         ),
         &expect![[
-            r#"line 2: route "/": canary: 0.005 is not a share: give 0 to 100 percent in steps of 0.01"#
+            r#"line 2: route "/": canary.percent: 0.005 is not between 0 and 100 in steps of 0.01"#
         ]],
     );
     check(
