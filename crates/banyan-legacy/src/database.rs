@@ -127,7 +127,7 @@ pub struct Page {
     pub rows: Vec<Row>,
     /// Where the next page begins; nothing after the last.
     pub next: Option<PageKey>,
-    /// Everything up to this position is in the rows.
+    /// What was committed and visible up to this position is in the rows.
     pub position_before: u64,
     /// Nothing after this position is in the rows. Once the stream has passed it, every change that the rows show has
     /// been handed out.
@@ -145,6 +145,8 @@ pub struct StreamHealth {
     pub status: String,
     /// Whether somebody reads it.
     pub active: bool,
+    /// What it does not tell any more, though it should, such as a table that was taken out of it. Empty if all is well.
+    pub faults: Vec<String>,
 }
 
 /// A statement that still touches the mapped tables.
@@ -199,7 +201,9 @@ pub trait OldDatabase: Send + Sync {
         epoch: u64,
     ) -> BoxFuture<'a, Result<Written, LegacyError>>;
 
-    /// Opens the stream after `from`, or with a snapshot first. [`LegacyError::SourceUnknown`] if it cannot go on there.
+    /// Opens the stream at `from`, or with a snapshot first. The transaction at `from` itself may come again, and must if it
+    /// was not acknowledged: of a large one perhaps only some parts were applied.
+    /// [`LegacyError::SourceUnknown`] if it cannot go on there.
     fn stream<'a>(
         &'a self,
         from: Option<(SourceId, u64)>,

@@ -50,7 +50,7 @@ pub struct CapabilityState {
     pub reconciled: Option<Reconciled>,
     /// Position and index of the last breach.
     #[n(9)]
-    pub(super) breach_at: (u64, u32),
+    pub breach_at: (u64, u32),
 }
 
 /// A move under way.

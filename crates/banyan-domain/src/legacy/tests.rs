@@ -358,7 +358,23 @@ fn phases_are_taken_one_at_a_time() {
     assert_eq!(shard.phase(), Phase::Retired);
     let number = shard.begin(Phase::Lead).expect("back");
     shard.finish(number).expect("lead again");
+    shard.batch(60, &[], vec![], Some((number - 1, Phase::Retired))).expect("told late");
     assert_eq!(shard.state.legacy().capability(STOCK).epoch, number);
+}
+
+/// Found by breaking moves off: the stream ended the move before the driver could give the stream up, and applied its position
+/// to a stream that was not followed any more.
+#[test]
+fn the_stream_ends_only_moves_that_change_who_leads() {
+    let mut shard = Shard::new();
+    let number = shard.begin(Phase::Mirror).expect("begun");
+    shard.source(10);
+    shard.finish(number).expect("mirror");
+    let number = shard.begin(Phase::Legacy).expect("begun");
+    shard.batch(20, &[], vec![], Some((number, Phase::Legacy))).expect("told");
+    assert_eq!(shard.phase(), Phase::Mirror);
+    shard.finish(number).expect("legacy");
+    assert_eq!(shard.phase(), Phase::Legacy);
 }
 
 #[test]
