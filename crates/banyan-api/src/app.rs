@@ -5,11 +5,12 @@ use crate::problem::Problem;
 use banyan_domain::coupon::CodeKey;
 use banyan_domain::{Command, KeyStamp, Outcome, State};
 use banyan_engine::{Answer, Histogram, Shard};
+use banyan_legacy::Keeper;
 use banyan_views::ViewProgress;
 use banyan_views::record::{Rebuilder, RecordReader};
 use http::{HeaderMap, StatusCode};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Semaphore, watch};
 
 /// Longest idempotency key, in bytes.
@@ -42,6 +43,7 @@ pub struct App {
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) http: HttpMetrics,
+    keeper: OnceLock<Arc<Keeper>>,
 }
 
 /// What the HTTP side counts.
@@ -61,7 +63,30 @@ impl App {
         let record_progress = rebuilder.progress().clone();
         let codes = CodeKey::new(shard.keys());
         let (streams, http) = (Arc::new(Semaphore::new(streams_max)), HttpMetrics::default());
-        Arc::new(Self { shard, keyring, codes, record, record_progress, rebuilder, streams, stopping, http })
+        let keeper = OnceLock::new();
+        Arc::new(Self {
+            shard,
+            keyring,
+            codes,
+            record,
+            record_progress,
+            rebuilder,
+            streams,
+            stopping,
+            http,
+            keeper,
+        })
+    }
+
+    /// Takes the keeper of what is moved over from an old shop. The first one stays.
+    pub fn set_keeper(&self, keeper: Arc<Keeper>) {
+        self.keeper.get_or_init(|| keeper);
+    }
+
+    /// The keeper of what is moved over from an old shop, if there is one.
+    #[must_use]
+    pub fn keeper(&self) -> Option<&Arc<Keeper>> {
+        self.keeper.get()
     }
 
     /// The shard that decides.

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::commands::{
-    backup, campaign, demo, key, ledger, log, matching, saga, sandbox, shop, stock, up, verify, view,
+    backup, campaign, demo, gateway, key, ledger, log, matching, saga, sandbox, shop, stock, up, verify, view,
 };
 use clap::{Parser, Subcommand};
 
@@ -32,6 +32,7 @@ pub(crate) enum Command {
     /// Start a server
     Up(up::UpArgs),
     Demo(demo::DemoArgs),
+    Gateway(gateway::GatewayArgs),
     /// Create, change and look at campaigns of a running server
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),

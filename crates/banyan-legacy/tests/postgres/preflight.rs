@@ -1,6 +1,6 @@
 //! The preflight: what it finds, and that what it asks for puts it right.
 
-use crate::shop::{Shop, mapping, session, TABLE};
+use crate::shop::{Shop, TABLE, mapping, session};
 use banyan_legacy::{CheckLevel, Finding, OldDatabase};
 use banyan_testkit::{Postgres, PostgresOptions};
 
@@ -10,8 +10,10 @@ fn stops(findings: &[Finding]) -> Vec<&Finding> {
 
 #[track_caller]
 fn expect<'a>(findings: &'a [Finding], level: CheckLevel, subject: &str, says: &str) -> &'a Finding {
-    let found = findings.iter().find(|f| f.level == level && f.subject.contains(subject) && f.found.contains(says));
-    let found = found.unwrap_or_else(|| panic!("no {level:?} of {subject} that says {says:?} in {findings:#?}"));
+    let found =
+        findings.iter().find(|f| f.level == level && f.subject.contains(subject) && f.found.contains(says));
+    let found =
+        found.unwrap_or_else(|| panic!("no {level:?} of {subject} that says {says:?} in {findings:#?}"));
     assert!(level == CheckLevel::Ok || !found.fix.is_empty(), "{found:?} does not say what to do");
     found
 }
@@ -39,7 +41,9 @@ async fn what_is_missing_is_made_and_then_all_is_well() {
 async fn rows_that_cannot_be_mirrored_are_found() {
     let shop = Shop::open(PostgresOptions::default()).await;
     shop.run("alter table stockrecord drop constraint stockrecord_partner_id_partner_sku_key").await;
-    for (sku, in_stock, allocated) in [("", 1, 0), ("two words", 1, 0), ("NEG", -1, 0), ("OVER", 1, 3), ("D", 1, 0), ("D", 2, 0)] {
+    for (sku, in_stock, allocated) in
+        [("", 1, 0), ("two words", 1, 0), ("NEG", -1, 0), ("OVER", 1, 3), ("D", 1, 0), ("D", 2, 0)]
+    {
         shop.add(sku, in_stock, allocated).await;
     }
     let database = shop.database(&mapping(""));
@@ -55,8 +59,18 @@ async fn rows_that_cannot_be_mirrored_are_found() {
 async fn tables_and_columns_that_cannot_be_mapped_are_found() {
     for (sql, level, subject, says) in [
         ("drop table stockrecord", CheckLevel::Stop, "stockrecord", "no such table"),
-        ("alter table stockrecord rename num_in_stock to n", CheckLevel::Stop, "num_in_stock", "no such column"),
-        ("alter table stockrecord alter num_in_stock type numeric(10,2)", CheckLevel::Stop, "num_in_stock", "numeric(10,2)"),
+        (
+            "alter table stockrecord rename num_in_stock to n",
+            CheckLevel::Stop,
+            "num_in_stock",
+            "no such column",
+        ),
+        (
+            "alter table stockrecord alter num_in_stock type numeric(10,2)",
+            CheckLevel::Stop,
+            "num_in_stock",
+            "numeric(10,2)",
+        ),
         ("alter table stockrecord alter num_in_stock type text", CheckLevel::Stop, "num_in_stock", "text"),
         (
             "alter table stockrecord drop num_allocated; \
@@ -65,7 +79,12 @@ async fn tables_and_columns_that_cannot_be_mapped_are_found() {
             "num_allocated",
             "computes it",
         ),
-        ("alter table stockrecord drop constraint stockrecord_pkey", CheckLevel::Stop, "key", "not the whole"),
+        (
+            "alter table stockrecord drop constraint stockrecord_pkey",
+            CheckLevel::Stop,
+            "key",
+            "not the whole",
+        ),
         ("alter table stockrecord set unlogged", CheckLevel::Stop, "kind", "unlogged"),
         ("alter table stockrecord replica identity nothing", CheckLevel::Stop, "identity", "NOTHING"),
         (
@@ -89,7 +108,10 @@ async fn a_poor_server_and_a_poor_role_are_found() {
     let server = Postgres::start(&options).expect("a server");
     let client = session(&server.url()).await;
     client.batch_execute(TABLE).await.expect("made");
-    client.batch_execute("create role reader login; alter table stockrecord enable row level security").await.expect("made");
+    client
+        .batch_execute("create role reader login; alter table stockrecord enable row level security")
+        .await
+        .expect("made");
     let url = server.url().replace("postgres@", "reader@");
     let database = banyan_legacy::postgres::Postgres::at(mapping(""), &url).expect("an address");
     let findings = database.check().await;

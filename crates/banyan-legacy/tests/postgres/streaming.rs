@@ -15,14 +15,21 @@ async fn rows_come_once_then_transactions_in_order() {
     assert_eq!(rows, [row("A", Some(5), Some(2)), row("NULLS", None, None)]);
     assert!(source.system.contains("/1/postgres"), "{source:?}");
 
-    shop.run("begin; update stockrecord set num_in_stock = 4 where partner_sku = 'A'; \
-              insert into stockrecord (partner_sku, num_in_stock) values ('B', 1); commit").await;
+    shop.run(
+        "begin; update stockrecord set num_in_stock = 4 where partner_sku = 'A'; \
+              insert into stockrecord (partner_sku, num_in_stock) values ('B', 1); commit",
+    )
+    .await;
     shop.run("delete from stockrecord where partner_sku = 'A'").await;
     shop.run("update stockrecord set partner_sku = 'C' where partner_sku = 'B'").await;
     shop.run("truncate stockrecord").await;
     let first = transaction(&mut stream).await;
-    assert!(first.position > position && first.part == 1 && first.last && first.committed_millis > 0, "{first:?}");
-    let update = Change::Update { before: Some(row("A", Some(5), Some(2))), after: row("A", Some(4), Some(2)) };
+    assert!(
+        first.position > position && first.part == 1 && first.last && first.committed_millis > 0,
+        "{first:?}"
+    );
+    let update =
+        Change::Update { before: Some(row("A", Some(5), Some(2))), after: row("A", Some(4), Some(2)) };
     assert_eq!(first.changes, [update, Change::Insert(row("B", Some(1), None))]);
     let second = transaction(&mut stream).await;
     assert!(second.position > first.position);
@@ -90,13 +97,18 @@ async fn a_snapshot_under_writes_and_the_stream_after_it_are_seamless() {
     let writer = tokio::spawn(async move {
         let client = session(&url).await;
         for round in 0..300 {
-            let sql = format!("update stockrecord set num_in_stock = num_in_stock + 1 where id % 300 = {round}");
+            let sql =
+                format!("update stockrecord set num_in_stock = num_in_stock + 1 where id % 300 = {round}");
             client.batch_execute(&sql).await.expect("written");
         }
-        client.batch_execute("insert into stockrecord (partner_sku, num_in_stock) values ('END', 1)").await.expect("written");
+        client
+            .batch_execute("insert into stockrecord (partner_sku, num_in_stock) values ('END', 1)")
+            .await
+            .expect("written");
     });
     let (mut stream, _, _, rows) = snapshot(&database).await;
-    let mut copy: BTreeMap<String, i64> = rows.into_iter().map(|row| (row.sku, row.in_stock.unwrap_or(0))).collect();
+    let mut copy: BTreeMap<String, i64> =
+        rows.into_iter().map(|row| (row.sku, row.in_stock.unwrap_or(0))).collect();
     while !copy.contains_key("END") {
         for change in transaction(&mut stream).await.changes {
             match change {
@@ -114,7 +126,10 @@ async fn a_snapshot_under_writes_and_the_stream_after_it_are_seamless() {
     }
     writer.await.expect("the writer");
     assert_eq!(copy.len(), 5001);
-    assert_eq!(copy.values().sum::<i64>(), shop.number("select sum(num_in_stock)::bigint from stockrecord").await);
+    assert_eq!(
+        copy.values().sum::<i64>(),
+        shop.number("select sum(num_in_stock)::bigint from stockrecord").await
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,8 +155,11 @@ async fn a_large_transaction_comes_in_parts_that_are_cut_alike_each_time() {
 async fn large_values_that_did_not_change_and_columns_that_are_not_mapped_do_not_matter() {
     let (shop, database) = Shop::ready().await;
     // Far beyond what stays in the row, and not to be compressed.
-    shop.run("alter table stockrecord alter column note set storage external; \
-              insert into stockrecord (partner_sku, num_in_stock, note) values ('T', 1, repeat('x', 100000))").await;
+    shop.run(
+        "alter table stockrecord alter column note set storage external; \
+              insert into stockrecord (partner_sku, num_in_stock, note) values ('T', 1, repeat('x', 100000))",
+    )
+    .await;
     let (mut stream, _, _, rows) = snapshot(&database).await;
     assert_eq!(rows, [row("T", Some(1), None)]);
     shop.run("update stockrecord set num_in_stock = 2").await;
@@ -182,15 +200,21 @@ async fn a_changed_schema_stops_the_stream_with_a_finding() {
 async fn an_idle_stream_lets_the_log_go() {
     let (shop, database) = Shop::ready().await;
     let (mut stream, ..) = snapshot(&database).await;
-    let restart = "select (restart_lsn - '0/0')::bigint from pg_replication_slots where slot_name = 'banyan_stock'";
+    let restart =
+        "select (restart_lsn - '0/0')::bigint from pg_replication_slots where slot_name = 'banyan_stock'";
     let before = shop.number(restart).await;
     shop.run("create table elsewhere (n bigint, t text)").await;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while shop.number(restart).await < before + (8 << 20) {
         assert!(tokio::time::Instant::now() < deadline, "the log is kept although nothing in it is ours");
-        shop.run("insert into elsewhere select n, repeat('x', 1000) from generate_series(1, 20000) n; checkpoint").await;
+        shop.run(
+            "insert into elsewhere select n, repeat('x', 1000) from generate_series(1, 20000) n; checkpoint",
+        )
+        .await;
         // What is told as idle is acknowledged, as the reader does once it is durable.
-        while let Ok(Ok(item)) = tokio::time::timeout(std::time::Duration::from_millis(100), stream.next()).await {
+        while let Ok(Ok(item)) =
+            tokio::time::timeout(std::time::Duration::from_millis(100), stream.next()).await
+        {
             let Item::Idle { position } = item else { panic!("{item:?}") };
             stream.acknowledge(position);
         }
@@ -208,7 +232,10 @@ async fn every_sign_of_another_source_is_told() {
     wait_confirmed(&shop, seen.position).await;
     drop(stream);
     wait_free(&shop).await;
-    let unknown = async |source: &banyan_legacy::SourceId, position: u64| match database.stream(Some((source.clone(), position))).await {
+    let unknown = async |source: &banyan_legacy::SourceId, position: u64| match database
+        .stream(Some((source.clone(), position)))
+        .await
+    {
         Err(LegacyError::SourceUnknown(why)) => why,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("taken for the same"),
@@ -286,7 +313,10 @@ async fn a_slot_that_kept_too_much_is_given_up_and_told() {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while database.health().await.expect("health").status != "lost" {
         assert!(tokio::time::Instant::now() < deadline, "the server kept everything");
-        shop.run("insert into elsewhere select repeat('x', 1000) from generate_series(1, 40000) n; checkpoint").await;
+        shop.run(
+            "insert into elsewhere select repeat('x', 1000) from generate_series(1, 40000) n; checkpoint",
+        )
+        .await;
     }
     let error = database.stream(Some((source, position))).await.err().expect("lost");
     assert!(matches!(&error, LegacyError::SourceUnknown(_)), "{error}");

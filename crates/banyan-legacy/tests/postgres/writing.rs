@@ -1,8 +1,8 @@
 //! The way out: values with their checkpoint, fences, the switch, and what comes back through the stream.
 
 use crate::shop::{Shop, mapping, row, session, snapshot, transaction};
-use banyan_legacy::{Book, Change, Hold, LegacyError, OldDatabase, Switch, Switched, TargetRow, Written};
 use banyan_domain::legacy::Phase;
+use banyan_legacy::{Book, Change, Hold, LegacyError, OldDatabase, Switch, Switched, TargetRow, Written};
 use std::time::Duration;
 
 fn target(sku: &str, in_stock: i64, allocated: i64) -> TargetRow {
@@ -20,7 +20,10 @@ async fn values_and_checkpoint_are_written_together_or_not_at_all() {
     assert_eq!(database.book().await, Ok(Some(book)));
     // An older position, another epoch, a phase in which we do not lead: fenced, and nothing written.
     for (seq, epoch) in [(9, 1), (11, 0), (11, 2)] {
-        assert_eq!(database.write(&[target("A", 0, 0)], seq, epoch).await, Ok(Written::Fenced { book: Some(book) }));
+        assert_eq!(
+            database.write(&[target("A", 0, 0)], seq, epoch).await,
+            Ok(Written::Fenced { book: Some(book) })
+        );
     }
     shop.run("update banyan_sync set phase = 'mirror'").await;
     assert!(matches!(database.write(&[target("A", 0, 0)], 12, 1).await, Ok(Written::Fenced { .. })));
@@ -69,7 +72,8 @@ async fn echoes_are_told_from_what_triggers_write() {
     database.write(&[target("A", 7, 0)], 11, 1).await.expect("written");
     let ours = transaction(&mut stream).await;
     assert_eq!((ours.ours, ours.echoes), (Some((11, 1)), Some(0)));
-    let change = Change::Update { before: Some(row("A", Some(3), Some(0))), after: row("A", Some(8), Some(0)) };
+    let change =
+        Change::Update { before: Some(row("A", Some(3), Some(0))), after: row("A", Some(8), Some(0)) };
     assert_eq!(ours.changes, [change]);
     // Somebody else is not taken for us.
     shop.run("update stockrecord set num_allocated = 9 where partner_sku = 'B'").await;

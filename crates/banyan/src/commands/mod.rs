@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod campaign;
 pub(crate) mod demo;
+pub(crate) mod gateway;
 pub(crate) mod key;
 pub(crate) mod ledger;
 mod ledger_statement;
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Some(Command::Up(args)) => up::run(args),
         Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Gateway(args)) => gateway::run(&args),
         Some(Command::Campaign(command)) => campaign::run(&command),
         Some(Command::Key(command)) => key::run(&command),
         Some(Command::Ledger(command)) => ledger::run(&command),

@@ -1,6 +1,6 @@
 //! `banyan up`: puts the parts together and serves until told to stop.
 
-use super::shop;
+use super::{gateway, shop};
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::keys;
@@ -66,6 +66,9 @@ pub(crate) struct UpArgs {
     /// TOML file that says where the services are that sagas ask; without it their steps wait
     #[arg(long, value_name = "FILE")]
     services: Option<PathBuf>,
+    /// TOML file of a gateway to run in this process too: its routes may lead to `in-process`
+    #[arg(long, value_name = "FILE")]
+    gateway: Option<PathBuf>,
     /// Do not create the sample campaign on an empty store
     #[arg(long)]
     no_sample: bool,
@@ -158,9 +161,13 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         Some(shop) => router.merge(shop),
         None => router,
     };
+    let gateway = args.gateway.as_deref();
+    let gateway = gateway.map(|file| gateway::beside(file, router.clone(), stopping.clone())).transpose()?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     tokio::task::spawn_blocking(move || {
+        // What the gateway still has under way may need the shard.
+        gateway.map(banyan_gateway::Serving::join);
         shard.shutdown();
         record.stop();
     })
