@@ -211,27 +211,21 @@ impl App {
         self.shard.read(look)?.await.map_err(gone)
     }
 
-    /// Asks the shard, and looks at the state after it decided, in one go: the look is in the queue right behind the
-    /// command. There is nothing to see where the queue was full just then, or the server stops.
+    /// Asks the shard, and looks at the state right after it decided. The writer waits for `look`: it must be short work.
+    ///
+    /// # Errors
+    /// A [`Problem`] if the shard could not take the command, or stopped before it could answer.
     pub(crate) async fn ask_and_look<T: Send + 'static>(
         &self,
         command: Command,
         stamp: Option<KeyStamp>,
-        look: impl FnOnce(&State) -> T + Send + 'static,
-    ) -> Result<(Answer, Option<T>), Problem> {
+        look: impl FnOnce(Answer, &State) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let began = std::time::Instant::now();
-        let answer = self.shard.submit(command, stamp)?;
-        let seen = self.shard.read(look);
-        let answer = answer.await.map_err(|_| Problem::unknown_outcome())?;
+        let seen = self.shard.submit_then(command, stamp, look)?;
+        let seen = seen.await.map_err(|_| Problem::unknown_outcome())?;
         self.http.write_micros.record(began.elapsed().as_micros() as u64);
-        if matches!(answer, Answer::StorageFull) {
-            return Err(Problem::storage_full());
-        }
-        let seen = match seen {
-            Ok(seen) => seen.await.ok(),
-            Err(_) => None,
-        };
-        Ok((answer, seen))
+        Ok(seen)
     }
 }
 

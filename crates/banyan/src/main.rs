@@ -10,6 +10,8 @@ mod data_dir;
 mod exit;
 mod keys;
 mod offline;
+#[cfg_attr(not(feature = "legacy"), path = "no_old_database.rs")]
+mod old_database;
 mod webhooks;
 mod whole_log;
 

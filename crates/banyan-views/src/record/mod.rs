@@ -10,6 +10,7 @@
 mod apply;
 mod coupons;
 mod file;
+mod holds;
 mod json;
 mod ledger;
 mod members;

@@ -7,6 +7,7 @@ pub(crate) mod gateway;
 pub(crate) mod key;
 pub(crate) mod ledger;
 mod ledger_statement;
+pub(crate) mod legacy;
 pub(crate) mod log;
 pub(crate) mod matching;
 mod openapi;
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Up(args)) => up::run(args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Gateway(args)) => gateway::run(&args),
+        Some(Command::Legacy(command)) => legacy::run(&command),
         Some(Command::Campaign(command)) => campaign::run(&command),
         Some(Command::Key(command)) => key::run(&command),
         Some(Command::Ledger(command)) => ledger::run(&command),
