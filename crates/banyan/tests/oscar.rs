@@ -5,6 +5,9 @@
 
 #[path = "oscar/stand.rs"]
 mod stand;
+#[cfg(feature = "legacy")]
+#[path = "oscar/story.rs"]
+mod story;
 mod support;
 
 use banyan_testkit::Chromium;

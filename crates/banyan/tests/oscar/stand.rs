@@ -1,8 +1,15 @@
 //! Everything that the tests of the old shop need, started privately: Postgres, the shop, and a Banyan beside it.
 
-use crate::support::{Server, run_well, text, until};
+#![cfg_attr(
+    not(feature = "legacy"),
+    allow(dead_code, reason = "the whole way needs the clients of old databases")
+)]
+
+use crate::support::{Http, PATIENCE, Reply, Server, run_well, text, until};
 use banyan_testkit::oscar::{ADMINISTRATOR, DATABASE, Plugin, Visitor};
-use banyan_testkit::{Oscar, OscarOptions, Postgres};
+use banyan_testkit::{Oscar, OscarOptions, Postgres, free_port};
+use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -110,6 +117,176 @@ impl Stand {
         let page = visitor.post("/dashboard/login/", &fields).expect("a page");
         assert_eq!((page.status, page.path.as_str()), (200, "/dashboard/"), "{:?}", page.alerts());
         visitor
+    }
+}
+
+/// The whole way: a Banyan with the gateway in front of the shop, and the mapping of its stock.
+pub(crate) struct Way {
+    server: Server,
+    gateway: SocketAddr,
+    key: PathBuf,
+    mapping: PathBuf,
+    _folder: TempDir,
+}
+
+/// What a member of the shop's staff does, in the shop's own words. Its functions find orders by SKU.
+const STAFF: &str = "
+from oscar.core.loading import get_class, get_model
+from django.db import transaction
+handler = get_class('order.processing', 'EventHandler')()
+def order(sku, index):
+    return get_model('order', 'Line').objects.filter(partner_sku=sku).order_by('id')[index].order
+def ship(sku, index):
+    placed = order(sku, index)
+    lines = list(placed.lines.all())
+    shipped = get_model('order', 'ShippingEventType').objects.get(name='Shipped')
+    handler.handle_shipping_event(placed, shipped, lines, [line.quantity for line in lines])
+def cancel(sku, index):
+    handler.handle_order_status_change(order(sku, index), 'Cancelled')
+def count(sku, units):
+    record = get_model('partner', 'StockRecord').objects.get(partner_sku=sku)
+    record.num_in_stock = units
+    record.save()
+";
+
+impl Stand {
+    /// Puts the plugin in, with these references reading from Banyan.
+    pub(crate) fn put_plugin_in(&mut self, way: &Way, reads: &[&str]) {
+        let options = plugin_options(&format!("http://{}", way.server.address), &way.key, reads);
+        self.oscar.restart(&options).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Does something of [`STAFF`] with the plugin in.
+    pub(crate) fn in_the_shop(&self, way: &Way, what: &str) {
+        let options = plugin_options(&format!("http://{}", way.server.address), &way.key, &[]);
+        let script = format!("{STAFF}\n{what}\n");
+        let done = self.oscar.manage(&options, &[], &["shell", "-v0", "-c", &script], PATIENCE);
+        done.unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+}
+
+impl Way {
+    /// Starts it in front of the shop: every page is the shop's, and `/v1/campaigns` is Banyan's.
+    pub(crate) fn start(stand: &Stand) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let binary = Path::new(env!("CARGO_BIN_EXE_banyan"));
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path
+        };
+        let url = format!("postgres://postgres@127.0.0.1:{}/{DATABASE}", stand.postgres.port());
+        write("legacy.url", &url);
+        let mapping = std::fs::read_to_string(project().join("stock.toml")).expect("the example's mapping");
+        assert!(mapping.contains("url_env = \"LEGACY_URL\""), "the address comes from a file here");
+        let mapping =
+            write("stock.toml", &mapping.replace("url_env = \"LEGACY_URL\"", "url_file = \"legacy.url\""));
+        let port = free_port().expect("a free port");
+        let routes = std::fs::read_to_string(project().join("gateway.toml")).expect("the example's routes");
+        let routes = routes.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
+        let routes = write("gateway.toml", &routes.replace("http://127.0.0.1:8000", &stand.oscar.url()));
+        let more = ["--gateway", text(&routes), "--legacy", text(&mapping)];
+        let server = Server::start(binary, &folder.path().join("data"), &more);
+        let made = run_well(binary, &["key", "create", "--role", "service", "--data", text(&server.data)]);
+        let key = write("service.key", made.trim());
+        let gateway = SocketAddr::from(([127, 0, 0, 1], port));
+        until("the gateway is there", || std::net::TcpStream::connect(gateway).ok());
+        Self { server, gateway, key, mapping, _folder: folder }
+    }
+
+    /// Where shoppers go.
+    pub(crate) fn shop(&self) -> String {
+        format!("http://{}", self.gateway)
+    }
+
+    /// The operator, coming through the gateway.
+    pub(crate) fn through_the_gateway(&self) -> Http {
+        Http::with_key(self.gateway, &self.server.operator_key())
+    }
+
+    /// Makes the tables of ours in the shop's database.
+    pub(crate) fn create_bookkeeping(&self) {
+        self.command(&["legacy", "check", text(&self.mapping), "--create"]);
+    }
+
+    /// Moves stock one phase on or back, and waits until it is done.
+    #[track_caller]
+    pub(crate) fn moves_to(&self, phase: &str) {
+        let url = format!("http://{}", self.server.address);
+        let data = text(&self.server.data);
+        self.command(&["legacy", "move", phase, "--reason", "the story", "--url", &url, "--data", data]);
+        assert_eq!(self.status()["phase"], phase);
+    }
+
+    /// Where stock stands.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        self.server.operator().get("/v1/legacy/stock").expect("an answer").expect(200)
+    }
+
+    /// Asks Banyan itself to reserve.
+    pub(crate) fn reserve(&self, key: &str, wanted: &Value) -> Reply {
+        let body = wanted.to_string();
+        let asked = self.server.operator().send(
+            "POST",
+            "/v1/stock/reservations",
+            &[("idempotency-key", key)],
+            body.as_bytes(),
+        );
+        asked.expect("an answer")
+    }
+
+    /// Waits until something is so.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, so: impl Fn() -> bool) {
+        until(what, || so().then_some(()));
+    }
+
+    /// Waits until Banyan has an item of the shop so.
+    #[track_caller]
+    pub(crate) fn until_item(&self, sku: &str, on_hand: i64, held: i64, allocated: i64) {
+        let mut http = self.server.operator();
+        until(&format!("{sku}: {on_hand} on hand, {held} held, {allocated} allocated"), || {
+            let item = http.get(&format!("/v1/stock/{sku}")).expect("an answer");
+            let item = (item.status == 200).then(|| item.json())?;
+            let place = &item["locations"][0];
+            let of = |name: &str| place[name].as_i64().unwrap_or(0);
+            ((of("on_hand"), of("held"), of("allocated")) == (on_hand, held, allocated)).then_some(())
+        });
+    }
+
+    /// Waits until a comparison finds both sides equal.
+    #[track_caller]
+    pub(crate) fn until_equal(&self, stand: &Stand) {
+        let rows = stand.sql("select count(*) from partner_stockrecord");
+        let mut http = self.server.operator();
+        until("both sides are equal", || {
+            let compared = http.post("/v1/legacy/stock/reconcile", &Value::Null).expect("an answer");
+            let compared = (compared.status == 200).then(|| compared.json())?;
+            (compared["differing"] == 0 && compared["rows"].to_string() == rows).then_some(())
+        });
+    }
+
+    /// Goes on using the shop until nobody has touched the old columns for the quiet time.
+    #[track_caller]
+    pub(crate) fn until_nobody_is_left(&self, use_it: impl Fn()) {
+        until("nobody touches the old columns", || {
+            use_it();
+            (self.status()["references_left"] == 0).then_some(())
+        });
+    }
+
+    /// Stops cleanly, and the books are right.
+    pub(crate) fn ends_well(self) {
+        let data = self.server.data.clone();
+        let told = self.server.stop();
+        assert!(!told.contains("panicked") && !told.contains("ERROR"), "{told}");
+        run_well(Path::new(env!("CARGO_BIN_EXE_banyan")), &["verify", "--data", text(&data)]);
+    }
+
+    #[track_caller]
+    fn command(&self, args: &[&str]) {
+        run_well(Path::new(env!("CARGO_BIN_EXE_banyan")), args);
     }
 }
 
