@@ -1,8 +1,9 @@
 //! `cargo xtask legacy`: the old shop of the tutorial, started privately, and shoppers for it.
 
 use crate::run::root;
-use banyan_testkit::oscar::{ADMINISTRATOR, DATABASE, Plugin, Race, race};
+use banyan_testkit::oscar::{ADMINISTRATOR, DATABASE, Race, race};
 use banyan_testkit::{Oscar, OscarOptions, Package, Postgres, ensure_packages};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -119,10 +120,11 @@ fn up(args: &UpArgs) -> Result<(), String> {
         if text == seen {
             continue;
         }
-        options.plugin = text.as_deref().map(read_plugin).transpose()?;
+        options.settings = text.as_deref().map(read_plugin).transpose()?.unwrap_or_default();
         oscar.restart(&options).map_err(|error| error.to_string())?;
-        match &options.plugin {
-            Some(plugin) => println!("the plugin is in: {} reads: {:?}", plugin.url, plugin.reads),
+        match options.settings.get("BANYAN_READS").map(String::as_str) {
+            Some("") => println!("the plugin is in; every page reads stock from the shop's table"),
+            Some(reads) => println!("the plugin is in; read from Banyan: {reads}"),
             None => println!("the plugin is out"),
         }
         seen = text;
@@ -142,18 +144,22 @@ fn plugin(args: &PluginArgs) -> Result<(), String> {
     Ok(())
 }
 
-fn read_plugin(text: &str) -> Result<Plugin, String> {
+/// The plugin's settings for the shop's project.
+fn read_plugin(text: &str) -> Result<BTreeMap<String, String>, String> {
     let table: toml::Table = text.parse().map_err(|error| format!("{PLUGIN_FILE}: {error}"))?;
     let name = |name: &str| {
         let value = table.get(name).and_then(toml::Value::as_str);
         value.map(str::to_owned).ok_or_else(|| format!("{PLUGIN_FILE}: {name} is missing"))
     };
     let reads = table.get("reads").and_then(toml::Value::as_array).into_iter().flatten();
-    Ok(Plugin {
-        url: name("banyan")?,
-        key_file: name("key_file")?.into(),
-        reads: reads.filter_map(|read| read.as_str().map(str::to_owned)).collect(),
-    })
+    let reads: Vec<_> = reads.filter_map(toml::Value::as_str).collect();
+    let settings = [
+        ("BANYAN_PLUGIN", "1".to_owned()),
+        ("BANYAN_URL", name("banyan")?),
+        ("BANYAN_KEY_FILE", name("key_file")?),
+        ("BANYAN_READS", reads.join(",")),
+    ];
+    Ok(settings.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 fn say(race: &Race) {
@@ -176,10 +182,11 @@ mod tests {
 
     #[test]
     fn the_plugins_file_is_read_as_it_is_written() {
-        let plugin = read_plugin("banyan = 'http://b'\nkey_file = '/k'\nreads = ['jobs', 'basket']")
-            .expect("a plugin");
-        assert_eq!((plugin.url.as_str(), plugin.key_file.as_path()), ("http://b", Path::new("/k")));
-        assert_eq!(plugin.reads.into_iter().collect::<Vec<_>>(), ["basket", "jobs"]);
+        let text = "banyan = 'http://b'\nkey_file = '/k'\nreads = ['jobs', 'basket']";
+        let settings = read_plugin(text).expect("settings");
+        let of = |name: &str| settings.get(name).map(String::as_str);
+        assert_eq!((of("BANYAN_URL"), of("BANYAN_KEY_FILE")), (Some("http://b"), Some("/k")));
+        assert_eq!((of("BANYAN_PLUGIN"), of("BANYAN_READS")), (Some("1"), Some("jobs,basket")));
         assert!(read_plugin("banyan = 'http://b'").is_err_and(|why| why.contains("key_file")));
     }
 }

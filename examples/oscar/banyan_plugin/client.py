@@ -55,8 +55,8 @@ class Level:
 _local = threading.local()
 
 
-def reserve(lines: list[Line], order: str, key: str) -> str:
-    """Reserves all lines or none and returns the reservation's name.
+def reserve(lines: list[Line], order: str | None, key: str) -> str:
+    """Reserves all lines or none, for an order if there is one, and returns the reservation's name.
 
     Raises `OutOfStock`, `NotLeading`, another `Refused`, or `Unreachable` when it stays unknown what became of it.
     """
@@ -64,9 +64,10 @@ def reserve(lines: list[Line], order: str, key: str) -> str:
         "lines": [
             {"sku": line.sku, "quantity": line.quantity, "location": settings.BANYAN_LOCATION} for line in lines
         ],
-        "order": order,
         "hold_seconds": HOLD_SECONDS,
     }
+    if order:
+        body["order"] = order
     answer = _insist("POST", "/v1/stock/reservations", body, key, RESERVE_SECONDS)
     return answer["reservation"]
 

@@ -44,7 +44,7 @@ class Held:
 
 
 @contextmanager
-def reserved(lines: list[Line], order: str):
+def reserved(lines: list[Line], order: str | None):
     """Reserves `lines` if Banyan leads; what happens inside is what they are reserved for.
 
     Must be inside a transaction. Yields what is held, or None while the old shop leads. At the end the outbox hears that
@@ -86,7 +86,7 @@ def abandon(certain: bool) -> None:
     pending.clear()
 
 
-def _reserve_or_wait(lines: list[Line], order: str) -> Held | None:
+def _reserve_or_wait(lines: list[Line], order: str | None) -> Held | None:
     # One key for all tries: a try that nobody answered and the one after it are the same wish.
     key = f"oscar-{uuid.uuid4()}"
     deadline = time.monotonic() + HANDOVER_SECONDS

@@ -13,7 +13,7 @@ pub use race::{Race, race};
 pub use shopper::{Outcome, Shopper};
 pub use visitor::{Page, Visitor};
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,21 +33,10 @@ pub const DATABASE: &str = "oscar";
 pub struct OscarOptions {
     /// Worker processes, with four threads each.
     pub workers: u32,
-    /// The plugin, if it is in.
-    pub plugin: Option<Plugin>,
+    /// Settings of the project beyond where things are, as environment variables.
+    pub settings: BTreeMap<String, String>,
     /// Host names it answers to, beside `localhost` and `127.0.0.1`.
     pub hosts: Vec<String>,
-}
-
-/// How the shop's plugin finds Banyan.
-#[derive(Clone, Debug)]
-pub struct Plugin {
-    /// `http://127.0.0.1:8080`.
-    pub url: String,
-    /// A file with a service's key.
-    pub key_file: PathBuf,
-    /// The references that read stock from Banyan.
-    pub reads: BTreeSet<String>,
 }
 
 /// A running shop; ended on drop. The Postgres that it was started on must outlive it.
@@ -69,7 +58,7 @@ struct Place {
 
 impl Default for OscarOptions {
     fn default() -> Self {
-        Self { workers: 2, plugin: None, hosts: Vec::new() }
+        Self { workers: 2, settings: BTreeMap::new(), hosts: Vec::new() }
     }
 }
 
@@ -162,13 +151,7 @@ impl Place {
             // Compiled modules stay out of the repository.
             .env("PYTHONPYCACHEPREFIX", crate::python::cache().join("pycache").display())
             .env("PYTHONUNBUFFERED", 1);
-        let Some(plugin) = &options.plugin else { return launch };
-        let reads: Vec<_> = plugin.reads.iter().map(String::as_str).collect();
-        launch
-            .env("BANYAN_PLUGIN", 1)
-            .env("BANYAN_URL", &plugin.url)
-            .env("BANYAN_KEY_FILE", plugin.key_file.display())
-            .env("BANYAN_READS", reads.join(","))
+        options.settings.iter().fold(launch, |launch, (name, value)| launch.env(name, value))
     }
 }
 

@@ -6,7 +6,7 @@
 )]
 
 use crate::support::{Http, PATIENCE, Reply, Server, run_well, text, until};
-use banyan_testkit::oscar::{ADMINISTRATOR, DATABASE, Plugin, Visitor};
+use banyan_testkit::oscar::{ADMINISTRATOR, DATABASE, Visitor};
 use banyan_testkit::{Oscar, OscarOptions, Postgres, free_port};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -43,9 +43,14 @@ pub(crate) fn project() -> PathBuf {
 
 /// The shop with its plugin in.
 pub(crate) fn plugin_options(url: &str, key_file: &Path, reads: &[&str]) -> OscarOptions {
-    let reads = reads.iter().map(|name| (*name).to_owned()).collect();
-    let plugin = Plugin { url: url.to_owned(), key_file: key_file.to_owned(), reads };
-    OscarOptions { plugin: Some(plugin), ..OscarOptions::default() }
+    let settings = [
+        ("BANYAN_PLUGIN", "1"),
+        ("BANYAN_URL", url),
+        ("BANYAN_KEY_FILE", text(key_file)),
+        ("BANYAN_READS", &reads.join(",")),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    OscarOptions { settings: settings.into(), ..OscarOptions::default() }
 }
 
 impl Stand {
@@ -258,12 +263,12 @@ impl Way {
     /// Waits until a comparison finds both sides equal.
     #[track_caller]
     pub(crate) fn until_equal(&self, stand: &Stand) {
-        let rows = stand.sql("select count(*) from partner_stockrecord");
+        let rows = stand.sql("select count(*) from partner_stockrecord").parse::<u64>().expect("a count");
         let mut http = self.server.operator();
         until("both sides are equal", || {
             let compared = http.post("/v1/legacy/stock/reconcile", &Value::Null).expect("an answer");
             let compared = (compared.status == 200).then(|| compared.json())?;
-            (compared["differing"] == 0 && compared["rows"].to_string() == rows).then_some(())
+            (compared["differing"] == 0 && compared["rows"].as_u64() == Some(rows)).then_some(())
         });
     }
 

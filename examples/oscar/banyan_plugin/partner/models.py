@@ -74,7 +74,7 @@ class StockRecord(AbstractStockRecord):
         held = reservations.current()
         if held is not None and held.take(self.partner_sku, quantity):
             return  # reserved with the rest of its order, and told with it
-        with reservations.reserved([Line(self.partner_sku, quantity)], order="") as held:
+        with reservations.reserved([Line(self.partner_sku, quantity)], order=None) as held:
             if held is None:
                 super().allocate(quantity)
 

@@ -36,6 +36,8 @@ class FakeBanyan:
 
     def reserve(self, key: str, body: dict):
         """Reserves all lines or none, once for each key."""
+        if not key or not 1 <= len(body["lines"]) <= 100 or body.get("order", "-") == "":
+            return 400, problem("invalid-request")
         if key in self.keys:
             return 200, self.reservations[self.keys[key]]
         short = []
@@ -49,7 +51,7 @@ class FakeBanyan:
             self.items[line["sku"]][1] += line["quantity"]
         name = f"r-{len(self.reservations) + 1}"
         self.keys[key] = name
-        self.reservations[name] = {"reservation": name, "state": "held", "lines": body["lines"], "order": body["order"]}
+        self.reservations[name] = {"reservation": name, "state": "held", "lines": body["lines"], "order": body.get("order")}
         return 201, self.reservations[name]
 
     def release(self, name: str):

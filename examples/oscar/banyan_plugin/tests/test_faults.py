@@ -1,13 +1,15 @@
 """Answers that come late, twice, broken or not at all, and leadership that changes hands in the middle."""
 
+import contextlib
+import tempfile
 import threading
 import time
+from unittest import mock
 
 from django.db import OperationalError, connection, transaction
 from oscar.core.loading import get_class
-from unittest import mock
 
-from banyan_plugin import client, phase, reservations
+from banyan_plugin import client, reservations
 from banyan_plugin.client import Line
 from banyan_plugin.tests.base import PluginTest
 
@@ -141,22 +143,17 @@ class ServiceKey(PluginTest):
 
     def test_a_changed_key_is_read_again(self):
         self.set_phase("lead")
-        with self.settings(BANYAN_KEY_FILE=self.enterContext(self.key_file("wrong"))) as _:
+        with key_file("wrong") as wrong, self.settings(BANYAN_KEY_FILE=wrong):
             client._drop()
             shopper = self.shop()
             self.assertContains(self.place(shopper), "cannot check its stock at the moment")
         self.assert_ordered(self.place(shopper))
 
-    def key_file(self, text):
-        """A file with a key in it."""
-        import contextlib
-        import tempfile
 
-        @contextlib.contextmanager
-        def made():
-            with tempfile.NamedTemporaryFile("w", suffix=".key") as file:
-                file.write(text)
-                file.flush()
-                yield file.name
-
-        return made()
+@contextlib.contextmanager
+def key_file(text):
+    """A file with a key in it."""
+    with tempfile.NamedTemporaryFile("w", suffix=".key") as file:
+        file.write(text)
+        file.flush()
+        yield file.name

@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from oscar.core.loading import get_class, get_model
 
 from banyan_plugin import phase
-from banyan_plugin.errors import NotOurs
+from banyan_plugin.errors import NotOurs, OutOfStock
 from banyan_plugin.tests.base import PluginTest
 
 STRANGER_HOLDS = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and pid = pg_backend_pid()"
@@ -68,6 +68,13 @@ class WhileBanyanLeads(PluginTest):
         self.assertEqual(self.outbox(), [("allocate", {"reservation": "r-1"})])
         self.assertEqual((self.row(), self.orders()), ((5, 0), 1))
         self.assertEqual(self.banyan.asked("release"), [])
+
+    def test_what_is_allocated_without_an_order_is_reserved_by_itself(self):
+        self.record.allocate(2)
+        with self.assertRaises(OutOfStock):
+            self.record.allocate(4)
+        self.assertEqual((self.banyan.items[self.sku], self.row()), ([5, 2, 0], (5, 0)))
+        self.assertEqual(self.outbox(), [("allocate", {"reservation": "r-1"})])
 
     def test_all_goods_of_an_order_are_one_reservation(self):
         other = self.new_record(self.sku + "-b", 1)
