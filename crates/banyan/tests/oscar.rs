@@ -16,6 +16,7 @@ use serde_json::json;
 use stand::{Stand, plugin_options};
 use std::path::Path;
 use std::time::Duration;
+use support::until;
 
 const SHOPPERS: usize = 12;
 const UNITS: i64 = 5;
@@ -139,4 +140,50 @@ fn with_stock_in_banyan_a_race_sells_what_there_is_and_not_one_more() {
         "{outcome:?}"
     );
     assert_eq!((stand.ordered(sku), stand.row(sku)), (0, (Some(60), Some(0))));
+}
+
+#[test]
+fn a_shop_that_dies_in_the_middle_of_an_order_has_sold_nothing() {
+    let mut stand = Stand::start();
+    let banyan = stand.banyan();
+    stand.by_hand("lead");
+    let options = plugin_options(&banyan.url(), banyan.service_key(), &[]);
+    stand.oscar.restart(&options).expect("the plugin is in");
+    let (sku, mut http) = ("LTD-8001", banyan.server.operator());
+    let count = json!({"on_hand": UNITS}).to_string();
+    http.send("PUT", &format!("/v1/stock/{sku}"), &[], count.as_bytes()).expect("an answer").expect(200);
+    let shopper = Shopper::at_the_till(&stand.oscar.url(), &[(stand.product(sku), 1)]).expect("to the till");
+
+    // Nobody can write an order now, so the shop stands still between its reservation and its commit.
+    let held = |http: &mut support::Http| {
+        http.get(&format!("/v1/stock/{sku}")).expect("an answer").json()["held"].clone()
+    };
+    let outcome = std::thread::scope(|scope| {
+        let postgres = &stand.postgres;
+        scope.spawn(move || {
+            let stop = "begin; lock table order_order in access exclusive mode; select pg_sleep(3600)";
+            let ended = postgres.query("oscar", stop);
+            assert!(ended.is_err(), "it is ended by force");
+        });
+        let locked = "select count(*) from pg_locks where relation = 'order_order'::regclass and mode = 'AccessExclusiveLock' and granted";
+        until("nobody can write an order", || {
+            (postgres.query("oscar", locked).expect("rows") == "1").then_some(())
+        });
+        let pressed = scope.spawn(|| shopper.place());
+        until("the goods are reserved", || (held(&mut http) == json!(1)).then_some(()));
+        stand.oscar.crash().expect("killed");
+        let sleeper = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(3600)%' and pid <> pg_backend_pid()";
+        postgres.query("oscar", sleeper).expect("the lock is gone");
+        pressed.join().expect("no panic")
+    });
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+
+    stand.oscar.restart(&options).expect("the shop is back");
+    assert_eq!((stand.ordered(sku), stand.sql("select count(*) from banyan_outbox").as_str()), (0, "0"));
+    // What was reserved for it ends by itself: nobody is left who could say that it is not needed.
+    let reservation = http.get("/v1/stock/reservations/r-1").expect("an answer").expect(200);
+    assert_eq!(reservation["state"], "held");
+    assert!(reservation["expires_at"].is_string(), "{reservation}");
+    let others = race(&stand.oscar.url(), stand.product(sku), SHOPPERS);
+    assert_eq!((others.ordered, &others.failed), (4, &Vec::new()), "{:?}", others.told);
 }

@@ -89,6 +89,11 @@ impl Oscar {
         Ok(())
     }
 
+    /// Kills every process of the shop at once, as a crash does. [`Oscar::restart`] brings it back.
+    pub fn crash(&mut self) -> Result<(), Error> {
+        self.process.kill()
+    }
+
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
