@@ -3,6 +3,7 @@
 use super::coupons::PendingCoupons;
 use super::holds::HoldRows;
 use super::ledger::LedgerRows;
+use super::legacy;
 use super::members::{Entry, MemberIndex};
 use super::orders::OrderRows;
 use super::parked::{Key, ParkedLane};
@@ -185,10 +186,8 @@ impl<'batch> Session<'_, 'batch> {
             Event::Pay(event) => self.ledger.apply(moment, event),
             Event::Saga(event) => self.sagas.apply(moment, event),
             Event::Order(event) => self.orders.apply(moment, event),
-            Event::StoreCreated { .. }
-            | Event::StateDigested { .. }
-            | Event::KeyKept { .. }
-            | Event::Legacy(_) => Ok(()),
+            Event::Legacy(event) => legacy::apply(moment, event),
+            Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => Ok(()),
         }
     }
 

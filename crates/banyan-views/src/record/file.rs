@@ -19,6 +19,7 @@ const SCHEMA: &str = concat!(
     include_str!("ledger/schema.sql"),
     include_str!("sagas/schema.sql"),
     include_str!("orders/schema.sql"),
+    include_str!("legacy/schema.sql"),
 );
 /// Pages in the write-ahead log that start a checkpoint: 4 MB. Eight times as much saves a tenth of the CPU time, but each
 /// checkpoint then keeps the disk busy three times as long, and the log's own syncs wait behind it.
