@@ -68,8 +68,7 @@ def reserve(lines: list[Line], order: str | None, key: str) -> str:
     }
     if order:
         body["order"] = order
-    answer = _insist("POST", "/v1/stock/reservations", body, key, RESERVE_SECONDS)
-    return answer["reservation"]
+    return _insist("POST", "/v1/stock/reservations", body, key, RESERVE_SECONDS, lambda answer: str(answer["reservation"]))
 
 
 def release(reservation: str) -> None:
@@ -85,25 +84,28 @@ def release(reservation: str) -> None:
 def level(sku: str) -> Level:
     """An item as Banyan has it. A SKU that Banyan has never heard of has nothing."""
     try:
-        answer = _insist("GET", f"/v1/stock/{quote(sku, safe='')}", None, None, LOOK_SECONDS)
+        return _insist("GET", f"/v1/stock/{quote(sku, safe='')}", None, None, LOOK_SECONDS, _level)
     except Refused as refused:
         if refused.slug == "sku-not-found":
             return Level(0, 0)
         raise
-    return _level(answer)
 
 
 def levels() -> dict[str, Level]:
     """Every item at the shop's location, by SKU."""
     found, after = {}, ""
     while True:
-        page = _insist("GET", f"/v1/stock?limit=1000{after}", None, None, LOOK_SECONDS)
-        for item in page["skus"]:
-            if any(place["location"] == settings.BANYAN_LOCATION for place in item["locations"]):
-                found[item["sku"]] = _level(item)
-        if not page["next"]:
+        page, following = _insist("GET", f"/v1/stock?limit=1000{after}", None, None, LOOK_SECONDS, _page)
+        found.update(page)
+        if not following:
             return found
-        after = f"&after={quote(page['next'], safe='')}"
+        after = f"&after={quote(following, safe='')}"
+
+
+def _page(answer: dict) -> tuple[dict[str, Level], str | None]:
+    here = settings.BANYAN_LOCATION
+    mine = (item for item in answer["skus"] if any(place["location"] == here for place in item["locations"]))
+    return {item["sku"]: _level(item) for item in mine}, answer["next"]
 
 
 def _level(item: dict) -> Level:
@@ -114,17 +116,19 @@ def _level(item: dict) -> Level:
     return Level(0, 0)
 
 
-def _insist(method: str, path: str, body: dict | None, key: str | None, seconds: float) -> dict:
-    """Asks until there is an answer to rely on, `seconds` at most."""
+def _insist(method: str, path: str, body: dict | None, key: str | None, seconds: float, read):
+    """Asks until there is an answer to rely on, `seconds` at most. What `read` cannot make sense of is no answer."""
     deadline, pause = time.monotonic() + seconds, PAUSE_SECONDS
     while True:
         try:
             status, answer = _once(method, path, body, key)
             if status in (200, 201):
-                return answer
+                return read(answer)
             if status not in ASK_AGAIN:
                 raise _refusal(answer)
             problem = f"{status} {answer.get('detail', '')}"
+        except (KeyError, TypeError) as error:
+            problem = f"an answer without sense: {error!r}"
         except (OSError, http.client.HTTPException, ValueError) as error:
             problem = str(error) or type(error).__name__
         if time.monotonic() + pause >= deadline:
@@ -134,7 +138,7 @@ def _insist(method: str, path: str, body: dict | None, key: str | None, seconds:
 
 
 def _refusal(answer: dict) -> Refused:
-    slug, detail = answer.get("type", "").rsplit("/", 1)[-1], answer.get("detail", "")
+    slug, detail = str(answer["type"]).rsplit("/", 1)[-1], str(answer["detail"])
     if slug == "out-of-stock":
         return OutOfStock(detail, {line["line"]: line["available"] for line in answer.get("lines") or []})
     if slug == "not-leading":
@@ -148,11 +152,12 @@ def _once(method: str, path: str, body: dict | None, key: str | None) -> tuple[i
         _drop()
     connection = getattr(_local, "connection", None)
     if connection is None:
+        # The key first: without it there is no connection that a later try could mistake for a whole one.
+        _local.bearer = "Bearer " + Path(settings.BANYAN_KEY_FILE).read_text().strip()
+        _local.address = settings.BANYAN_URL
         address = urlsplit(settings.BANYAN_URL)
         kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
         connection = _local.connection = kind(address.hostname, address.port, timeout=TRY_SECONDS)
-        _local.address = settings.BANYAN_URL
-        _local.bearer = "Bearer " + Path(settings.BANYAN_KEY_FILE).read_text().strip()
     headers = {"Authorization": _local.bearer, "Content-Type": "application/json"}
     if key:
         headers["Idempotency-Key"] = key

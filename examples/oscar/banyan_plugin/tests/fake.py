@@ -129,6 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(fault[0], problem(fault[1]))
         if fault == "garbage":
             return self.send(200, b"<html>")
+        if fault == "stranger":  # somebody else listens where Banyan was
+            return self.answer(200, {"hello": "world"})
+        if fault == "stranger's no":
+            return self.answer(404, {"message": "no such page"})
         if fault.startswith("silence"):
             self.connection.settimeout(30)
             self.rfile.read(1)  # until the other side has had enough

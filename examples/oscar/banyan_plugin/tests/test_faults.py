@@ -22,7 +22,8 @@ class Faults(PluginTest):
         self.set_phase("lead")
 
     def test_asked_again_with_the_same_key_and_reserved_once(self):
-        for fault in ("hang up after", "silence after", "hang up", "silence", "garbage", (503, "busy"), (500, "outcome-unknown")):
+        no_answers = ("hang up after", "silence after", "hang up", "silence", "garbage", "stranger", "stranger's no")
+        for fault in (*no_answers, (503, "busy"), (500, "outcome-unknown")):
             with self.subTest(fault=fault):
                 self.banyan.items[self.sku] = [5, 0, 0]
                 self.banyan.requests.clear()
@@ -146,6 +147,14 @@ class ServiceKey(PluginTest):
         with key_file("wrong") as wrong, self.settings(BANYAN_KEY_FILE=wrong):
             client._drop()
             shopper = self.shop()
+            self.assertContains(self.place(shopper), "cannot check its stock at the moment")
+        self.assert_ordered(self.place(shopper))
+
+    def test_a_key_that_is_not_there_refuses_the_order_and_is_looked_for_again(self):
+        self.set_phase("lead")
+        shopper = self.shop()
+        client._drop()
+        with self.settings(BANYAN_KEY_FILE="/nonexistent/service.key"), mock.patch.object(client, "_local", threading.local()):
             self.assertContains(self.place(shopper), "cannot check its stock at the moment")
         self.assert_ordered(self.place(shopper))
 
