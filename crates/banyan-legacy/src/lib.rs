@@ -11,16 +11,24 @@
 //! Start reading at [`Mapping`], then [`OldDatabase`] and [`ChangeStream`]; then [`Driver`], which takes a capability from one
 //! phase to the next, and [`Keeper`], which holds everything together.
 
+mod breach;
 mod database;
 mod desk;
+mod inward;
 mod keeper;
 mod mapping;
 mod mover;
+mod outward;
+mod owned;
+mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod progress;
+mod reconcile;
 mod references;
 mod stream;
+mod touched;
+mod translate;
 
 pub use database::{
     Book, BoxFuture, CheckLevel, Door, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference,

@@ -4,7 +4,9 @@
 //! bookkeeping row: so it may be stopped, or killed, between any two lines here.
 
 use super::plan::steps;
-use crate::database::{BoxFuture, CheckLevel, Hold, LegacyError, OldDatabase, Switch, Switched};
+use crate::database::{
+    Book, BoxFuture, CheckLevel, Hold, LegacyError, OldDatabase, Switch, Switched, Written,
+};
 use crate::desk::{Desk, DeskError};
 use crate::progress::Progress;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, Move, MoveStep, Phase};
@@ -235,7 +237,7 @@ impl Driver {
         // Whoever is to lead must have everything that the other has said before.
         if book.phase.leads()
             && !phase.leads()
-            && let Some(why) = self.catch_up(door.position()).await?
+            && let Some(why) = self.catch_up(door.position(), book).await?
         {
             return Ok(Told::Busy(why));
         }
@@ -248,8 +250,12 @@ impl Driver {
 
     /// Waits until everything up to `position` of the old shop's stream is here, and what that came to is in its columns.
     /// What it waits for in vain, if it does.
-    async fn catch_up(&self, position: u64) -> Result<Option<String>, DriveError> {
+    async fn catch_up(&self, position: u64, book: Book) -> Result<Option<String>, DriveError> {
         let until = Instant::now() + CATCH_UP_MAX;
+        // An idle stream tells its position now and then only. What we write ourselves comes through it at once.
+        if let Written::Fenced { book } = self.database.write(&[], book.seq, book.epoch).await? {
+            return Err(DriveError::Person(format!("somebody else leads or has written further: {book:?}")));
+        }
         let mut seq = None;
         loop {
             let view = self.progress.view();

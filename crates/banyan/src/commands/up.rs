@@ -4,6 +4,7 @@ use super::{gateway, shop};
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::keys;
+use crate::old_shop;
 use crate::webhooks;
 use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
@@ -69,6 +70,15 @@ pub(crate) struct UpArgs {
     /// TOML file of a gateway to run in this process too: its routes may lead to `in-process`
     #[arg(long, value_name = "FILE")]
     gateway: Option<PathBuf>,
+    /// TOML file that maps the old shop's database: the capability in it is kept in step, and can be moved over
+    #[arg(long, value_name = "FILE")]
+    legacy: Option<PathBuf>,
+    /// For how many seconds nobody may have touched the old columns before they may be retired
+    #[arg(long, value_name = "SECONDS", default_value_t = 604_800, requires = "legacy")]
+    legacy_quiet: u64,
+    /// How many seconds between two comparisons of both sides
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "legacy")]
+    legacy_compare: u64,
     /// Do not create the sample campaign on an empty store
     #[arg(long)]
     no_sample: bool,
@@ -134,6 +144,15 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         streams_max: 64,
         stopping: stopping.clone(),
     });
+    let kept = match &args.legacy {
+        Some(file) => {
+            let every = [args.legacy_quiet, args.legacy_compare].map(Duration::from_secs);
+            let keeper = old_shop::keeper(file, &shard, every)?;
+            app.set_keeper(keeper.clone());
+            Some(tokio::spawn(keeper.run(stopping.clone())))
+        }
+        None => None,
+    };
     if shard.report().created && !args.no_sample {
         create_sample(&app).await?;
     }
@@ -165,9 +184,15 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     let gateway = gateway.map(|file| gateway::beside(file, router.clone(), stopping.clone())).transpose()?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
+    if let Some(kept) = kept {
+        // What it has under way needs the shard.
+        let _ended = kept.await;
+    }
     tokio::task::spawn_blocking(move || {
         // What the gateway still has under way may need the shard.
-        gateway.map(banyan_gateway::Serving::join);
+        if let Some(gateway) = gateway {
+            gateway.join();
+        }
         shard.shutdown();
         record.stop();
     })
