@@ -190,7 +190,7 @@ impl Way {
         let routes = std::fs::read_to_string(project().join("gateway.toml")).expect("the example's routes");
         let routes = routes.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
         let routes = write("gateway.toml", &routes.replace("http://127.0.0.1:8000", &stand.oscar.url()));
-        let more = ["--gateway", text(&routes), "--legacy", text(&mapping)];
+        let more = ["--gateway", text(&routes), "--legacy", text(&mapping), "--legacy-quiet", "15"];
         let server = Server::start(binary, &folder.path().join("data"), &more);
         let made = run_well(binary, &["key", "create", "--role", "service", "--data", text(&server.data)]);
         let key = write("service.key", made.trim());
