@@ -2,7 +2,7 @@
 
 use crate::run::root;
 use banyan_testkit::oscar::{ADMINISTRATOR, DATABASE, Race, race};
-use banyan_testkit::{Oscar, OscarOptions, Package, Postgres, ensure_packages};
+use banyan_testkit::{Oscar, OscarOptions, Package, Postgres, ensure_packages, wait_until};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,12 @@ use std::time::Duration;
 
 /// How often the plugin's file is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// Longest time for the shop to start again.
+const RESTART_MAX: Duration = Duration::from_secs(150);
 /// What is in the folder of a running shop.
 const PLUGIN_FILE: &str = "plugin.toml";
+/// The plugin's settings with which the shop runs.
+const RUNS_WITH_FILE: &str = "plugin.runs";
 const ADDRESS_FILE: &str = "legacy.url";
 const PASSWORD_FILE: &str = "admin.password";
 
@@ -84,9 +88,9 @@ fn up(args: &UpArgs) -> Result<(), String> {
     let folder = root().join(&args.folder);
     fs::create_dir_all(&folder).map_err(|error| format!("making {}: {error}", folder.display()))?;
     // Settings of an earlier shop are not this one's.
-    let file = folder.join(PLUGIN_FILE);
-    if file.exists() {
-        fs::remove_file(&file).map_err(|error| format!("removing {}: {error}", file.display()))?;
+    let (file, runs_with) = (folder.join(PLUGIN_FILE), folder.join(RUNS_WITH_FILE));
+    for old in [&file, &runs_with].into_iter().filter(|old| old.exists()) {
+        fs::remove_file(old).map_err(|error| format!("removing {}: {error}", old.display()))?;
     }
     println!("Starting Postgres and the old shop; the first time it takes a minute or two.");
     let postgres = Postgres::start(&Oscar::postgres_options()).map_err(|error| error.to_string())?;
@@ -127,6 +131,7 @@ fn up(args: &UpArgs) -> Result<(), String> {
             Some(reads) => println!("the plugin is in; read from Banyan: {reads}"),
             None => println!("the plugin is out"),
         }
+        write(&runs_with, text.as_deref().unwrap_or_default())?;
         seen = text;
     }
 }
@@ -138,10 +143,18 @@ fn plugin(args: &PluginArgs) -> Result<(), String> {
     table.insert("banyan".into(), args.banyan.clone().into());
     table.insert("key_file".into(), key_file.display().to_string().into());
     table.insert("reads".into(), args.reads.clone().into());
-    let file = root().join(&args.folder).join(PLUGIN_FILE);
-    write(&file, &table.to_string())?;
-    println!("{} is written; the shop starts again with it.", file.display());
-    Ok(())
+    let (folder, text) = (root().join(&args.folder), table.to_string());
+    write(&folder.join(PLUGIN_FILE), &text)?;
+    println!("The shop starts again with the plugin.");
+    let runs_with = folder.join(RUNS_WITH_FILE);
+    let runs = || fs::read_to_string(&runs_with).is_ok_and(|runs| runs == text);
+    match wait_until(RESTART_MAX, runs) {
+        true => Ok(()),
+        false => Err(format!(
+            "the shop did not start again; does `cargo xtask legacy up` run in {}?",
+            folder.display()
+        )),
+    }
 }
 
 /// The plugin's settings for the shop's project.
