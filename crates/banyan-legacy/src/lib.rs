@@ -11,16 +11,24 @@
 //! Start reading at [`Mapping`], then [`OldDatabase`] and [`ChangeStream`]; then [`Driver`], which takes a capability from one
 //! phase to the next, and [`Keeper`], which holds everything together.
 
+mod breach;
 mod database;
 mod desk;
+pub mod inward;
 mod keeper;
 mod mapping;
 mod mover;
+mod outbox;
+pub mod outward;
+mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod progress;
+pub mod reconcile;
 mod references;
 mod stream;
+mod touched;
+mod values;
 
 pub use database::{
     Book, BoxFuture, CheckLevel, Door, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference,
@@ -35,6 +43,7 @@ pub use mapping::{
     TableName, Watch,
 };
 pub use mover::{Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, gates, steps};
+pub use parts::parts;
 pub use progress::{LagPoint, Progress, ProgressView, Trouble};
 pub use references::{Reference, ReferenceKind, References, ReferencesView};
 pub use stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};

@@ -1,0 +1,507 @@
+//! The stream in: what the old database commits becomes commands, and is acknowledged once they are durable.
+//!
+//! It remembers nothing that counts. Where to go on is in Banyan's own state, in the same block as what came of it, so
+//! whatever comes twice is passed over there.
+
+use crate::breach::{Meaning, meaning};
+use crate::database::{LegacyError, OldDatabase};
+use crate::desk::{Desk, DeskError};
+use crate::keeper::Halt;
+use crate::mapping::Mapping;
+use crate::outbox::{self, reason};
+use crate::progress::Progress;
+use crate::stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};
+use crate::values::{ItemName, STOCK, levels, mirror_row, name_of, named_level, row_numbers};
+use banyan_domain::legacy::{self, Command, MirrorRow, OutboxItem, OutboxKind, Phase, SourceBatch};
+use banyan_domain::{LocationId, Refusal, SkuId, limits};
+use banyan_engine::wall_clock;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long to wait before connecting again: first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How long a position of which nothing else is to be kept may wait: each costs an entry in the log, and our own writes come
+/// back here, so that keeping each at once would go round for ever.
+const PASSED_WAIT: Duration = Duration::from_secs(1);
+
+/// Follows the stream until told to stop, or until somebody must look.
+pub async fn follow(
+    desk: &Desk,
+    database: &dyn OldDatabase,
+    mapping: &Mapping,
+    progress: &Progress,
+    mut stop: watch::Receiver<bool>,
+) -> Halt {
+    progress.inward(true, None);
+    let mut inward = Inward { desk, database, mapping, progress, anew: false };
+    let halt = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Halt::Stopped,
+        halt = inward.run() => halt,
+    };
+    match &halt {
+        Halt::Stopped => progress.inward(false, None),
+        Halt::Trouble(why) => progress.inward(false, Some(why.clone())),
+    }
+    halt
+}
+
+struct Inward<'a> {
+    desk: &'a Desk,
+    database: &'a dyn OldDatabase,
+    mapping: &'a Mapping,
+    progress: &'a Progress,
+    /// Whether the known position means nothing any more.
+    anew: bool,
+}
+
+/// Why following ended for now.
+enum Ended {
+    Broken(String),
+    Anew(String),
+    Trouble(String),
+    Stopping,
+}
+
+/// What one command takes.
+#[derive(Default)]
+struct Load {
+    position: u64,
+    part: u32,
+    rows: Vec<MirrorRow>,
+    outbox: Vec<OutboxItem>,
+    outbox_ids: Vec<i64>,
+    switched: Option<(u64, Phase)>,
+    /// When the last of it was committed; 0 if not known.
+    committed_millis: u64,
+    transactions: u64,
+    /// Whether no part of a transaction is left after it.
+    whole: bool,
+}
+
+impl Inward<'_> {
+    async fn run(&mut self) -> Halt {
+        let mut pause = PAUSE.0;
+        loop {
+            let heard_before = self.progress.view().heard_at;
+            let ended = match self.once().await {
+                Ok(never) => match never {},
+                Err(ended) => ended,
+            };
+            match ended {
+                Ended::Stopping => return Halt::Stopped,
+                Ended::Trouble(why) => {
+                    tracing::error!("the old database's stream is not followed any more: {why}");
+                    return Halt::Trouble(why);
+                }
+                Ended::Anew(why) => {
+                    tracing::warn!("the rows of the old database are copied anew: {why}");
+                    self.anew = true;
+                }
+                Ended::Broken(why) => {
+                    tracing::info!("the old database's stream broke, and is opened again: {why}");
+                    self.progress.inward(true, Some(why));
+                    if self.progress.view().heard_at != heard_before {
+                        pause = PAUSE.0;
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+
+    /// Follows until something is in the way.
+    async fn once(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let state = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
+        let known = state.source.clone().filter(|source| !source.copying && !self.anew);
+        let from = known.map(|source| {
+            let id = SourceId { system: source.id.system.into(), stream: source.id.stream.into() };
+            (id, source.position)
+        });
+        let mut source = from.as_ref().map(|(source, _)| source.clone());
+        let mut stream = self.database.stream(from).await?;
+        self.progress.inward(true, None);
+        if let Some(source) = &state.source {
+            self.progress.applied(source.position.saturating_sub(1));
+        }
+        let mut leads = state.phase.leads();
+        let mut passed: Option<(u64, Instant)> = None;
+        let mut held: Option<Item> = None;
+        loop {
+            let item = match held.take() {
+                Some(item) => item,
+                None => match passed {
+                    None => stream.next().await?,
+                    Some((position, since)) => {
+                        match tokio::time::timeout_at(since + PASSED_WAIT, stream.next()).await {
+                            Ok(item) => item?,
+                            Err(_) => Item::Idle { position },
+                        }
+                    }
+                },
+            };
+            let now = wall_clock().as_millis();
+            match item {
+                Item::SnapshotBegin { source: new, position } => {
+                    self.progress.heard(position, now);
+                    self.copy(&mut *stream, &new, position, leads).await?;
+                    source = Some(new);
+                    self.anew = false;
+                }
+                Item::Rows(_) | Item::Outbox(_) | Item::SnapshotEnd => {
+                    return Err(Ended::Broken("rows outside of a snapshot".to_owned()));
+                }
+                Item::SchemaChanged { what } => return Err(Ended::Trouble(what)),
+                Item::Idle { position } => {
+                    let known = source_of(&source)?;
+                    self.progress.heard(position, now);
+                    passed = None;
+                    if position > self.progress.view().position_applied {
+                        let load = Load { position, part: 1, whole: true, ..Load::default() };
+                        self.apply(&mut *stream, known, load).await?;
+                    }
+                }
+                Item::Transaction(first) => {
+                    let known = source_of(&source)?.clone();
+                    let (mut load, switched) = self.load(first, leads).await?;
+                    // Whole small transactions travel together: a sync costs the same for one as for many.
+                    while load.whole
+                        && load.part == 1
+                        && load.switched.is_none()
+                        && load.outbox.is_empty() | leads
+                    {
+                        let Some(next) = ready(&mut *stream).await else { break };
+                        match next? {
+                            Item::Transaction(next) if joins(&load, &next) => {
+                                let (next, _) = self.load(next, leads).await?;
+                                load.join(next);
+                            }
+                            other => {
+                                held = Some(other);
+                                break;
+                            }
+                        }
+                    }
+                    self.progress.heard(load.position, now);
+                    if load.is_empty() && load.part == 1 {
+                        // Only our own writes came back. Their position is kept with the next that matters, or in a moment.
+                        let since = passed.map_or_else(Instant::now, |(_, since)| since);
+                        passed = Some((load.position, since));
+                        continue;
+                    }
+                    passed = None;
+                    self.apply(&mut *stream, &known, load).await?;
+                    if switched {
+                        let look =
+                            |state: &banyan_domain::State| state.legacy().capability(STOCK).phase.leads();
+                        leads = self.desk.look(look).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a snapshot in, by difference: every row, zeros for items that have none, and what is left in the outbox.
+    async fn copy(
+        &self,
+        stream: &mut dyn ChangeStream,
+        source: &SourceId,
+        position: u64,
+        leads: bool,
+    ) -> Result<(), Ended> {
+        let id =
+            legacy::SourceId { system: source.system.as_str().into(), stream: source.stream.as_str().into() };
+        self.ask(Command::SetSource { capability: STOCK, source: id, position }).await?;
+        let mut seen: BTreeSet<ItemName> = BTreeSet::new();
+        let mut part = 0;
+        let mut outbox = Vec::new();
+        loop {
+            match stream.next().await? {
+                Item::Rows(rows) => {
+                    self.progress.heard(position, wall_clock().as_millis());
+                    let rows: Vec<MirrorRow> = rows.iter().filter_map(|row| self.mirrored(row)).collect();
+                    seen.extend(rows.iter().map(|row| (row.sku.clone(), row.location.clone())));
+                    for rows in rows.chunks(limits::SOURCE_ROWS_MAX).filter(|_| !leads) {
+                        part += 1;
+                        self.apply_part(stream, source, position, part, rows.to_vec()).await?;
+                    }
+                }
+                Item::Outbox(rows) => outbox.extend(rows),
+                Item::SnapshotEnd => break,
+                other => return Err(Ended::Broken(format!("within a snapshot: {other:?}"))),
+            }
+        }
+        if !leads {
+            for rows in self.gone(&seen).await?.chunks(limits::SOURCE_ROWS_MAX) {
+                part += 1;
+                self.apply_part(stream, source, position, part, rows.to_vec()).await?;
+            }
+        }
+        for rows in outbox.chunks(limits::SOURCE_ROWS_MAX) {
+            part += 1;
+            let mut load = Load { position, part, ..Load::default() };
+            load.take_outbox(self.mapping, rows);
+            self.apply(stream, source, load).await?;
+        }
+        self.ask(Command::EndCopy { capability: STOCK }).await?;
+        stream.acknowledge(position);
+        self.progress.applied(position);
+        Ok(())
+    }
+
+    async fn apply_part(
+        &self,
+        stream: &mut dyn ChangeStream,
+        source: &SourceId,
+        position: u64,
+        part: u32,
+        rows: Vec<MirrorRow>,
+    ) -> Result<(), Ended> {
+        self.apply(stream, source, Load { position, part, rows, ..Load::default() }).await
+    }
+
+    /// Rows of zeros for the items of the old shop that were not seen.
+    async fn gone(&self, seen: &BTreeSet<ItemName>) -> Result<Vec<MirrorRow>, Ended> {
+        let all = self
+            .desk
+            .look(|state| {
+                let named = state.legacy().mirrored_items().filter_map(|(item, _)| named_level(state, item));
+                named
+                    .filter(|(_, level)| (level.in_stock(), level.taken()) != (0, 0))
+                    .map(|(name, _)| name)
+                    .collect::<Vec<_>>()
+            })
+            .await?;
+        Ok(all.into_iter().filter(|name| !seen.contains(name)).map(|name| mirror_row(name, (0, 0))).collect())
+    }
+
+    /// What a transaction asks of Banyan; and whether it says who leads.
+    async fn load(&self, transaction: Transaction, leads: bool) -> Result<(Load, bool), Ended> {
+        let mut load = Load {
+            position: transaction.position,
+            part: transaction.part,
+            whole: transaction.last,
+            committed_millis: transaction.committed_millis,
+            transactions: u64::from(transaction.last),
+            switched: transaction.switched.map(|book| (book.move_no, book.phase)),
+            ..Load::default()
+        };
+        self.progress.echoed(u64::from(transaction.echoes.unwrap_or(0)));
+        match leads {
+            false => self.take_rows(&transaction, &mut load)?,
+            true => self.watch(&transaction, &mut load).await?,
+        }
+        load.take_outbox(self.mapping, &transaction.outbox);
+        let switched = load.switched.is_some();
+        Ok((load, switched))
+    }
+
+    /// While the old shop leads, rows are taken as they are.
+    fn take_rows(&self, transaction: &Transaction, load: &mut Load) -> Result<(), Ended> {
+        for change in &transaction.changes {
+            match change {
+                Change::Insert(row) => load.rows.extend(self.mirrored(row)),
+                Change::Update { before, after } => {
+                    let renamed = before
+                        .as_ref()
+                        .filter(|row| (&row.sku, &row.location) != (&after.sku, &after.location));
+                    load.rows.extend(renamed.and_then(name_of).map(|name| mirror_row(name, (0, 0))));
+                    load.rows.extend(self.mirrored(after));
+                }
+                Change::Delete(row) => load.rows.extend(name_of(row).map(|name| mirror_row(name, (0, 0)))),
+                Change::Truncate { table } => {
+                    return Err(Ended::Anew(format!(
+                        "table {} was emptied",
+                        self.mapping.tables[*table].name
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// While Banyan leads, rows of others are looked at: a new item is taken in, anything else is a breach.
+    async fn watch(&self, transaction: &Transaction, load: &mut Load) -> Result<(), Ended> {
+        let phase = self.desk.look(|state| state.legacy().capability(STOCK).phase);
+        if transaction.changes.is_empty() || phase.await? != Phase::Lead {
+            return Ok(());
+        }
+        for (index, change) in (0..).zip(&transaction.changes) {
+            // The number grows through all parts: none has more changes than a command takes rows.
+            let index =
+                transaction.part.saturating_sub(1).saturating_mul(limits::SOURCE_ROWS_MAX as u32) + index;
+            let (row, what) = match meaning(transaction, change, &self.columns(change)) {
+                Meaning::Harmless => continue,
+                Meaning::New(row) => {
+                    let Some(name) = name_of(&row) else { continue };
+                    let asked = vec![name.clone()];
+                    let known = self.desk.look(move |state| levels(state, &asked)[0]).await?;
+                    match (known, u32::try_from(row_numbers(&row).0)) {
+                        (None, Ok(in_stock)) => {
+                            let free = self.mapping.tables[row.table].allocated.is_none();
+                            let (sku, location) = name;
+                            load.outbox.push(OutboxItem {
+                                id: 0,
+                                kind: OutboxKind::Count { sku, location, in_stock, free },
+                            });
+                            continue;
+                        }
+                        _ => (row, "a row was added for an item that is there".to_owned()),
+                    }
+                }
+                Meaning::Breach(row, what) => (row, what),
+                Meaning::Emptied(table) => {
+                    let row = Row {
+                        table,
+                        sku: "*".into(),
+                        location: "all".into(),
+                        in_stock: None,
+                        allocated: None,
+                    };
+                    (row, format!("table {} was emptied", self.mapping.tables[table].name))
+                }
+            };
+            let Some((sku, location)) = name_of(&row) else { continue };
+            self.note_breach(sku, location, &what, transaction.position, index).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_breach(
+        &self,
+        sku: SkuId,
+        location: LocationId,
+        what: &str,
+        position: u64,
+        index: u32,
+    ) -> Result<(), Ended> {
+        tracing::warn!(%sku, %location, "somebody else wrote to a column that Banyan owns: {what}");
+        let what = reason(what);
+        self.ask(Command::NoteBreach { capability: STOCK, sku, location, what, position, index }).await
+    }
+
+    fn columns(&self, change: &Change) -> String {
+        let (Change::Insert(row) | Change::Delete(row) | Change::Update { after: row, .. }) = change else {
+            return String::new();
+        };
+        let table = &self.mapping.tables[row.table];
+        let allocated = table.allocated.as_ref().map_or(String::new(), |column| format!("/{column}"));
+        format!("{}{allocated}", table.in_stock)
+    }
+
+    /// A row whose name Banyan cannot have is left out; the preflight finds it, and so does whoever reads the log.
+    fn mirrored(&self, row: &Row) -> Option<MirrorRow> {
+        let name = name_of(row);
+        if name.is_none() {
+            tracing::warn!(sku = %row.sku, location = %row.location, "a row is left out: SKU or location cannot be taken");
+        }
+        Some(mirror_row(name?, row_numbers(row)))
+    }
+
+    async fn apply(&self, stream: &mut dyn ChangeStream, source: &SourceId, load: Load) -> Result<(), Ended> {
+        let Load {
+            position,
+            part,
+            rows,
+            outbox,
+            outbox_ids,
+            switched,
+            committed_millis,
+            transactions,
+            whole,
+        } = load;
+        let count = rows.len() as u64;
+        let source =
+            legacy::SourceId { system: source.system.as_str().into(), stream: source.stream.as_str().into() };
+        let batch = SourceBatch { capability: STOCK, source, position, part, rows, outbox, switched };
+        self.ask(Command::ApplySource(Box::new(batch))).await?;
+        // Before it is acknowledged: what is left in the outbox when the slot is lost has then not been applied.
+        if !outbox_ids.is_empty() {
+            self.database.clear_outbox(&outbox_ids).await?;
+        }
+        if whole {
+            stream.acknowledge(position);
+            self.progress.applied(position);
+        }
+        if transactions > 0 {
+            let lag = wall_clock().as_millis().saturating_sub(committed_millis);
+            self.progress.took(count, if committed_millis == 0 { 0 } else { lag });
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, command: Command) -> Result<(), Ended> {
+        self.desk.ask(command).await?;
+        Ok(())
+    }
+}
+
+impl Load {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.outbox.is_empty() && self.switched.is_none()
+    }
+
+    fn take_outbox(&mut self, mapping: &Mapping, rows: &[OutboxRow]) {
+        self.outbox.extend(rows.iter().map(|row| outbox::read(mapping, row)));
+        self.outbox_ids.extend(rows.iter().map(|row| row.id));
+    }
+
+    /// Goes on with the next transaction: later rows count, and the position is the later one.
+    fn join(&mut self, next: Self) {
+        self.position = next.position;
+        self.rows.extend(next.rows);
+        self.outbox.extend(next.outbox);
+        self.outbox_ids.extend(next.outbox_ids);
+        self.committed_millis = next.committed_millis;
+        self.transactions += next.transactions;
+    }
+}
+
+/// Whether a transaction may travel with what is there: whole, of the same kind, and small enough.
+fn joins(load: &Load, next: &Transaction) -> bool {
+    let small = next.last && next.part == 1 && next.switched.is_none();
+    let rows = load.rows.len() + 2 * next.changes.len();
+    let messages = load.outbox.len() + next.outbox.len() + next.changes.len();
+    small && rows <= limits::SOURCE_ROWS_MAX && messages <= limits::SOURCE_ROWS_MAX
+}
+
+/// An item that is there already.
+async fn ready(stream: &mut dyn ChangeStream) -> Option<Result<Item, LegacyError>> {
+    tokio::select! {
+        biased;
+        item = stream.next() => Some(item),
+        () = std::future::ready(()) => None,
+    }
+}
+
+fn source_of(source: &Option<SourceId>) -> Result<&SourceId, Ended> {
+    source.as_ref().ok_or_else(|| Ended::Broken("a transaction before any snapshot".to_owned()))
+}
+
+impl From<LegacyError> for Ended {
+    fn from(error: LegacyError) -> Self {
+        match error {
+            LegacyError::Broken(why) => Self::Broken(why),
+            LegacyError::SourceUnknown(why) => Self::Anew(why),
+            LegacyError::Refused(why) => Self::Trouble(why),
+        }
+    }
+}
+
+impl From<DeskError> for Ended {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Stopping => Self::Stopping,
+            DeskError::Refused(Refusal::Legacy(legacy::Refusal::SourceUnknown)) => {
+                Self::Anew(error.to_string())
+            }
+            DeskError::Refused(Refusal::Legacy(legacy::Refusal::SourceGap)) => {
+                Self::Broken(error.to_string())
+            }
+            DeskError::Refused(_) => Self::Trouble(error.to_string()),
+        }
+    }
+}
