@@ -128,6 +128,8 @@ impl Inward<'_> {
             self.progress.applied(source.position.saturating_sub(1));
         }
         let mut leads = state.phase.leads();
+        // What comes up to here has been applied. It must not travel with what has not: the position would be the later one.
+        let mut applied = state.source.as_ref().map_or((0, 0), |source| (source.position, source.part));
         let mut passed: Option<(u64, Instant)> = None;
         let mut held: Option<Item> = None;
         loop {
@@ -149,6 +151,7 @@ impl Inward<'_> {
                     self.progress.heard(position, now);
                     self.copy(&mut *stream, &new, position, leads).await?;
                     source = Some(new);
+                    applied = (position, u32::MAX);
                     self.anew = false;
                 }
                 Item::Rows(_) | Item::Outbox(_) | Item::SnapshotEnd => {
@@ -163,6 +166,10 @@ impl Inward<'_> {
                         let load = Load { position, part: 1, whole: true, ..Load::default() };
                         self.apply(&mut *stream, known, load).await?;
                     }
+                }
+                Item::Transaction(again) if (again.position, again.part) <= applied => {
+                    self.progress.heard(again.position, now);
+                    self.pass_over(&mut *stream, &again).await?;
                 }
                 Item::Transaction(first) => {
                     let known = source_of(&source)?.clone();
@@ -193,6 +200,7 @@ impl Inward<'_> {
                         continue;
                     }
                     passed = None;
+                    applied = (load.position, load.part);
                     self.apply(&mut *stream, &known, load).await?;
                     if switched {
                         let look =
@@ -276,6 +284,19 @@ impl Inward<'_> {
             })
             .await?;
         Ok(all.into_iter().filter(|name| !seen.contains(name)).map(|name| mirror_row(name, (0, 0))).collect())
+    }
+
+    /// What was applied before comes again because nobody knows how far its answer came: that is done again, and nothing else.
+    async fn pass_over(&self, stream: &mut dyn ChangeStream, again: &Transaction) -> Result<(), Ended> {
+        let ids: Vec<i64> = again.outbox.iter().map(|row| row.id).collect();
+        if !ids.is_empty() {
+            self.database.clear_outbox(&ids).await?;
+        }
+        if again.last {
+            stream.acknowledge(again.position);
+            self.progress.applied(again.position);
+        }
+        Ok(())
     }
 
     /// What a transaction asks of Banyan; and whether it says who leads.

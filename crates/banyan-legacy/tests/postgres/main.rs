@@ -3,4 +3,5 @@
 mod preflight;
 mod shop;
 mod streaming;
+mod sync;
 mod writing;
