@@ -201,8 +201,8 @@ pub trait OldDatabase: Send + Sync {
         epoch: u64,
     ) -> BoxFuture<'a, Result<Written, LegacyError>>;
 
-    /// Opens the stream at `from`, or with a snapshot first. The transaction at `from` itself may come again, and must if it
-    /// was not acknowledged: of a large one perhaps only some parts were applied.
+    /// Opens the stream at `from`, or with a snapshot first. What was not acknowledged may come again, also from before `from`;
+    /// the transaction at `from` itself must, since of a large one perhaps only some parts were applied.
     /// [`LegacyError::SourceUnknown`] if it cannot go on there.
     fn stream<'a>(
         &'a self,
