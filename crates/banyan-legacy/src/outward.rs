@@ -119,7 +119,7 @@ impl Outward<'_> {
                 touched.join(more);
             }
             if let Some(before) = waiting.take() {
-                touched.join_before(before);
+                touched.join_before(&before);
             }
             let rows = self.rows(&touched).await?;
             let checkpoint = touched.at_once || (touched.matters && Instant::now() >= checkpoint_from);

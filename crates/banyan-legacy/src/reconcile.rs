@@ -111,7 +111,8 @@ pub async fn pass(
         .look(|state| state.legacy().capability(STOCK).source.is_some_and(|source| !source.copying))
         .await?;
     // The first comparison comes before the mirror is begun: the rows have been copied then.
-    if !matches!(phase, Phase::Mirror | Phase::Lead) && !(phase == Phase::Legacy && copied) {
+    let in_step = matches!(phase, Phase::Mirror | Phase::Lead) || (phase == Phase::Legacy && copied);
+    if !in_step {
         return Err(ReconcileError::NotInStep(phase));
     }
     let work = Work { desk, database, mapping, progress, leads: phase.leads() };

@@ -77,7 +77,7 @@ impl Touched {
     }
 
     /// Adds what came before and touched no item.
-    pub(crate) fn join_before(&mut self, before: Self) {
+    pub(crate) fn join_before(&mut self, before: &Self) {
         self.seq = self.seq.max(before.seq);
         self.time_millis = self.time_millis.max(before.time_millis);
         self.matters |= before.matters;
@@ -115,10 +115,10 @@ impl Touched {
             }
             StockEvent::StockImported { set, .. } => self.numbers.extend(set.iter().map(|count| count.item)),
             StockEvent::ReservationMade { parts, .. } => {
-                self.numbers.extend(parts.iter().map(|part| part.item))
+                self.numbers.extend(parts.iter().map(|part| part.item));
             }
             StockEvent::GoodsReturned { parts, .. } => {
-                self.numbers.extend(parts.iter().map(|part| part.item))
+                self.numbers.extend(parts.iter().map(|part| part.item));
             }
             StockEvent::ReservationCommitted { reservation }
             | StockEvent::ReservationReleased { reservation }

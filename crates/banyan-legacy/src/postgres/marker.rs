@@ -21,8 +21,11 @@ pub(super) fn text(mapping: &Mapping, rows: &[TargetRow]) -> String {
     text
 }
 
+/// Table, SKU and location, and the two numbers.
+type Written = ((usize, String, String), (i64, i64));
+
 /// Reads [`text`]. Nothing if it is not whole.
-pub(super) fn read(content: &[u8]) -> Option<Vec<((usize, String, String), (i64, i64))>> {
+pub(super) fn read(content: &[u8]) -> Option<Vec<Written>> {
     let row = |line: &str| {
         let mut cells = line.split('\t');
         let target = (cells.next()?.parse().ok()?, cells.next()?.to_owned(), cells.next()?.to_owned());

@@ -55,9 +55,8 @@ pub(super) async fn write(
             "the mapping has bookkeeping = false: Banyan may read, and not write".to_owned(),
         ));
     }
-    let (seq, epoch) = match (i64::try_from(seq), i64::try_from(epoch)) {
-        (Ok(seq), Ok(epoch)) => (seq, epoch),
-        _ => return Err(LegacyError::Refused(format!("position {seq} or epoch {epoch} is beyond 63 bits"))),
+    let (Ok(seq), Ok(epoch)) = (i64::try_from(seq), i64::try_from(epoch)) else {
+        return Err(LegacyError::Refused(format!("position {seq} or epoch {epoch} is beyond 63 bits")));
     };
     sessions
         .with(|mut lease| async {

@@ -100,7 +100,7 @@ impl World {
             match self.banyan().keeper.begin(to, actor.clone(), "a test", &[]).await {
                 Ok(_) => break,
                 Err(error) => {
-                    assert!(tokio::time::Instant::now() < deadline, "{error} ({compared:?} differ)")
+                    assert!(tokio::time::Instant::now() < deadline, "{error} ({compared:?} differ)");
                 }
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
