@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 7] = [
     &["banyan-domain", "banyan-log", "banyan-rehearse", "banyan-sandbox", "banyan-shop", "banyan-testkit"],
     &["banyan-engine", "banyan-match", "banyan-pay", "banyan-views"],
-    &["banyan-saga"],
+    &["banyan-legacy", "banyan-saga"],
     &["banyan-api"],
     &["banyan-console"],
     &["banyan", "banyan-sim"],

@@ -1,0 +1,284 @@
+//! The old database, whatever kind it is: what Banyan asks of it.
+
+use crate::stream::{ChangeStream, Row, SourceId};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// A future behind a pointer, so that the traits can be used without knowing the kind of database.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Who leads, per capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// The old shop alone.
+    Legacy,
+    /// The old shop leads, Banyan follows.
+    Mirror,
+    /// Banyan leads, the old tables follow.
+    Lead,
+    /// The old tables are not used any more.
+    Retired,
+}
+
+/// How grave a finding of the preflight is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CheckLevel {
+    /// As it should be.
+    Ok,
+    /// Works, with a weakness that the operator should know.
+    Warn,
+    /// Must be mended first.
+    Stop,
+}
+
+/// One finding of the preflight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How grave it is.
+    pub level: CheckLevel,
+    /// What was looked at, such as `wal_level` or `public.partner_stockrecord.partner_sku`.
+    pub subject: String,
+    /// What was found.
+    pub found: String,
+    /// What to do. Empty where nothing is.
+    pub fix: String,
+}
+
+/// The bookkeeping row of a capability in the old database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Book {
+    /// Who leads.
+    pub phase: Phase,
+    /// Grows with each switch: who writes with an older one is fenced.
+    pub epoch: u64,
+    /// Everything up to this position of Banyan's log is in the old tables.
+    pub seq: u64,
+    /// The number of the last move.
+    pub move_no: u64,
+}
+
+/// A switch of leadership that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// The move that it is for.
+    pub move_no: u64,
+    /// The phase to go to.
+    pub to: Phase,
+    /// The epoch that must be there; the switch makes it one greater.
+    pub epoch: u64,
+    /// The old tables must have at least this position of Banyan's log.
+    pub seq_at_least: u64,
+    /// Longest wait for the orders in flight; new ones wait as long.
+    pub wait_max: Duration,
+}
+
+/// What came of a switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Switched {
+    /// Done, now or by an earlier attempt of the same move.
+    Done(Book),
+    /// An order in flight kept the lock for too long: nothing has changed, try again.
+    LockBusy,
+    /// The bookkeeping row is not as asked: nothing has changed.
+    Refused(String),
+}
+
+/// What one item's row of the old table shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetRow {
+    /// The index of the table in the mapping.
+    pub table: usize,
+    /// The SKU, as the old table has it.
+    pub sku: String,
+    /// The location, as the old table's column has it; not looked at where the mapping has a constant.
+    pub location: String,
+    /// The in-stock column.
+    pub in_stock: i64,
+    /// The allocated column, where one is mapped.
+    pub allocated: i64,
+}
+
+/// What came of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Committed, rows and checkpoint together.
+    Done {
+        /// The indices of those rows that the old table does not have.
+        absent: Vec<usize>,
+    },
+    /// Somebody else leads or has written further: nothing was written, and this writer must stop.
+    Fenced {
+        /// The bookkeeping row, if there is one.
+        book: Option<Book>,
+    },
+}
+
+/// Where a page of rows ends: the key's values, as text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PageKey(pub Vec<String>);
+
+/// A page of a mapped table, in the order of its key, read at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// Where the next page begins; nothing after the last.
+    pub next: Option<PageKey>,
+    /// Everything up to this position is in the rows.
+    pub position_before: u64,
+    /// Nothing after this position is in the rows. Once the stream has passed it, every change that the rows show has
+    /// been handed out.
+    pub position_after: u64,
+}
+
+/// The state of the stream on the old database's side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamHealth {
+    /// Bytes that the old database keeps because of us.
+    pub retained_bytes: u64,
+    /// Bytes that may still be written before the old database gives us up; nothing where it never would.
+    pub safe_bytes: Option<u64>,
+    /// What the old database says of the stream: `reserved`, `extended`, `unreserved`, `lost`, `absent`.
+    pub status: String,
+    /// Whether somebody reads it.
+    pub active: bool,
+}
+
+/// A statement that still touches the mapped tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlReference {
+    /// The database user.
+    pub caller: String,
+    /// The statement, with its constants taken out.
+    pub statement: String,
+    /// How often it ran since the statistics were reset.
+    pub calls: u64,
+    /// Rows it read or changed.
+    pub rows: u64,
+}
+
+/// A fault on the way to the old database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LegacyError {
+    /// Not reachable, or the connection broke. For a write or a switch: the outcome is unknown, read the book.
+    Broken(String),
+    /// The stream that was asked for is not there any more: another server, another history, a slot that was dropped or
+    /// given up. Positions mean nothing any more; take a new snapshot.
+    SourceUnknown(String),
+    /// The old database refuses what was asked, and would again: rights, a missing table, a setting.
+    Refused(String),
+}
+
+/// The old database of one mapping.
+pub trait OldDatabase: Send + Sync {
+    /// Looks at everything that must be right before anything starts. Changes nothing. What cannot be looked at is a finding.
+    fn check(&self) -> BoxFuture<'_, Vec<Finding>>;
+
+    /// Makes what is ours in the old database: the bookkeeping tables and what the stream needs. Only with the operator's
+    /// consent. May be done again at any time.
+    ///
+    /// Gives what was done, one line each, empty if all was there.
+    fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>>;
+
+    /// The bookkeeping row; nothing if it was not made.
+    fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>>;
+
+    /// Hands leadership over in one transaction, when no order is in flight. [`LegacyError::Broken`]: unknown, read the book.
+    fn switch(&self, switch: Switch) -> BoxFuture<'_, Result<Switched, LegacyError>>;
+
+    /// Writes full values, and the checkpoint `seq` with them, if the epoch is still `epoch` and nobody has written beyond
+    /// `seq`. All or nothing. [`LegacyError::Broken`]: unknown, read the book.
+    fn write<'a>(
+        &'a self,
+        rows: &'a [TargetRow],
+        seq: u64,
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<Written, LegacyError>>;
+
+    /// Opens the stream after `from`, or with a snapshot first. [`LegacyError::SourceUnknown`] if it cannot go on there.
+    fn stream<'a>(
+        &'a self,
+        from: Option<(SourceId, u64)>,
+    ) -> BoxFuture<'a, Result<Box<dyn ChangeStream>, LegacyError>>;
+
+    /// Reads at most `limit` rows of a table after a key.
+    fn read_page<'a>(
+        &'a self,
+        table: usize,
+        after: Option<&'a PageKey>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>>;
+
+    /// Reads the rows of some items, by table, SKU and location, at one moment. `next` is always nothing.
+    fn read_items<'a>(
+        &'a self,
+        items: &'a [(usize, String, String)],
+    ) -> BoxFuture<'a, Result<Page, LegacyError>>;
+
+    /// How the stream is doing on the old database's side.
+    fn health(&self) -> BoxFuture<'_, Result<StreamHealth, LegacyError>>;
+
+    /// Statements that still touch the mapped tables, ours left out. Nothing where the old database keeps no statistics.
+    fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>>;
+
+    /// Gives the stream up, so that the old database keeps nothing for us. The way on is a new snapshot.
+    fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>>;
+
+    /// Deletes outbox rows that have been applied: those up to `id`. Gives how many. Best effort.
+    fn clear_outbox(&self, id: i64) -> BoxFuture<'_, Result<u64, LegacyError>>;
+}
+
+impl Phase {
+    /// The word in the bookkeeping row.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Mirror => "mirror",
+            Self::Lead => "lead",
+            Self::Retired => "retired",
+        }
+    }
+
+    /// The phase of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Legacy, Self::Mirror, Self::Lead, Self::Retired].into_iter().find(|phase| phase.word() == word)
+    }
+}
+
+impl Finding {
+    /// All is well.
+    #[must_use]
+    pub fn ok(subject: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { level: CheckLevel::Ok, subject: subject.into(), found: found.into(), fix: String::new() }
+    }
+
+    /// A weakness.
+    #[must_use]
+    pub fn warn(subject: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { level: CheckLevel::Warn, subject: subject.into(), found: found.into(), fix: fix.into() }
+    }
+
+    /// Something to be mended first.
+    #[must_use]
+    pub fn stop(subject: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { level: CheckLevel::Stop, subject: subject.into(), found: found.into(), fix: fix.into() }
+    }
+}
+
+impl fmt::Display for LegacyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(why) => write!(f, "the old database cannot be reached: {why}"),
+            Self::SourceUnknown(why) => {
+                write!(f, "the old database's stream cannot go on where it was: {why}")
+            }
+            Self::Refused(why) => write!(f, "the old database refuses: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for LegacyError {}
