@@ -2,7 +2,7 @@
 
 use crate::wire::stock::ShortLineJson;
 use axum::response::{IntoResponse, Response};
-use banyan_domain::{Refusal, coupon, order, pay, saga, stock};
+use banyan_domain::{Refusal, coupon, legacy, order, pay, saga, stock};
 use banyan_engine::SubmitError;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -130,6 +130,7 @@ pub fn status_of(refusal: Refusal) -> StatusCode {
         Refusal::Pay(refusal) => status_of_pay(refusal),
         Refusal::Saga(refusal) => status_of_saga(refusal),
         Refusal::Order(refusal) => status_of_order(refusal),
+        Refusal::Legacy(refusal) => status_of_legacy(refusal),
     }
 }
 
@@ -198,6 +199,21 @@ const fn status_of_order(refusal: order::Refusal) -> StatusCode {
     }
 }
 
+const fn status_of_legacy(refusal: legacy::Refusal) -> StatusCode {
+    use legacy::Refusal as No;
+    match refusal {
+        No::NoSuchMove => StatusCode::NOT_FOUND,
+        No::MirrorTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+        No::NotLeading
+        | No::MoveUnderWay
+        | No::PhaseNotNext
+        | No::MoveNotOurs
+        | No::SourceUnknown
+        | No::SourceGap
+        | No::MirrorConflict => StatusCode::CONFLICT,
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let problem = Self::new(status_of(refusal), refusal.slug(), refusal.sentence());
@@ -205,6 +221,7 @@ impl From<Refusal> for Problem {
             Refusal::KeysFull => Some(60),
             Refusal::Stock(stock::Refusal::TooManyReservations) => Some(60),
             Refusal::Order(order::Refusal::OrderSettling | order::Refusal::RefundUnderWay) => Some(1),
+            Refusal::Legacy(legacy::Refusal::NotLeading | legacy::Refusal::MoveUnderWay) => Some(1),
             _ => None,
         };
         Self { retry_after, ..problem }

@@ -1,6 +1,6 @@
 //! Commands, events and answers over all capabilities.
 
-use crate::{KeyStamp, Remembered, StoreSecret, coupon, order, pay, saga, stock};
+use crate::{KeyStamp, Remembered, StoreSecret, coupon, legacy, order, pay, saga, stock};
 use minicbor::{Decode, Encode};
 
 /// Something asked of the shard.
@@ -16,6 +16,8 @@ pub enum Command {
     Saga(saga::Command),
     /// Of the orders.
     Order(order::Command),
+    /// Of the way over from an old shop.
+    Legacy(legacy::Command),
 }
 
 /// Something that happened. Stored for ever.
@@ -61,6 +63,9 @@ pub enum Event {
     /// Of an order, or the price list.
     #[n(7)]
     Order(#[n(0)] order::Event),
+    /// On the way over from an old shop.
+    #[n(8)]
+    Legacy(#[n(0)] legacy::Event),
 }
 
 /// One event as it stands in the log, with the idempotency key of the command that caused it, if it had one.
@@ -87,6 +92,8 @@ pub enum Outcome {
     Saga(saga::Outcome),
     /// By the orders.
     Order(order::Outcome),
+    /// On the way over from an old shop.
+    Legacy(legacy::Outcome),
 }
 
 impl Event {
@@ -116,3 +123,4 @@ capability!(Stock, stock);
 capability!(Pay, pay);
 capability!(Saga, saga);
 capability!(Order, order);
+capability!(Legacy, legacy);

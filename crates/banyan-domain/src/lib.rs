@@ -16,8 +16,10 @@ mod digest;
 mod event;
 mod idempotency;
 mod ids;
+pub mod legacy;
 pub mod limits;
 mod local;
+mod mirroring;
 mod money;
 pub mod order;
 mod ordering;
@@ -41,6 +43,7 @@ pub use ids::{
     SkuId, StepName, TransferNo,
 };
 pub use local::{Advance, LOCAL_ACTIONS};
+pub use mirroring::MirrorLevel;
 pub use money::{Currency, InvalidMoney, Money};
 pub use ordering::points_account;
 pub use refusal::Refusal;

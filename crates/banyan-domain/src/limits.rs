@@ -46,6 +46,9 @@ pub const EXPIRY_ROWS_PER_EVENT_MAX: u64 = 65_536;
 /// Timer events that one block may carry ahead of its commands.
 pub const TIMER_EVENTS_PER_BLOCK_MAX: usize = 1_024;
 
+/// Rows, and messages, of an old shop that one command may carry: a larger source transaction comes in parts.
+pub const SOURCE_ROWS_MAX: usize = 500;
+
 /// How long an idempotency key is remembered, in milliseconds (26 hours: at least a day, with room for a late retry).
 pub const IDEMPOTENCY_HORIZON_MILLIS: u64 = 26 * 3_600 * 1_000;
 /// Most idempotency keys remembered at once. Beyond it, commands with a new key are refused, never an old key forgotten.

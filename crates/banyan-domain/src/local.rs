@@ -39,7 +39,7 @@ const SAGA_ACTOR: &str = "saga";
 /// How long a step holds what it holds if its definition does not say, in seconds.
 const HOLD_SECONDS: u64 = 3_600;
 
-/// What a saga does next: the events to apply now, in order, and what to do with the answer to the last of them.
+/// What a saga, or the way over from an old shop, does next by itself: the events to apply now, in order, and what to do with the answer to the last of them.
 #[derive(Debug)]
 pub struct Advance {
     /// The events.
@@ -62,10 +62,13 @@ impl Advance {
 }
 
 impl State {
-    /// What some saga does next by itself, if one has something to do. To be called, and its events applied, until there
+    /// What follows by itself: of a saga that has something to do, or of goods that came free and are short elsewhere. To be called, and its events applied, until there
     /// is nothing left, after every command and after what was due.
     #[must_use]
     pub fn advance(&self) -> Option<Advance> {
+        if let Some(events) = self.cover_short() {
+            return Some(Advance { events, outcome: None, step: None });
+        }
         let (no, next) = self.sagas.next()?;
         let event = |event| Advance { events: vec![Event::Saga(event)], outcome: None, step: None };
         match next {

@@ -179,7 +179,7 @@ impl State {
             order: None,
             hold_for: Millis::new(1),
         };
-        self.stock.decide(self.time, ask)?;
+        self.decide_stock(ask)?;
         let started = self.start(CHECKOUT, &order.to_string(), input)?;
         let currency = terms.currency;
         let Quote { lines, shipping, shipping_points, shipping_vat } = quote;
@@ -450,21 +450,22 @@ impl State {
         by: &Actor,
         reason: &Reason,
     ) -> Result<Vec<AnyEvent>, String> {
-        let word = |refusal: stock::Refusal| refusal.slug().to_owned();
+        let word = |refusal: AnyRefusal| refusal.slug().to_owned();
         let (wanted, who, why) = (lines.clone(), by.clone(), reason.clone());
         let ask = stock::Command::Return { reservation, lines: wanted, by: who, reason: why };
-        match self.stock.decide(self.time, ask) {
+        match self.decide_stock(ask) {
             // Not by whether it is in memory: it may be there a while longer than it is remembered.
-            Err(stock::Refusal::ReservationNotFound) => {}
+            Err(AnyRefusal::Stock(stock::Refusal::ReservationNotFound)) => {}
             decided => return Ok(stock_events(decided.map_err(word)?)),
         }
         let mut events = Vec::new();
         for Line { sku, quantity, .. } in lines.as_slice() {
-            let place = self.stock.items_of(sku).next().ok_or_else(|| word(stock::Refusal::SkuNotFound))?;
+            let place =
+                self.stock.items_of(sku).next().ok_or_else(|| word(stock::Refusal::SkuNotFound.into()))?;
             let (sku, location) = (sku.clone(), place.location.clone());
             let (quantity, by, reason) = (*quantity, by.clone(), reason.clone());
             let ask = stock::Command::Receive { sku, location, quantity, by, reason };
-            events.extend(stock_events(self.stock.decide(self.time, ask).map_err(word)?));
+            events.extend(stock_events(self.decide_stock(ask).map_err(word)?));
         }
         Ok(events)
     }

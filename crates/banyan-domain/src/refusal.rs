@@ -1,6 +1,6 @@
 //! Every business no, over all capabilities.
 
-use crate::{coupon, order, pay, saga, stock};
+use crate::{coupon, legacy, order, pay, saga, stock};
 use core::fmt;
 
 /// Why a command was refused.
@@ -20,6 +20,8 @@ pub enum Refusal {
     Saga(saga::Refusal),
     /// The rules of orders refused.
     Order(order::Refusal),
+    /// The rules of the way over from an old shop refused.
+    Legacy(legacy::Refusal),
 }
 
 impl Refusal {
@@ -34,6 +36,7 @@ impl Refusal {
             Self::Pay(refusal) => refusal.slug(),
             Self::Saga(refusal) => refusal.slug(),
             Self::Order(refusal) => refusal.slug(),
+            Self::Legacy(refusal) => refusal.slug(),
         }
     }
 
@@ -52,6 +55,7 @@ impl Refusal {
             Self::Pay(refusal) => refusal.sentence(),
             Self::Saga(refusal) => refusal.sentence(),
             Self::Order(refusal) => refusal.sentence(),
+            Self::Legacy(refusal) => refusal.sentence(),
         }
     }
 
@@ -63,6 +67,7 @@ impl Refusal {
             .chain(pay::Refusal::ALL.map(Self::Pay))
             .chain(saga::Refusal::ALL.map(Self::Saga))
             .chain(order::Refusal::ALL.map(Self::Order))
+            .chain(legacy::Refusal::ALL.map(Self::Legacy))
     }
 
     /// A small number, different for each refusal, below [`Self::COUNT`].
@@ -76,6 +81,7 @@ impl Refusal {
             Self::Pay(refusal) => Self::PAY + refusal as usize,
             Self::Saga(refusal) => Self::SAGA + refusal as usize,
             Self::Order(refusal) => Self::ORDER + refusal as usize,
+            Self::Legacy(refusal) => Self::LEGACY + refusal as usize,
         }
     }
 
@@ -83,9 +89,10 @@ impl Refusal {
     const PAY: usize = Self::STOCK + stock::Refusal::ALL.len();
     const SAGA: usize = Self::PAY + pay::Refusal::ALL.len();
     const ORDER: usize = Self::SAGA + saga::Refusal::ALL.len();
+    const LEGACY: usize = Self::ORDER + order::Refusal::ALL.len();
 
     /// How many refusals there are.
-    pub const COUNT: usize = Self::ORDER + order::Refusal::ALL.len();
+    pub const COUNT: usize = Self::LEGACY + legacy::Refusal::ALL.len();
 }
 
 impl From<coupon::Refusal> for Refusal {
@@ -109,6 +116,12 @@ impl From<pay::Refusal> for Refusal {
 impl From<order::Refusal> for Refusal {
     fn from(refusal: order::Refusal) -> Self {
         Self::Order(refusal)
+    }
+}
+
+impl From<legacy::Refusal> for Refusal {
+    fn from(refusal: legacy::Refusal) -> Self {
+        Self::Legacy(refusal)
     }
 }
 

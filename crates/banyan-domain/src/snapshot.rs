@@ -1,7 +1,7 @@
 //! A snapshot of the state as bytes: columns for what there are millions of, CBOR for the rest.
 //!
 //! Layout: a CBOR header (version, secret, time, seq, digest), then each campaign, the stock, the ledger, the sagas, the
-//! orders, and the idempotency keys, each length given before its bytes. Here it is written; `restore` reads it.
+//! orders, the way over from an old shop, and the idempotency keys, each length given before its bytes. Here it is written; `restore` reads it.
 
 mod restore;
 
@@ -10,7 +10,7 @@ use crate::{CampaignNo, KeyStamp, State, StoreSecret, Timestamp};
 use core::fmt;
 use minicbor::{Decode, Encode};
 
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const ROW_BYTES: usize = 27;
 const KEPT_BYTES: usize = 72;
 
@@ -105,6 +105,7 @@ impl State {
         self.ledger.write_snapshot(&mut out);
         self.sagas.write_snapshot(&mut out);
         self.orders.write_snapshot(&mut out);
+        self.legacy.write_snapshot(&mut out);
         for kept in self.idempotency.iter() {
             let KeyStamp { high, low, request } = kept.stamp;
             let words = [high, low, request, kept.at.as_millis(), kept.seq];

@@ -4,7 +4,7 @@ use crate::coupon::CouponState;
 use crate::idempotency::Kept;
 use crate::{
     Command, Decided, Digest, Entry, Event, IdempotencyTable, KeyStamp, Keys, Outcome, Refusal, Remembered,
-    StoreSecret, Timestamp, coupon, digest, limits, order, pay, saga, stock,
+    StoreSecret, Timestamp, coupon, digest, legacy, limits, order, pay, saga, stock,
 };
 use core::fmt;
 
@@ -18,6 +18,7 @@ pub struct State {
     pub(crate) ledger: pay::Ledger,
     pub(crate) sagas: saga::Sagas,
     pub(crate) orders: order::Orders,
+    pub(crate) legacy: legacy::Legacy,
     pub(crate) idempotency: IdempotencyTable,
     pub(crate) time: Timestamp,
     pub(crate) seq: u64,
@@ -62,6 +63,7 @@ impl State {
             ledger: pay::Ledger::new(keys.accounts),
             sagas: saga::Sagas::new(),
             orders: order::Orders::new(),
+            legacy: legacy::Legacy::default(),
             idempotency: IdempotencyTable::new(),
             time: Timestamp::default(),
             seq: 1,
@@ -106,6 +108,12 @@ impl State {
         &self.orders
     }
 
+    /// The way over from an old shop.
+    #[must_use]
+    pub const fn legacy(&self) -> &legacy::Legacy {
+        &self.legacy
+    }
+
     /// The idempotency keys.
     #[must_use]
     pub const fn idempotency(&self) -> &IdempotencyTable {
@@ -133,6 +141,7 @@ impl State {
         for capability in capabilities {
             digest.add(capability.get());
         }
+        digest.add(self.legacy.digest().get());
         digest.add(digest::row_bytes(9, self.secret.as_bytes()));
         digest.add(self.idempotency.digest.get());
         digest.add(digest::row(&[8, self.time.as_millis(), self.seq]));
@@ -207,7 +216,7 @@ impl State {
                 self.coupons.decide(self.time, command)?.lift(Event::Coupon, Outcome::Coupon, |kept| kept)
             }
             Command::Stock(command) => {
-                self.stock.decide(self.time, command)?.lift(Event::Stock, Outcome::Stock, Remembered::Stock)
+                self.decide_stock(command)?.lift(Event::Stock, Outcome::Stock, Remembered::Stock)
             }
             Command::Pay(command) => {
                 self.ledger.decide(self.time, command)?.lift(Event::Pay, Outcome::Pay, Remembered::Pay)
@@ -216,6 +225,7 @@ impl State {
                 self.sagas.decide(command)?.lift(Event::Saga, Outcome::Saga, Remembered::Saga)
             }
             Command::Order(command) => self.decide_order(command)?,
+            Command::Legacy(command) => self.decide_legacy(command)?,
         })
     }
 
@@ -234,6 +244,7 @@ impl State {
             Event::Pay(event) => self.ledger.apply(self.time, seq, event)?,
             Event::Saga(event) => self.sagas.apply(self.time, event)?,
             Event::Order(event) => self.orders.apply(self.time, event)?,
+            Event::Legacy(event) => self.apply_legacy(event)?,
             Event::StoreCreated { .. } => return Err(Violation::new("the store was created twice")),
             Event::KeyKept { answer } => {
                 if entry.stamp.is_none() {
@@ -268,7 +279,8 @@ impl State {
                 Event::Saga(event) => Some(Remembered::Saga(self.sagas.outcome(event))),
                 Event::Order(event) => Some(Remembered::Order(self.orders.outcome(event))),
                 Event::KeyKept { answer } => Some(*answer),
-                Event::StoreCreated { .. } | Event::StateDigested { .. } => None,
+                // Repeating these is safe by itself.
+                Event::Legacy(_) | Event::StoreCreated { .. } | Event::StateDigested { .. } => None,
             };
             if let Some(remembered) = remembered {
                 self.idempotency.remember(Kept { stamp, at: self.time, seq, remembered });
@@ -294,6 +306,7 @@ impl State {
             Event::Pay(event) => Some(Outcome::Pay(self.ledger.outcome(event))),
             Event::Saga(event) => Some(Outcome::Saga(self.sagas.outcome(event))),
             Event::Order(event) => Some(Outcome::Order(self.orders.outcome(event))),
+            Event::Legacy(event) => Some(Outcome::Legacy(self.legacy.outcome(event))),
             Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => None,
         }
     }
@@ -308,6 +321,7 @@ impl State {
         self.ledger.check_invariants()?;
         self.sagas.check_invariants()?;
         self.orders.check_invariants()?;
+        self.check_mirrored()?;
         if self.idempotency.recompute_digest(self.time) != Some(self.idempotency.digest) {
             return Err(Violation::new("the idempotency keys differ from their digest or their index"));
         }

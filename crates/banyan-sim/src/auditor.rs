@@ -336,7 +336,7 @@ impl Auditor {
             whole = match command {
                 Command::Saga(_) => true,
                 Command::Order(_) => matches!(entry.event, Event::Order(_)),
-                Command::Coupon(_) | Command::Stock(_) | Command::Pay(_) => false,
+                Command::Coupon(_) | Command::Stock(_) | Command::Pay(_) | Command::Legacy(_) => false,
             };
             told = self.confirm(time, entry)?;
         }
@@ -482,7 +482,7 @@ fn is_due_by_time(event: &Event) -> bool {
     match event {
         Event::StoreCreated { .. } => false,
         Event::StateDigested { .. } => true,
-        Event::KeyKept { .. } | Event::Saga(_) | Event::Order(_) => false,
+        Event::KeyKept { .. } | Event::Saga(_) | Event::Order(_) | Event::Legacy(_) => false,
         Event::Stock(event) => matches!(event, stock::Event::ReservationExpired { .. }),
         Event::Pay(event) => matches!(event, pay::Event::HoldExpired { .. }),
         Event::Coupon(event) => matches!(

@@ -1,5 +1,6 @@
 //! Events as JSON: the same for the API, the console and `banyan log cat`. Coupons here, the other capabilities beside.
 
+mod legacy;
 mod order;
 mod pay;
 mod saga;
@@ -62,6 +63,10 @@ pub fn event_json(
             object.extend(order::details(event));
             return object;
         }
+        Event::Legacy(event) => {
+            object.extend(legacy::details(event));
+            return object;
+        }
     };
     let campaign = match event {
         coupon::Event::CampaignCreated { definition, .. } => definition.id.to_string(),
@@ -85,6 +90,7 @@ pub const fn event_type(event: &Event) -> &'static str {
         Event::Pay(event) => pay::event_type(event),
         Event::Saga(event) => saga::event_type(event),
         Event::Order(event) => order::event_type(event),
+        Event::Legacy(event) => legacy::event_type(event),
         Event::Coupon(event) => match event {
             coupon::Event::CampaignCreated { .. } => "campaign-created",
             coupon::Event::CampaignPaused { .. } => "campaign-paused",

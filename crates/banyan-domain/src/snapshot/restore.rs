@@ -4,6 +4,7 @@
 use super::{CampaignHeader, Header, KEPT_BYTES, ROW_BYTES, SlotHeader, SnapshotError, VERSION};
 use crate::coupon::{Campaign, CouponRow, CouponState, Retired, Totals, WrittenMembers};
 use crate::idempotency::Kept;
+use crate::legacy::Legacy;
 use crate::order::Orders;
 use crate::pay::Ledger;
 use crate::saga::Sagas;
@@ -53,6 +54,7 @@ impl State {
         state.ledger = Ledger::read_snapshot(&mut input.bytes, state.keys.accounts)?;
         state.sagas = Sagas::read_snapshot(&mut input.bytes).map_err(SnapshotError::Malformed)?;
         state.orders = Orders::read_snapshot(&mut input.bytes).map_err(SnapshotError::Malformed)?;
+        state.legacy = Legacy::read_snapshot(&mut input.bytes).map_err(SnapshotError::Malformed)?;
         state.idempotency = input.keys(header.keys)?;
         if !input.bytes.is_empty() {
             return Err(SnapshotError::Malformed("bytes are left over at the end"));

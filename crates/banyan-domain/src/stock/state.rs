@@ -96,6 +96,12 @@ impl Stock {
         (1..=self.items.len() as u32).filter_map(|no| self.item(ItemNo::new(no)))
     }
 
+    /// How many items there are.
+    #[must_use]
+    pub fn items_count(&self) -> usize {
+        self.items.len()
+    }
+
     /// The items of `sku`, in order of creation of their locations.
     pub fn items_of(&self, sku: &SkuId) -> impl Iterator<Item = ItemView<'_>> {
         let places = self.skus.find(sku.as_str());

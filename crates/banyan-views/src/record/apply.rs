@@ -176,7 +176,10 @@ impl<'batch> Session<'_, 'batch> {
             Event::Pay(event) => self.ledger.apply(moment, event),
             Event::Saga(event) => self.sagas.apply(moment, event),
             Event::Order(event) => orders::apply(moment, event),
-            Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => Ok(()),
+            Event::StoreCreated { .. }
+            | Event::StateDigested { .. }
+            | Event::KeyKept { .. }
+            | Event::Legacy(_) => Ok(()),
         }
     }
 

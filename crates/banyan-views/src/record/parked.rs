@@ -37,7 +37,10 @@ impl Key {
     /// The key of an event; none if it says nothing to the rows.
     pub(crate) fn of(event: &Event) -> Option<Self> {
         Some(match event {
-            Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => return None,
+            Event::StoreCreated { .. }
+            | Event::StateDigested { .. }
+            | Event::KeyKept { .. }
+            | Event::Legacy(_) => return None,
             Event::Coupon(event) => Self::of_coupon(event),
             Event::Stock(_) => Self::Stock,
             Event::Pay(_) => Self::Ledger,

@@ -1,6 +1,7 @@
 //! The auditor's own book: one plain table per campaign, filled from the log and checked at every line.
 
 use super::ledger::LedgerBook;
+use super::legacy::LegacyBook;
 use super::orders::{OrderBook, Others};
 use super::sagas::{SagaBook, Taken};
 use super::stock::StockBook;
@@ -26,6 +27,7 @@ pub(crate) struct Book {
     pub ledger: LedgerBook,
     pub sagas: SagaBook,
     pub orders: OrderBook,
+    pub legacy: LegacyBook,
     campaigns: BTreeMap<u32, Campaign>,
     numbers: BTreeMap<String, u32>,
     codes: Option<CodeKey>,
@@ -100,8 +102,14 @@ impl Book {
                 }
                 self.coupon_event(seq, event);
             }
+            AnyEvent::Legacy(event) => {
+                let followed = self.legacy.follow(event, self.stock.items());
+                self.note(seq, followed);
+            }
             AnyEvent::Stock(event) => {
                 self.timers_in_block += usize::from(matches!(event, stock::Event::ReservationExpired { .. }));
+                let followed = self.legacy.check_stock(event);
+                self.note(seq, followed);
                 let followed = self.stock.follow(self.time, event);
                 self.note(seq, followed);
             }

@@ -8,6 +8,7 @@ pub(crate) mod acks;
 mod acks_order;
 pub(crate) mod book;
 pub(crate) mod ledger;
+pub(crate) mod legacy;
 pub(crate) mod orders;
 pub(crate) mod sagas;
 pub(crate) mod stock;
@@ -73,6 +74,8 @@ pub(crate) enum Kind {
     Saga,
     /// An order costs what it should not, has not what it says, or was given back too much.
     CustomerOrder,
+    /// A move on the way over from an old shop skips something, or both sides decided at once.
+    Legacy,
 }
 
 /// Whether an event may be, or which truth it breaks and how.

@@ -180,6 +180,11 @@ impl StockBook {
         self.items.get((item as usize).checked_sub(1)?)
     }
 
+    /// How many items there are.
+    pub(crate) fn items(&self) -> usize {
+        self.items.len()
+    }
+
     /// What was counted.
     pub(crate) fn summary(&self) -> StockSummary {
         StockSummary {

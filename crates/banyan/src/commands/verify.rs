@@ -3,6 +3,7 @@
 use crate::audit::acks::Acks;
 use crate::audit::book::Book;
 use crate::audit::ledger::LedgerSummary;
+use crate::audit::legacy::LegacySummary;
 use crate::audit::orders::OrderSummary;
 use crate::audit::sagas::{SagaSummary, Way};
 use crate::audit::stock::StockSummary;
@@ -65,6 +66,7 @@ struct Report {
     ledger: LedgerSummary,
     sagas: SagaSummary,
     orders: OrderSummary,
+    legacy: LegacySummary,
     findings_total: u64,
     findings: Vec<Finding>,
     damage: Option<String>,
@@ -122,6 +124,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         ledger: book.ledger.summary(),
         sagas: book.sagas.summary(),
         orders: book.orders.summary(),
+        legacy: book.legacy.summary(),
         findings_total: book.findings.total(),
         findings: book.findings.first().to_vec(),
         damage,
@@ -303,7 +306,7 @@ fn print(report: &Report) {
 
 /// A line for each capability that the store has used.
 fn print_capabilities(report: &Report) {
-    let Report { stock, ledger, sagas, orders, .. } = report;
+    let Report { stock, ledger, sagas, orders, legacy, .. } = report;
     if stock.items > 0 {
         let StockSummary { items, on_hand, held, reservations, live, committed, released, expired } = stock;
         println!(
@@ -325,6 +328,12 @@ fn print_capabilities(report: &Report) {
         let SagaSummary { begun, completed, compensated, parked, under_way } = sagas;
         println!(
             "sagas: {begun} begun: {completed} completed, {compensated} compensated, {parked} parked, {under_way} under way"
+        );
+    }
+    if legacy.moves > 0 {
+        let LegacySummary { moves, source_transactions, mirrored_items, breaches, outbox_refused } = legacy;
+        println!(
+            "way over: {moves} moves, {source_transactions} source transactions, {mirrored_items} items of the old shop, {breaches} breaches, {outbox_refused} messages refused"
         );
     }
     if orders.placed > 0 {

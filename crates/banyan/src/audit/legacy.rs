@@ -1,0 +1,123 @@
+//! The auditor's own book of the way over from an old shop: who led when, and that nobody else decided meanwhile.
+
+use super::{Followed, Kind, ensure};
+use banyan_domain::legacy::{Capability, Event, Phase};
+use banyan_domain::stock::Event as StockEvent;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct LegacySummary {
+    pub moves: u64,
+    pub source_transactions: u64,
+    pub mirrored_items: usize,
+    pub breaches: u64,
+    pub outbox_refused: u64,
+}
+
+/// Where each capability stands, and which items are the old shop's.
+#[derive(Default)]
+pub(crate) struct LegacyBook {
+    places: BTreeMap<Capability, Place>,
+    mirrored: BTreeSet<u32>,
+    summary: LegacySummary,
+}
+
+#[derive(Default)]
+struct Place {
+    /// 0 legacy, 1 mirror, 2 lead, 3 retired.
+    phase: i8,
+    moves: u64,
+    moving: Option<i8>,
+    /// Position and part, once a stream is followed.
+    applied: Option<(u64, u32)>,
+}
+
+const fn rank(phase: Phase) -> i8 {
+    match phase {
+        Phase::Legacy => 0,
+        Phase::Mirror => 1,
+        Phase::Lead => 2,
+        Phase::Retired => 3,
+    }
+}
+
+impl Place {
+    /// Whether this store may decide about what is the old shop's.
+    fn is_open(&self) -> bool {
+        self.phase >= 2 && self.moving.is_none_or(|to| to >= 2)
+    }
+}
+
+impl LegacyBook {
+    pub(crate) fn summary(&self) -> LegacySummary {
+        LegacySummary { mirrored_items: self.mirrored.len(), ..self.summary }
+    }
+
+    /// Follows one event; `items` is how many items there are.
+    pub(crate) fn follow(&mut self, event: &Event, items: usize) -> Followed {
+        if let Event::ItemMirrored { item, .. } = event {
+            let no = item.get();
+            self.mirrored.insert(no);
+            return ensure((1..=items).contains(&(no as usize)), Kind::Legacy, || {
+                format!("item {no} of the old shop is not there")
+            });
+        }
+        let place = self.places.entry(event.capability()).or_default();
+        match event {
+            Event::MoveBegun { number, to, .. } => {
+                let to = rank(*to);
+                let fits =
+                    place.moving.is_none() && *number == place.moves + 1 && (to - place.phase).abs() == 1;
+                self.summary.moves += 1;
+                (place.moves, place.moving) = (*number, Some(to));
+                ensure(fits, Kind::Legacy, || format!("move {number} does not follow from where it began"))
+            }
+            Event::MoveDone { .. } => {
+                let to = place.moving.take();
+                place.phase = to.unwrap_or(place.phase);
+                ensure(to.is_some(), Kind::Legacy, || "a move ended that had not begun".into())
+            }
+            Event::MoveNoted { .. } => {
+                ensure(place.moving.is_some(), Kind::Legacy, || "a move was noted that had not begun".into())
+            }
+            Event::MoveAborted { .. } => {
+                let begun = place.moving.take().is_some();
+                ensure(begun, Kind::Legacy, || "a move was given up that had not begun".into())
+            }
+            Event::SourceSet { position, .. } => {
+                place.applied = Some((*position, 0));
+                Ok(())
+            }
+            Event::SourceApplied { position, part, .. } => {
+                self.summary.source_transactions += u64::from(*part == 1);
+                let before = place.applied.replace((*position, *part));
+                ensure(before.is_some_and(|before| before < (*position, *part)), Kind::Legacy, || {
+                    format!("the source transaction at {position} was applied twice or out of order")
+                })
+            }
+            Event::BreachNoted { .. } => {
+                self.summary.breaches += 1;
+                Ok(())
+            }
+            Event::OutboxRefused { .. } => {
+                self.summary.outbox_refused += 1;
+                Ok(())
+            }
+            Event::SourceCopied { .. } | Event::Reconciled { .. } | Event::ItemMirrored { .. } => Ok(()),
+        }
+    }
+
+    /// Whether the old shop's items were left alone while it led.
+    pub(crate) fn check_stock(&self, event: &StockEvent) -> Followed {
+        let StockEvent::ReservationMade { reservation, parts, .. } = event else { return Ok(()) };
+        if self.mirrored.is_empty() || self.places.get(&Capability::Stock).is_some_and(Place::is_open) {
+            return Ok(());
+        }
+        let taken = parts.iter().find(|part| self.mirrored.contains(&part.item.get()));
+        ensure(taken.is_none(), Kind::Legacy, || {
+            format!("reservation {reservation} took goods of the old shop while that led")
+        })
+    }
+}
