@@ -13,6 +13,8 @@
 
 mod database;
 mod mapping;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod stream;
 
 pub use database::{
