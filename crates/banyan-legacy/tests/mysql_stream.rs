@@ -400,7 +400,7 @@ async fn our_place_is_noted_where_much_happens_that_does_not_concern_us() {
     assert!(health.active && health.status == "reserved", "{health:?}");
 
     // Somebody who is elsewhere in the log cannot use the note.
-    let other = (from.0, from.1 - 1);
+    let other = (from.0.clone(), from.1 - 1);
     assert!(matches!(shop.database.stream(Some(other)).await, Err(LegacyError::SourceUnknown(_))));
     shop.database.drop_stream().await.expect("given up");
     assert!(matches!(shop.database.stream(Some(from)).await, Err(LegacyError::SourceUnknown(_))));

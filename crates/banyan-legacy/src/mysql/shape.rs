@@ -246,7 +246,7 @@ mod tests {
         {
             let signed = column(data_type, data_type, None);
             let unsigned = column(data_type, &format!("{data_type} unsigned"), None);
-            let least = -(1_i64 << (8 * bytes - 1));
+            let least = i64::MIN >> (64 - 8 * bytes);
             assert_eq!(signed.number_of(&Value::Int(least), Origin::Log), Ok(Some(least)));
             assert_eq!(signed.number_of(&Value::Int(-1), Origin::Log), Ok(Some(-1)));
             assert_eq!(unsigned.number_of(&Value::Int(7), Origin::Log), Ok(Some(7)));

@@ -12,20 +12,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Long enough for a machine that does many other things.
-pub const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-pub const SCHEMA: &str = include_str!("../../../../examples/mariadb-shop/schema.sql");
-pub const MAPPING: &str = include_str!("../../../../examples/mariadb-shop/mapping.toml");
+pub(crate) const SCHEMA: &str = include_str!("../../../../examples/mariadb-shop/schema.sql");
+pub(crate) const MAPPING: &str = include_str!("../../../../examples/mariadb-shop/mapping.toml");
 
 /// A server with the small shop in it.
-pub struct Shop {
-    pub server: MariaDb,
-    pub mapping: Arc<Mapping>,
-    pub database: Mysql,
+pub(crate) struct Shop {
+    pub(crate) server: MariaDb,
+    pub(crate) mapping: Arc<Mapping>,
+    pub(crate) database: Mysql,
 }
 
 impl Shop {
-    pub async fn open(options: &MariaDbOptions) -> Self {
+    pub(crate) async fn open(options: &MariaDbOptions) -> Self {
         let server = MariaDb::start(options).expect("mariadb");
         // The command-line client knows `delimiter`.
         server.sql(SCHEMA).expect("the small shop");
@@ -35,17 +35,17 @@ impl Shop {
         Self { server, mapping, database }
     }
 
-    pub fn sql(&self, statements: &str) -> String {
+    pub(crate) fn sql(&self, statements: &str) -> String {
         self.server.sql(statements).expect("SQL")
     }
 
     /// A database with the same mapping, reached elsewhere.
-    pub fn through(&self, port: u16) -> Mysql {
+    pub(crate) fn through(&self, port: u16) -> Mysql {
         Mysql::at(self.mapping.clone(), &format!("mysql://root@127.0.0.1:{port}/shop")).expect("an address")
     }
 
     /// The mapped tables as they are.
-    pub fn tables(&self) -> Rows {
+    pub(crate) fn tables(&self) -> Rows {
         let text = self.sql(
             "select 0, sku, place, num_in_stock, ifnull(num_allocated, 'NULL') from stock \
              union all select 1, sku, 'display', units, 'NULL' from display",
@@ -60,34 +60,34 @@ impl Shop {
     }
 }
 
-pub fn mapping(text: &str) -> Arc<Mapping> {
+pub(crate) fn mapping(text: &str) -> Arc<Mapping> {
     Arc::new(Mapping::read(text, Path::new(".")).expect("a mapping"))
 }
 
 /// Table, SKU and location, and what it has.
-pub type Rows = BTreeMap<(usize, String, String), (Option<i64>, Option<i64>)>;
+pub(crate) type Rows = BTreeMap<(usize, String, String), (Option<i64>, Option<i64>)>;
 
 /// Applies a stream as Banyan does: a place in it with what it changed, so that what comes twice is applied once.
 #[derive(Default)]
-pub struct Follower {
-    pub rows: Rows,
-    pub outbox: Vec<OutboxRow>,
-    pub source: Option<SourceId>,
-    pub position: u64,
-    pub part: Option<u32>,
-    pub settled: u64,
-    pub snapshots: usize,
-    pub applied: Vec<Transaction>,
-    pub again: usize,
+pub(crate) struct Follower {
+    pub(crate) rows: Rows,
+    pub(crate) outbox: Vec<OutboxRow>,
+    pub(crate) source: Option<SourceId>,
+    pub(crate) position: u64,
+    pub(crate) part: Option<u32>,
+    pub(crate) settled: u64,
+    pub(crate) snapshots: usize,
+    pub(crate) applied: Vec<Transaction>,
+    pub(crate) again: usize,
     copied: Option<Rows>,
 }
 
 impl Follower {
-    pub fn from(&self) -> Option<(SourceId, u64)> {
+    pub(crate) fn from(&self) -> Option<(SourceId, u64)> {
         self.source.clone().map(|source| (source, self.position))
     }
 
-    pub fn take(&mut self, item: Item) {
+    pub(crate) fn take(&mut self, item: Item) {
         match item {
             Item::SnapshotBegin { source, position } => {
                 (self.source, self.position, self.part) = (Some(source), position, None);
@@ -155,12 +155,12 @@ fn entry(row: Row) -> ((usize, String, String), (Option<i64>, Option<i64>)) {
 }
 
 /// The next item, within a time that only a fault exceeds.
-pub async fn next(stream: &mut dyn ChangeStream) -> Result<Item, LegacyError> {
+pub(crate) async fn next(stream: &mut dyn ChangeStream) -> Result<Item, LegacyError> {
     tokio::time::timeout(SOON, stream.next()).await.expect("an item in time")
 }
 
 /// Follows until `done`.
-pub async fn follow(
+pub(crate) async fn follow(
     stream: &mut dyn ChangeStream,
     follower: &mut Follower,
     done: impl Fn(&Follower) -> bool,
