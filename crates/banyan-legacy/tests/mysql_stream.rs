@@ -319,6 +319,7 @@ async fn a_history_that_is_gone_or_another_is_never_followed() {
     let shop = Shop::open(&MariaDbOptions::default()).await;
     let mut stream = shop.database.stream(None).await.expect("a stream");
     let mut follower = Follower::default();
+    follow(&mut *stream, &mut follower, |follower| follower.snapshots == 1).await;
     shop.sql("insert into display values ('A', 1)");
     follow(&mut *stream, &mut follower, |follower| follower.rows.len() == 1).await;
     let (source, position) = follower.from().expect("a place");

@@ -117,14 +117,22 @@ pub(super) async fn source(session: &mut Session) -> Result<SourceId, LegacyErro
     Ok(SourceId { system, stream: format!("{name}@{}", shortened(&gtid)) })
 }
 
-/// Whether a position of `from` still means what it meant: the same server, the same log, and a history that has what was
-/// there when the stream began.
-pub(super) async fn verify(session: &mut Session, from: &SourceId, at: &Place) -> Result<(), LegacyError> {
-    let now = source(session).await?;
-    let unknown = |why: String| Err(LegacyError::SourceUnknown(why));
-    if now.system != from.system {
-        return unknown(format!("it was read from the server {}, and this is {}", from.system, now.system));
+/// Whether this is the server of `from`.
+pub(super) async fn same_server(session: &mut Session, from: &SourceId) -> Result<(), LegacyError> {
+    let now = source(session).await?.system;
+    if now == from.system {
+        return Ok(());
     }
+    Err(LegacyError::SourceUnknown(format!("it was read from the server {}, and this is {now}", from.system)))
+}
+
+/// Whether a place still means what it meant: the same log, and a history that has what was there when the stream began.
+pub(super) async fn same_history(
+    session: &mut Session,
+    from: &SourceId,
+    at: &Place,
+) -> Result<(), LegacyError> {
+    let unknown = |why: String| Err(LegacyError::SourceUnknown(why));
     let (name, began) = from.stream.split_once('@').unwrap_or((&from.stream, ""));
     if split(&at.file)?.0 != name {
         return unknown(format!("the binary log was called {name}, and is now {}", at.file));

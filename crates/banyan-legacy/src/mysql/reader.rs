@@ -129,9 +129,10 @@ impl Opening {
         {
             start = start.max(note.settled);
         }
+        position::same_server(session, source).await?;
         let files = position::files(session).await?;
         let place = position::place(start, &files)?;
-        position::verify(session, source, &place).await?;
+        position::same_history(session, source, &place).await?;
         Ok(start)
     }
 

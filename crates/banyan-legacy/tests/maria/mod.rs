@@ -65,7 +65,9 @@ pub(crate) fn mapping(text: &str) -> Arc<Mapping> {
 }
 
 /// Table, SKU and location, and what it has.
-pub(crate) type Rows = BTreeMap<(usize, String, String), (Option<i64>, Option<i64>)>;
+pub(crate) type Rows = BTreeMap<Key, Values>;
+type Key = (usize, String, String);
+type Values = (Option<i64>, Option<i64>);
 
 /// Applies a stream as Banyan does: a place in it with what it changed, so that what comes twice is applied once.
 #[derive(Default)]
@@ -150,7 +152,7 @@ impl Follower {
     }
 }
 
-fn entry(row: Row) -> ((usize, String, String), (Option<i64>, Option<i64>)) {
+fn entry(row: Row) -> (Key, Values) {
     ((row.table, row.sku, row.location), (row.in_stock, row.allocated))
 }
 
