@@ -53,6 +53,15 @@ fn main() -> ExitCode {
 fn ci() -> Result<(), String> {
     run::cargo(["fmt", "--all", "--check"])?;
     tidy::run()?;
-    run::cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    run::cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        run::ALL_FEATURES,
+        "--",
+        "-D",
+        "warnings",
+    ])?;
     test::run(&test::Args::default())
 }

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let mut command = run::cargo_command();
     command.args(["test", "--no-fail-fast"]);
     if args.rest.is_empty() {
-        command.arg("--workspace");
+        command.args(["--workspace", "--features", run::ALL_FEATURES]);
     }
     let mut child = command
         .args(&args.rest)

@@ -6,7 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A crate may depend on crates of lower layers only.
 const LAYERS: [&[&str]; 7] = [
-    &["banyan-domain", "banyan-log", "banyan-rehearse", "banyan-sandbox", "banyan-shop", "banyan-testkit"],
+    &[
+        "banyan-domain",
+        "banyan-gateway",
+        "banyan-log",
+        "banyan-rehearse",
+        "banyan-sandbox",
+        "banyan-shop",
+        "banyan-testkit",
+    ],
     &["banyan-engine", "banyan-match", "banyan-pay", "banyan-views"],
     &["banyan-legacy", "banyan-saga"],
     &["banyan-api"],

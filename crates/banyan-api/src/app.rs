@@ -5,11 +5,12 @@ use crate::problem::Problem;
 use banyan_domain::coupon::CodeKey;
 use banyan_domain::{Command, KeyStamp, Outcome, State};
 use banyan_engine::{Answer, Histogram, Shard};
+use banyan_legacy::Keeper;
 use banyan_views::ViewProgress;
 use banyan_views::record::{Rebuilder, RecordReader};
 use http::{HeaderMap, StatusCode};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Semaphore, watch};
 
 /// Longest idempotency key, in bytes.
@@ -42,6 +43,7 @@ pub struct App {
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) http: HttpMetrics,
+    keeper: OnceLock<Arc<Keeper>>,
 }
 
 /// What the HTTP side counts.
@@ -61,7 +63,30 @@ impl App {
         let record_progress = rebuilder.progress().clone();
         let codes = CodeKey::new(shard.keys());
         let (streams, http) = (Arc::new(Semaphore::new(streams_max)), HttpMetrics::default());
-        Arc::new(Self { shard, keyring, codes, record, record_progress, rebuilder, streams, stopping, http })
+        let keeper = OnceLock::new();
+        Arc::new(Self {
+            shard,
+            keyring,
+            codes,
+            record,
+            record_progress,
+            rebuilder,
+            streams,
+            stopping,
+            http,
+            keeper,
+        })
+    }
+
+    /// Takes the keeper of what is moved over from an old shop. The first one stays.
+    pub fn set_keeper(&self, keeper: Arc<Keeper>) {
+        self.keeper.get_or_init(|| keeper);
+    }
+
+    /// The keeper of what is moved over from an old shop, if there is one.
+    #[must_use]
+    pub fn keeper(&self) -> Option<&Arc<Keeper>> {
+        self.keeper.get()
     }
 
     /// The shard that decides.
@@ -186,27 +211,21 @@ impl App {
         self.shard.read(look)?.await.map_err(gone)
     }
 
-    /// Asks the shard, and looks at the state after it decided, in one go: the look is in the queue right behind the
-    /// command. There is nothing to see where the queue was full just then, or the server stops.
+    /// Asks the shard, and looks at the state right after it decided. The writer waits for `look`: it must be short work.
+    ///
+    /// # Errors
+    /// A [`Problem`] if the shard could not take the command, or stopped before it could answer.
     pub(crate) async fn ask_and_look<T: Send + 'static>(
         &self,
         command: Command,
         stamp: Option<KeyStamp>,
-        look: impl FnOnce(&State) -> T + Send + 'static,
-    ) -> Result<(Answer, Option<T>), Problem> {
+        look: impl FnOnce(Answer, &State) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let began = std::time::Instant::now();
-        let answer = self.shard.submit(command, stamp)?;
-        let seen = self.shard.read(look);
-        let answer = answer.await.map_err(|_| Problem::unknown_outcome())?;
+        let seen = self.shard.submit_then(command, stamp, look)?;
+        let seen = seen.await.map_err(|_| Problem::unknown_outcome())?;
         self.http.write_micros.record(began.elapsed().as_micros() as u64);
-        if matches!(answer, Answer::StorageFull) {
-            return Err(Problem::storage_full());
-        }
-        let seen = match seen {
-            Ok(seen) => seen.await.ok(),
-            Err(_) => None,
-        };
-        Ok((answer, seen))
+        Ok(seen)
     }
 }
 

@@ -20,6 +20,7 @@ mod secret;
 mod serve;
 pub mod wire;
 pub mod wire_ledger;
+pub mod wire_legacy;
 pub mod wire_order;
 pub mod wire_saga;
 

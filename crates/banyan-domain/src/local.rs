@@ -62,8 +62,8 @@ impl Advance {
 }
 
 impl State {
-    /// What follows by itself: of a saga that has something to do, or of goods that came free and are short elsewhere. To be called, and its events applied, until there
-    /// is nothing left, after every command and after what was due.
+    /// What follows by itself: of a saga that has something to do, or of goods that came free and are short elsewhere. To be
+    /// called, and its events applied, until there is nothing left, after every command and after what was due.
     #[must_use]
     pub fn advance(&self) -> Option<Advance> {
         if let Some(events) = self.cover_short() {

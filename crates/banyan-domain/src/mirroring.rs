@@ -239,12 +239,18 @@ impl State {
         }
         let mut events = books.events;
         events.extend(Books::settle(self, books.items));
-        match switched {
-            Some(number) if state.moving.as_ref().is_some_and(|moving| moving.number == number) => {
+        if let Some((number, phase)) = switched {
+            let asked_for =
+                state.moving.as_ref().is_some_and(|moving| (moving.number, moving.to) == (number, phase));
+            // What is older than the last move that was done is history, told late.
+            let known = number <= state.epoch || (number <= state.moves && phase == state.phase);
+            if !asked_for && !known {
+                return Err(Refusal::NoSuchMove);
+            }
+            // Where nobody's leadership changes, whoever drives the move has more to do before it is done.
+            if asked_for && state.phase.switches(phase) {
                 events.push(AnyEvent::Legacy(Event::MoveDone { capability }));
             }
-            Some(number) if number > state.epoch => return Err(Refusal::NoSuchMove),
-            _ => {}
         }
         // Both fit: checked above.
         let (rows, outbox) = (rows.len() as u32, outbox.len() as u32);

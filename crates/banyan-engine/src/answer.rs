@@ -42,6 +42,15 @@ pub enum Work {
         /// Where the answers go.
         reply: oneshot::Sender<Vec<Answer>>,
     },
+    /// One command, and a look at the state right after it.
+    Then {
+        /// What is asked.
+        command: Command,
+        /// Under which idempotency key, if any.
+        stamp: Option<KeyStamp>,
+        /// What to look at.
+        then: Then,
+    },
     /// A look at the state between two commands.
     Read {
         /// What to look at.
@@ -51,6 +60,11 @@ pub enum Work {
 
 /// A look at the state. What it gives is called once everything that it may have seen is durable.
 pub struct Read(Box<dyn FnOnce(&State) -> Seen + Send>);
+
+/// A look at the state right after a command, with its answer in hand.
+pub struct Then(Box<LookThen>);
+
+type LookThen = dyn FnOnce(Answer, &State) -> Seen + Send;
 
 /// What a [`Read`] has seen, on its way to whoever looks.
 pub struct Seen(Box<dyn FnOnce() + Send>);
@@ -86,7 +100,7 @@ impl Work {
     #[must_use]
     pub fn commands(&self) -> usize {
         match self {
-            Self::One { .. } => 1,
+            Self::One { .. } | Self::Then { .. } => 1,
             Self::Many { commands, .. } => commands.len(),
             Self::Read { .. } => 1,
         }
@@ -103,7 +117,7 @@ impl Replies {
             let _gone = reply.send(answers);
         }
         for seen in self.reads {
-            (seen.0)();
+            seen.say();
         }
     }
 
@@ -120,16 +134,44 @@ impl Read {
         look: impl FnOnce(&State) -> T + Send + 'static,
         reply: oneshot::Sender<T>,
     ) -> Self {
-        Self(Box::new(move |state| {
-            let seen = look(state);
-            Seen(Box::new(move || {
-                let _gone = reply.send(seen);
-            }))
-        }))
+        Self(Box::new(move |state| Seen::new(look(state), reply)))
     }
 
     pub(crate) fn look(self, state: &State) -> Seen {
         (self.0)(state)
+    }
+}
+
+impl Then {
+    /// Looks with `look`, and sends what it gives to `reply`.
+    pub fn new<T: Send + 'static>(
+        look: impl FnOnce(Answer, &State) -> T + Send + 'static,
+        reply: oneshot::Sender<T>,
+    ) -> Self {
+        Self(Box::new(move |answer, state| Seen::new(look(answer, state), reply)))
+    }
+
+    pub(crate) fn look(self, answer: Answer, state: &State) -> Seen {
+        (self.0)(answer, state)
+    }
+}
+
+impl Seen {
+    pub(crate) fn new<T: Send + 'static>(seen: T, reply: oneshot::Sender<T>) -> Self {
+        Self(Box::new(move || {
+            let _gone = reply.send(seen);
+        }))
+    }
+
+    /// Tells whoever looked, if they still wait.
+    pub(crate) fn say(self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Then")
     }
 }
 

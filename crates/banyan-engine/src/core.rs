@@ -129,6 +129,10 @@ impl Core {
                 let answers = answers.collect::<Result<Vec<_>, _>>()?;
                 draft.replies.many.push((reply, answers));
             }
+            Work::Then { command, stamp, then } => {
+                let answer = self.answer(command, stamp, draft)?;
+                draft.replies.reads.push(then.look(answer, &self.state));
+            }
             Work::Read { read } => draft.replies.reads.push(read.look(&self.state)),
         }
         Ok(())
@@ -144,6 +148,10 @@ impl Core {
             Work::Many { commands, reply } => {
                 draft.tally.storage_full += commands.len() as u64;
                 draft.replies.many.push((reply, vec![Answer::StorageFull; commands.len()]));
+            }
+            Work::Then { then, .. } => {
+                draft.tally.storage_full += 1;
+                draft.replies.reads.push(then.look(Answer::StorageFull, &self.state));
             }
             Work::Read { read } => draft.replies.reads.push(read.look(&self.state)),
         }

@@ -21,7 +21,7 @@ mod start;
 mod summary;
 mod writer;
 
-pub use answer::{Answer, DirectReplies, Read, Replies, ReplySink, Seen, Work};
+pub use answer::{Answer, DirectReplies, Read, Replies, ReplySink, Seen, Then, Work};
 pub use core::{Core, CoreOptions, Draft};
 pub use histogram::{Histogram, HistogramView};
 pub use inbox::SubmitError;

@@ -1,6 +1,6 @@
 //! The handle of a running shard.
 
-use crate::answer::{Answer, Read, ReplySink, Work};
+use crate::answer::{Answer, Read, ReplySink, Then, Work};
 use crate::inbox::{Inbox, SubmitError};
 use crate::metrics::{Metrics, MetricsView};
 use crate::rests::Rests;
@@ -86,6 +86,7 @@ impl Shard {
             room: room.clone(),
             room_needed: room_needed(block_bytes_max),
             pace: options.pace,
+            rests: rests.clone(),
             to_log,
             spare,
             fatal: fatal.clone(),
@@ -98,7 +99,6 @@ impl Shard {
             room,
             summary: summary.clone(),
             replies,
-            rests: rests.clone(),
             from_writer,
             spare: spare_in,
             fatal: fatal.clone(),
@@ -153,6 +153,22 @@ impl Shard {
         let (reply, answers) = oneshot::channel();
         self.inbox.push(Work::Many { commands, reply })?;
         Ok(answers)
+    }
+
+    /// Asks for one command, and looks at the state right after it, with its answer. What `look` gives comes once everything that
+    /// it may have seen is durable. The writer waits for `look`: it must be short work.
+    ///
+    /// # Errors
+    /// [`SubmitError`] if it was not taken: it will not be carried out.
+    pub fn submit_then<T: Send + 'static>(
+        &self,
+        command: Command,
+        stamp: Option<KeyStamp>,
+        look: impl FnOnce(Answer, &State) -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<T>, SubmitError> {
+        let (reply, seen) = oneshot::channel();
+        self.inbox.push(Work::Then { command, stamp, then: Then::new(look, reply) })?;
+        Ok(seen)
     }
 
     /// Looks at the state between two commands. What `look` gives comes once everything that it may have seen is durable.

@@ -30,6 +30,7 @@ pub(crate) struct Writer {
     pub room_needed: u64,
     /// The least time between the starts of two blocks.
     pub pace: Duration,
+    pub rests: Arc<Rests>,
     pub to_log: SyncSender<Draft>,
     pub spare: Receiver<Draft>,
     pub fatal: Fatal,
@@ -44,7 +45,6 @@ pub(crate) struct LogThread {
     pub room: Arc<AtomicU64>,
     pub summary: Arc<ArcSwap<Summary>>,
     pub replies: Box<dyn ReplySink>,
-    pub rests: Arc<Rests>,
     pub from_writer: Receiver<Draft>,
     pub spare: SyncSender<Draft>,
     pub fatal: Fatal,
@@ -75,6 +75,8 @@ impl Writer {
             }
             if woken.log_free && !draft.is_empty() {
                 self.core.finish(&mut draft);
+                let rested = std::mem::take(&mut draft.replies.rested);
+                self.rests.look(&rested, self.core.state(), &mut draft.replies.reads);
                 not_before = Instant::now() + self.pace;
                 self.inbox.set_log_busy(true);
                 let next = self.spare.try_recv().unwrap_or_default();
@@ -166,9 +168,7 @@ impl LogThread {
                 self.summary.store(summary);
             }
             self.metrics.block(&draft.tally, draft.count, bytes, sync_nanos);
-            let mut replies = std::mem::take(&mut draft.replies);
-            self.rests.wake(&std::mem::take(&mut replies.rested));
-            self.replies.release(replies);
+            self.replies.release(std::mem::take(&mut draft.replies));
             self.inbox.set_log_busy(false);
             if draft.count > 0 {
                 self.room.store(lock(&self.log).room(), Ordering::Release);

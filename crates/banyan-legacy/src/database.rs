@@ -1,6 +1,7 @@
 //! The old database, whatever kind it is: what Banyan asks of it.
 
 use crate::stream::{ChangeStream, Row, SourceId};
+use banyan_domain::legacy::Phase;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,19 +9,6 @@ use std::time::Duration;
 
 /// A future behind a pointer, so that the traits can be used without knowing the kind of database.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Who leads, per capability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// The old shop alone.
-    Legacy,
-    /// The old shop leads, Banyan follows.
-    Mirror,
-    /// Banyan leads, the old tables follow.
-    Lead,
-    /// The old tables are not used any more.
-    Retired,
-}
 
 /// How grave a finding of the preflight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,8 +58,6 @@ pub struct Switch {
     pub epoch: u64,
     /// The old tables must have at least this position of Banyan's log.
     pub seq_at_least: u64,
-    /// Longest wait for the orders in flight; new ones wait as long.
-    pub wait_max: Duration,
 }
 
 /// What came of a switch.
@@ -79,10 +65,25 @@ pub struct Switch {
 pub enum Switched {
     /// Done, now or by an earlier attempt of the same move.
     Done(Book),
-    /// An order in flight kept the lock for too long: nothing has changed, try again.
-    LockBusy,
     /// The bookkeeping row is not as asked: nothing has changed.
     Refused(String),
+}
+
+/// What came of holding the door.
+pub enum Hold {
+    /// No order is in flight, and none begins until the door is gone.
+    Held(Box<dyn Door>),
+    /// An order in flight kept the lock for too long: nothing has changed, try again.
+    LockBusy,
+}
+
+/// A door that is held: no order of the old shop is in flight. Dropping it lets them go on, and nothing has changed.
+pub trait Door: Send {
+    /// Everything that the old shop has committed is up to this position of its stream.
+    fn position(&self) -> u64;
+
+    /// Hands leadership over and lets the door go. [`LegacyError::Broken`]: unknown, read the book.
+    fn switch(self: Box<Self>, switch: Switch) -> BoxFuture<'static, Result<Switched, LegacyError>>;
 }
 
 /// What one item's row of the old table shall be.
@@ -126,7 +127,7 @@ pub struct Page {
     pub rows: Vec<Row>,
     /// Where the next page begins; nothing after the last.
     pub next: Option<PageKey>,
-    /// Everything up to this position is in the rows.
+    /// What was committed and visible up to this position is in the rows.
     pub position_before: u64,
     /// Nothing after this position is in the rows. Once the stream has passed it, every change that the rows show has
     /// been handed out.
@@ -144,6 +145,8 @@ pub struct StreamHealth {
     pub status: String,
     /// Whether somebody reads it.
     pub active: bool,
+    /// What it does not tell any more, though it should, such as a table that was taken out of it. Empty if all is well.
+    pub faults: Vec<String>,
 }
 
 /// A statement that still touches the mapped tables.
@@ -185,8 +188,9 @@ pub trait OldDatabase: Send + Sync {
     /// The bookkeeping row; nothing if it was not made.
     fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>>;
 
-    /// Hands leadership over in one transaction, when no order is in flight. [`LegacyError::Broken`]: unknown, read the book.
-    fn switch(&self, switch: Switch) -> BoxFuture<'_, Result<Switched, LegacyError>>;
+    /// Holds the door: waits until no order is in flight in the old shop, and keeps new ones waiting. Sync out is not kept
+    /// waiting.
+    fn hold(&self, wait_max: Duration) -> BoxFuture<'_, Result<Hold, LegacyError>>;
 
     /// Writes full values, and the checkpoint `seq` with them, if the epoch is still `epoch` and nobody has written beyond
     /// `seq`. All or nothing. [`LegacyError::Broken`]: unknown, read the book.
@@ -197,7 +201,9 @@ pub trait OldDatabase: Send + Sync {
         epoch: u64,
     ) -> BoxFuture<'a, Result<Written, LegacyError>>;
 
-    /// Opens the stream after `from`, or with a snapshot first. [`LegacyError::SourceUnknown`] if it cannot go on there.
+    /// Opens the stream at `from`, or with a snapshot first. The transaction at `from` itself may come again, and must if it
+    /// was not acknowledged: of a large one perhaps only some parts were applied.
+    /// [`LegacyError::SourceUnknown`] if it cannot go on there.
     fn stream<'a>(
         &'a self,
         from: Option<(SourceId, u64)>,
@@ -228,25 +234,6 @@ pub trait OldDatabase: Send + Sync {
 
     /// Deletes outbox rows that have been applied: those up to `id`. Gives how many. Best effort.
     fn clear_outbox(&self, id: i64) -> BoxFuture<'_, Result<u64, LegacyError>>;
-}
-
-impl Phase {
-    /// The word in the bookkeeping row.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Legacy => "legacy",
-            Self::Mirror => "mirror",
-            Self::Lead => "lead",
-            Self::Retired => "retired",
-        }
-    }
-
-    /// The phase of a word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Legacy, Self::Mirror, Self::Lead, Self::Retired].into_iter().find(|phase| phase.word() == word)
-    }
 }
 
 impl Finding {

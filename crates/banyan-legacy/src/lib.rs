@@ -5,24 +5,46 @@
 //! two sides are compared all the time. One kind of database is one feature (`postgres`, `mysql`) and one folder; what
 //! does not depend on the kind is written against two traits.
 //!
-//! What this crate deliberately is not: it decides no phase and gates nothing (who moves does), it knows no HTTP, and it
-//! remembers nothing itself. What was taken in is in Banyan's log, what was written out is in the old database's own
-//! bookkeeping row.
+//! What this crate deliberately is not: it knows no HTTP, and it remembers nothing itself. What was taken in, and how far a
+//! move is, is in Banyan's log; what was written out is in the old database's own bookkeeping row.
 //!
-//! Start reading at [`Mapping`], then [`OldDatabase`] and [`ChangeStream`].
+//! Start reading at [`Mapping`], then [`OldDatabase`] and [`ChangeStream`]; then [`Driver`], which takes a capability from one
+//! phase to the next, and [`Keeper`], which holds everything together.
 
+mod breach;
 mod database;
+mod desk;
+mod inward;
+mod keeper;
 mod mapping;
+mod mover;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+mod outward;
+mod owned;
+mod parts;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+mod progress;
+mod reconcile;
+mod references;
 mod stream;
+mod touched;
+mod translate;
 
 pub use database::{
-    Book, BoxFuture, CheckLevel, Finding, LegacyError, OldDatabase, Page, PageKey, Phase, SqlReference,
+    Book, BoxFuture, CheckLevel, Door, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference,
     StreamHealth, Switch, Switched, TargetRow, Written,
+};
+pub use desk::{Desk, DeskError};
+pub use keeper::{
+    BeginError, Halt, Keeper, KeeperOptions, NoRoutes, Part, Parts, Plan, RouteCaller, Routes, Status,
 };
 pub use mapping::{
     Connection, DatabaseKind, DatabaseSettings, InvalidMapping, LocationFrom, Mapping, TableMapping,
     TableName, Watch,
 };
+pub use mover::{Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, gates, steps};
+pub use progress::{LagPoint, Progress, ProgressView, Trouble};
+pub use references::{Reference, ReferenceKind, References, ReferencesView};
 pub use stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};

@@ -65,7 +65,7 @@ pub struct Transaction {
     /// Its place in the order of commits. Grows strictly from one transaction to the next; the same for all its parts,
     /// and the same however often it is sent.
     pub position: u64,
-    /// The part's number, from 0. A transaction is always cut at the same places.
+    /// The part's number, from 1. A transaction is always cut at the same places.
     pub part: u32,
     /// Whether no further part follows.
     pub last: bool,
@@ -74,6 +74,9 @@ pub struct Transaction {
     /// The sequence number and epoch that Banyan's own writer put into this transaction; nothing if somebody else made
     /// it. Rows that the old database's triggers wrote are in it as well.
     pub ours: Option<(u64, u64)>,
+    /// How many rows that our writer wrote came back just as it wrote them, and were left out of the changes; what is in
+    /// the changes of a transaction of ours was then written by a trigger. Nothing where the stream cannot tell them apart.
+    pub echoes: Option<u32>,
     /// Changes of mapped rows, in the order in which they were made.
     pub changes: Vec<Change>,
     /// Rows put into the outbox, in their order.

@@ -71,7 +71,7 @@ async fn a_snapshot_and_then_every_transaction_in_its_order() {
         (first.outbox[0].kind.as_str(), first.outbox[0].body.as_str()),
         ("allocate", "{\"reservation\":\"r-é\"}")
     );
-    assert_eq!((first.part, first.last, first.ours, first.switched), (0, true, None, None));
+    assert_eq!((first.part, first.last, first.ours, first.switched), (1, true, None, None));
     assert!(first.position > begun && first.committed_millis > 1_600_000_000_000, "{first:?}");
 
     // What is rolled back never happened; a savepoint's part neither.
@@ -130,7 +130,7 @@ async fn a_large_transaction_comes_in_parts_that_are_always_the_same() {
         parts.push(transaction(&mut *stream).await);
     }
     let numbers: Vec<u32> = parts.iter().map(|part| part.part).collect();
-    assert_eq!(numbers, (0..u32::try_from(parts.len()).expect("few")).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=u32::try_from(parts.len()).expect("few")).collect::<Vec<_>>());
     assert!(parts.iter().all(|part| part.position == parts[0].position && part.changes.len() <= 500));
     assert_eq!(parts.iter().map(|part| part.changes.len()).sum::<usize>(), 5_321);
     let said: Vec<&str> = parts.iter().flat_map(|part| &part.outbox).map(|row| row.body.as_str()).collect();

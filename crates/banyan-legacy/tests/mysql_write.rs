@@ -2,8 +2,9 @@
 
 mod maria;
 
+use banyan_domain::legacy::Phase;
 use banyan_legacy::{
-    Change, CheckLevel, Item, LegacyError, OldDatabase, Phase, Switch, Switched, TargetRow, Transaction,
+    Change, CheckLevel, Hold, Item, LegacyError, OldDatabase, Switch, Switched, TargetRow, Transaction,
     Written,
 };
 use banyan_testkit::{MariaDbOptions, TcpProxy, Way as Direction, wait_until};
@@ -19,7 +20,15 @@ fn lead(shop: &Shop, seq: u64) {
 }
 
 fn switch(move_no: u64, to: Phase, epoch: u64) -> Switch {
-    Switch { move_no, to, epoch, seq_at_least: 0, wait_max: Duration::from_secs(1) }
+    Switch { move_no, to, epoch, seq_at_least: 0 }
+}
+
+/// Holds the door and hands over.
+async fn hand_over(shop: &Shop, asked: Switch) -> Switched {
+    match shop.database.hold(SOON).await.expect("an answer") {
+        Hold::Held(door) => door.switch(asked).await.expect("an answer"),
+        Hold::LockBusy => panic!("nothing is in flight"),
+    }
 }
 
 async fn transaction(stream: &mut dyn banyan_legacy::ChangeStream) -> Transaction {
@@ -159,46 +168,66 @@ async fn an_unknown_outcome_is_said_to_be_unknown_and_the_book_tells() {
     }
 }
 
+/// An order of the old shop: what it decides rests on a phase that cannot change until it is committed.
+const ORDER: &str = "begin; select phase from banyan_door where capability = 'stock' lock in share mode; \
+    insert into orders (sku, quantity) values ('A', 1); update stock set num_in_stock = num_in_stock - 1; ";
+
+fn order(shop: &Shop, then: &str) -> std::process::Child {
+    std::process::Command::new("mariadb")
+        .args(["--no-defaults", "-uroot", "-N", "shop", "-e", &format!("{ORDER}{then}; commit"), "--socket"])
+        .arg(shop.server.socket())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("an order")
+}
+
 #[tokio::test]
 async fn leadership_is_handed_over_when_no_order_is_in_flight() {
     let shop = Shop::open(&MariaDbOptions::default()).await;
-    // An order in flight: it holds the row's shared lock until it is committed.
-    let socket = shop.server.socket();
-    let order = std::thread::spawn(move || {
-        let sql = "begin; select phase from banyan_sync where capability = 'stock' lock in share mode; \
-                   insert into orders (sku, quantity) values ('A', 1); select sleep(10); commit";
-        let status = std::process::Command::new("mariadb")
-            .args(["--no-defaults", "-uroot", "shop", "-e", sql, "--socket"])
-            .arg(socket)
-            .stdout(std::process::Stdio::null())
-            .status();
-        assert!(status.expect("an order").success());
-    });
-    let asleep =
-        || shop.sql("select count(*) from information_schema.processlist where info like 'select sleep%'");
-    assert!(wait_until(SOON, || asleep() == "1"), "the order is under way");
-    let busy = shop.database.switch(switch(1, Phase::Mirror, 0)).await.expect("an answer");
-    assert_eq!(busy, Switched::LockBusy);
-    order.join().expect("the order");
-    assert_eq!(shop.database.book().await.expect("a book").expect("a row").epoch, 0, "nothing has changed");
+    shop.sql("insert into stock (sku, num_in_stock) values ('A', 5)");
+    let in_flight = order(&shop, "select sleep(10)");
+    let doing = |what: &str| {
+        shop.sql(&format!("select count(*) from information_schema.processlist where info like '{what}%'"))
+    };
+    assert!(wait_until(SOON, || doing("select sleep") == "1"), "the order is under way");
+    assert!(matches!(shop.database.hold(Duration::from_secs(1)).await, Ok(Hold::LockBusy)));
+    // Who waits long enough has what the order did before the door's place in the log.
+    let Ok(Hold::Held(door)) = shop.database.hold(SOON).await else { panic!("the order ends") };
+    assert!(in_flight.wait_with_output().expect("the order").status.success());
+    assert_eq!(shop.sql("select num_in_stock from stock"), "4");
 
-    let Ok(Switched::Done(book)) = shop.database.switch(switch(1, Phase::Mirror, 0)).await else {
-        panic!("not done")
+    // While the door is held, an order waits, and sync out does not.
+    let waiting = order(&shop, "select 1");
+    assert!(wait_until(SOON, || doing("select phase from banyan_door") == "1"), "it waits");
+    lead(&shop, 10);
+    let rows = [target(0, "A", "main", 7, 0)];
+    assert_eq!(shop.database.write(&rows, 11, 3).await, Ok(Written::Done { absent: vec![] }));
+    assert_eq!(doing("select phase from banyan_door"), "1");
+    let done = door.switch(switch(4, Phase::Mirror, 3)).await.expect("an answer");
+    let Switched::Done(book) = done else { panic!("{done:?}") };
+    assert_eq!((book.phase, book.epoch, book.seq, book.move_no), (Phase::Mirror, 4, 11, 4));
+    // The order that waited sees who leads now.
+    let output = waiting.wait_with_output().expect("the order");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("mirror"), "{output:?}");
+    assert_eq!(shop.sql("select num_in_stock from stock"), "6");
+
+    assert_eq!(
+        hand_over(&shop, switch(4, Phase::Mirror, 3)).await,
+        Switched::Done(book),
+        "again is the same"
+    );
+    let refused = async |asked: Switch, why: &str| match hand_over(&shop, asked).await {
+        Switched::Refused(text) => assert!(text.contains(why), "{text}"),
+        other @ Switched::Done(_) => panic!("{other:?}"),
     };
-    assert_eq!((book.phase, book.epoch, book.move_no), (Phase::Mirror, 1, 1));
-    let again = shop.database.switch(switch(1, Phase::Mirror, 0)).await;
-    assert_eq!(again, Ok(Switched::Done(book)), "again is the same");
-    let refused = async |asked: Switch, why: &str| match shop.database.switch(asked).await {
-        Ok(Switched::Refused(text)) => assert!(text.contains(why), "{text}"),
-        other => panic!("{other:?}"),
-    };
-    refused(switch(2, Phase::Lead, 0), "epoch is 1").await;
-    refused(switch(1, Phase::Lead, 1), "was made already").await;
-    refused(Switch { seq_at_least: 5, ..switch(2, Phase::Lead, 1) }, "position 0").await;
-    let Ok(Switched::Done(book)) = shop.database.switch(switch(2, Phase::Lead, 1)).await else {
-        panic!("not done")
-    };
-    assert_eq!((book.phase, book.epoch), (Phase::Lead, 2));
+    refused(switch(5, Phase::Lead, 3), "epoch is 4").await;
+    refused(switch(4, Phase::Lead, 4), "was made already").await;
+    refused(Switch { seq_at_least: 12, ..switch(5, Phase::Lead, 4) }, "position 11").await;
+    // A door that is let go changes nothing and keeps nobody.
+    drop(shop.database.hold(SOON).await.expect("held"));
+    let Switched::Done(book) = hand_over(&shop, switch(5, Phase::Lead, 4)).await else { panic!("not done") };
+    assert_eq!((book.phase, book.epoch), (Phase::Lead, 5));
+    assert_eq!(shop.sql("select phase from banyan_door"), "lead");
 }
 
 #[tokio::test]

@@ -20,8 +20,9 @@ use std::time::Duration;
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// How long an unused connection is kept.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
-/// Unused connections that are kept.
-const IDLE_MAX: usize = 64;
+/// Unused connections that are kept: as many as sagas ask at once at most. Requests come in company, with each block; with fewer
+/// kept, most of a block's requests would open a connection, and close it after the answer.
+const IDLE_MAX: usize = 512;
 
 #[cfg(feature = "tls")]
 type Connector = hyper_rustls::HttpsConnector<HttpConnector>;

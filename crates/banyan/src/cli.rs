@@ -1,7 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    backup, campaign, demo, key, ledger, log, matching, saga, sandbox, shop, stock, up, verify, view,
+    backup, campaign, demo, gateway, key, ledger, legacy, log, matching, saga, sandbox, shop, stock, up,
+    verify, view,
 };
 use clap::{Parser, Subcommand};
 
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     /// Start a server
     Up(up::UpArgs),
     Demo(demo::DemoArgs),
+    Gateway(gateway::GatewayArgs),
     /// Create, change and look at campaigns of a running server
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     /// Add the ledger's books up, print an account's statement
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    #[command(subcommand)]
+    Legacy(legacy::LegacyCommand),
     /// Read the log: its events, its shape, its health
     #[command(subcommand)]
     Log(log::LogCommand),

@@ -10,6 +10,9 @@ mod data_dir;
 mod exit;
 mod keys;
 mod offline;
+#[cfg_attr(not(feature = "legacy"), path = "no_old_database.rs")]
+mod old_database;
+mod old_shop;
 mod webhooks;
 mod whole_log;
 

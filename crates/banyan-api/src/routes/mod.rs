@@ -8,6 +8,7 @@ mod docs;
 mod events;
 mod health;
 mod ledger;
+mod legacy;
 mod members;
 mod metrics;
 mod orders;
@@ -27,6 +28,7 @@ pub(crate) use coupons::*;
 pub(crate) use events::*;
 pub(crate) use health::*;
 pub(crate) use ledger::*;
+pub(crate) use legacy::*;
 pub(crate) use members::*;
 pub(crate) use metrics::*;
 pub(crate) use orders::*;
@@ -91,6 +93,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/orders/{order}", get(get_order))
         .route("/v1/orders/{order}/cancel", post(cancel_order))
         .route("/v1/orders/{order}/returns", post(return_order))
+        .route("/v1/legacy/{capability}", get(show_legacy))
+        .route("/v1/legacy/{capability}/plan", get(plan_move))
+        .route("/v1/legacy/{capability}/moves", post(begin_move))
+        .route("/v1/legacy/{capability}/abort", post(abort_move))
+        .route("/v1/legacy/{capability}/reconcile", post(reconcile))
+        .route("/v1/legacy/{capability}/references", get(list_references))
+        .route("/v1/legacy/{capability}/lag", get(list_lags))
         .route("/v1/events", get(read_events))
         .route("/v1/views/record", get(show_record_view))
         .route("/v1/views/record/rebuild", post(rebuild_record_view))

@@ -23,6 +23,7 @@ use banyan_engine::Answer;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Largest cart: 100 lines of ids as long as they may be.
 const CART_BYTES_MAX: usize = 16 << 10;
@@ -101,19 +102,22 @@ pub(crate) async fn place_order(
     let (seen, cart) = (cart.lines.clone(), Box::new(cart));
     let (method, return_url) = (method.into(), return_url.into());
     let command = order::Command::Place { cart, method, return_url, expect_total };
-    let look = move |state: &banyan_domain::State| short_of(state, &seen);
-    let (answer, short) = app.ask_and_look(Command::Order(command), stamp, look).await?;
-    match answer {
+    let patience = wait(&headers);
+    let shared = app.clone();
+    let look = move |answer: Answer, state: &banyan_domain::State| match answer {
         Answer::Done { outcome, replayed, .. } => {
-            let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-            answer_order(&app, order_in(&outcome), status, replayed, wait(&headers)).await
+            let no = order_in(&outcome);
+            Ok((no, find(&shared, state, no, !patience.is_zero()), replayed))
         }
         Answer::Refused(refusal @ Refusal::Stock(stock::Refusal::OutOfStock { .. })) => {
-            Err(Problem { lines: short.unwrap_or_default(), ..Problem::from(refusal) })
+            Err(Problem { lines: short_of(state, &seen), ..Problem::from(refusal) })
         }
         Answer::Refused(refusal) => Err(refusal.into()),
         Answer::StorageFull => Err(Problem::storage_full()),
-    }
+    };
+    let (no, found, replayed) = app.ask_and_look(Command::Order(command), stamp, look).await??;
+    let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(write(&settled(&app, no, found, patience).await?, status, replayed))
 }
 
 /// Shows an order: while it is under way, while it can be returned, and for 28 hours after it ended. With `Prefer: wait=10`,
@@ -228,7 +232,7 @@ fn wait(headers: &HeaderMap) -> Duration {
     Duration::from_secs(seconds.unwrap_or(0)).min(WAIT_MAX)
 }
 
-/// An order as it is once nothing is under way any more, or the caller's patience is over.
+/// Shows an order as it is once nothing is under way any more, or the caller's patience is over.
 async fn answer_order(
     app: &Arc<App>,
     no: OrderNo,
@@ -236,29 +240,58 @@ async fn answer_order(
     replayed: bool,
     patience: Duration,
 ) -> Result<Response, Problem> {
+    let found = look_for(app, no, !patience.is_zero()).await?;
+    Ok(write(&settled(app, no, found, patience).await?, status, replayed))
+}
+
+/// What a look at an order finds.
+enum Found {
+    /// The order.
+    Order(Box<OrderJson>),
+    /// It is under way, and what is found when that is over comes here. None if the order is gone then.
+    Later(oneshot::Receiver<Option<Found>>),
+}
+
+/// Looks at an order, if it is there; as soon as it is not under way any more, if the caller `waits`.
+fn find(app: &Arc<App>, state: &banyan_domain::State, no: OrderNo, waits: bool) -> Option<Found> {
+    let order = state.orders().order(no)?;
+    let Some(saga) = wire_order::under_way(order, state).filter(|_| waits) else {
+        return Some(Found::Order(Box::new(OrderJson::new(order, state, &app.codes))));
+    };
+    // Watched for in the look itself, so that no rest is missed.
+    let shared = app.clone();
+    let at_rest = move |state: &banyan_domain::State| find(&shared, state, no, true);
+    Some(Found::Later(app.shard.rests().watch(saga, at_rest)))
+}
+
+async fn look_for(app: &Arc<App>, no: OrderNo, waits: bool) -> Result<Option<Found>, Problem> {
+    let shared = app.clone();
+    let look = move |state: &banyan_domain::State| find(&shared, state, no, waits);
+    app.look(look).await.map_err(|_| Problem::unknown_outcome())
+}
+
+/// Waits for what was `found`, and takes the order as it is when the caller's patience is over.
+async fn settled(
+    app: &Arc<App>,
+    no: OrderNo,
+    mut found: Option<Found>,
+    patience: Duration,
+) -> Result<Box<OrderJson>, Problem> {
     let mut stopping = app.stopping();
     // The end of the caller's patience, not a way to look again: what is waited for is the saga's rest.
     let enough = tokio::time::sleep(patience);
     tokio::pin!(enough);
-    let mut waits = !patience.is_zero();
     loop {
-        let shared = app.clone();
-        let look = move |state: &banyan_domain::State| {
-            let order = state.orders().order(no)?;
-            let under_way = wire_order::under_way(order, state).filter(|_| waits);
-            // Watched for in the look itself, so that no rest is missed.
-            let rest = under_way.map(|saga| shared.shard.rests().watch(saga));
-            Some((OrderJson::new(order, state, &shared.codes), rest))
+        let rest = match found {
+            None => return Err(Refusal::Order(order::Refusal::OrderNotFound).into()),
+            Some(Found::Order(order)) => return Ok(order),
+            Some(Found::Later(rest)) => rest,
         };
-        let found = app.look(look).await.map_err(|_| Problem::unknown_outcome())?;
-        let none = || Problem::from(Refusal::Order(order::Refusal::OrderNotFound));
-        let (order, rest) = found.ok_or_else(none)?;
-        let Some(rest) = rest else { return Ok(write(&order, status, replayed)) };
-        tokio::select! {
-            _ = rest => {}
-            () = &mut enough => waits = false,
-            _ = stopping.changed() => waits = false,
-        }
+        found = tokio::select! {
+            at_rest = rest => at_rest.map_err(|_| Problem::unknown_outcome())?,
+            () = &mut enough => look_for(app, no, false).await?,
+            _ = stopping.changed() => look_for(app, no, false).await?,
+        };
     }
 }
 

@@ -256,9 +256,9 @@ async fn item_asked(
     stamp: Option<KeyStamp>,
 ) -> Result<(ItemAnswerJson, bool), Problem> {
     let Place { sku, location } = place.clone();
-    let look = move |state: &banyan_domain::State| {
-        let item = state.stock().find(&sku, &location)?;
-        Some(state.stock().item(item)?.level.safety)
+    let look = move |answer: Answer, state: &banyan_domain::State| {
+        let item = state.stock().find(&sku, &location).and_then(|item| state.stock().item(item));
+        (answer, item.map(|item| item.level.safety))
     };
     let (answer, seen) = app.ask_and_look(Command::Stock(command), stamp, look).await?;
     let (answer, seq, replayed) = match answer {
@@ -266,7 +266,7 @@ async fn item_asked(
         Answer::Refused(refusal) => return Err(refusal.into()),
         Answer::StorageFull => return Err(Problem::storage_full()),
     };
-    let safety = seen.flatten().ok_or_else(Problem::unknown_outcome)?;
+    let safety = seen.ok_or_else(Problem::unknown_outcome)?;
     let ItemAnswer { on_hand, held, promised, owed, .. } = answer;
     let item = ItemAnswerJson {
         sku: place.sku.to_string(),

@@ -65,16 +65,16 @@ pub(crate) async fn reserve_stock(
         format!("reserve {:?} {member:?} {order:?} {}", wanted.as_slice(), request.hold_seconds)
     })?;
     let seen_lines = wanted.clone();
-    let look = move |state: &banyan_domain::State| look_at_lines(state, &seen_lines);
+    let look =
+        move |answer: Answer, state: &banyan_domain::State| (answer, look_at_lines(state, &seen_lines));
     let command =
         stock::Command::Reserve { lines: wanted, member: member.clone(), order: order.clone(), hold_for };
     let (answer, seen) = app.ask_and_look(Command::Stock(command), stamp, look).await?;
     let (answer, seq, replayed) = match answer {
         Answer::Done { outcome, seq, replayed } => (reservation_answer(outcome), seq, replayed),
-        Answer::Refused(refusal) => return Err(refused(refusal, &request.lines, seen.as_deref())),
+        Answer::Refused(refusal) => return Err(refused(refusal, &request.lines, Some(&seen))),
         Answer::StorageFull => return Err(Problem::storage_full()),
     };
-    let seen = seen.ok_or_else(Problem::unknown_outcome)?;
     let names = |item: ItemNo| {
         let found = seen.iter().find(|seen| seen.item == item)?;
         Some((found.sku.to_string(), found.location.to_string()))
@@ -187,7 +187,7 @@ async fn end(
         order.map(|order| super::coupons::order(order, principal)).transpose()?;
     }
     let stamp: Option<KeyStamp> = app.stamp(headers, principal, || format!("{verb} {no}"))?;
-    let look = move |state: &banyan_domain::State| show(state, no, None);
+    let look = move |answer: Answer, state: &banyan_domain::State| (answer, show(state, no, None));
     let (answer, seen) = app.ask_and_look(Command::Stock(command), stamp, look).await?;
     let (answer, seq, replayed) = match answer {
         Answer::Done { outcome, seq, replayed } => (reservation_answer(outcome), seq, replayed),
@@ -195,7 +195,7 @@ async fn end(
         Answer::StorageFull => return Err(Problem::storage_full()),
     };
     // The parts of a reservation are in one order for ever: only their names are taken from what was seen.
-    let shown = seen.flatten().ok_or_else(Problem::unknown_outcome)?;
+    let shown = seen.ok_or_else(Problem::unknown_outcome)?;
     let mut names = shown.lines.into_iter().map(|line| (line.sku, line.location));
     let mut reservation = reservation_json(answer, seq, |_| names.next())?;
     (reservation.member, reservation.order) = (shown.member, shown.order);

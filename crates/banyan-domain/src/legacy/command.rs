@@ -110,8 +110,10 @@ pub struct SourceBatch {
     pub rows: Vec<MirrorRow>,
     /// What the old shop says, in its order; at most [`crate::limits::SOURCE_ROWS_MAX`].
     pub outbox: Vec<OutboxItem>,
-    /// The number of the move that this transaction carries out: who leads changes after it.
-    pub switched: Option<u64>,
+    /// The number of a move and the phase that this transaction wrote into the bookkeeping row: who leads changes after it, if
+    /// that is the move under way and where it goes. The phase that is there already changes nothing: a move that was given
+    /// up is fenced off like that.
+    pub switched: Option<(u64, Phase)>,
 }
 
 /// One row of the old shop's stock.

@@ -3,6 +3,7 @@
 use super::{Capability, Event, MoveStep, Outcome, Phase};
 use crate::digest::{self, Digest};
 use crate::{Actor, ItemNo, Reason, Timestamp, Violation};
+use core::ops::Bound;
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +51,7 @@ pub struct CapabilityState {
     pub reconciled: Option<Reconciled>,
     /// Position and index of the last breach.
     #[n(9)]
-    pub(super) breach_at: (u64, u32),
+    pub breach_at: (u64, u32),
 }
 
 /// A move under way.
@@ -188,6 +189,12 @@ impl Legacy {
     /// Every item of the old shop, in order of the items' numbers.
     pub fn mirrored_items(&self) -> impl Iterator<Item = (ItemNo, Mirrored)> {
         self.mirrored.iter().map(|(item, mirrored)| (*item, *mirrored))
+    }
+
+    /// The items of the old shop with numbers above `item`, in order.
+    pub fn mirrored_after(&self, item: ItemNo) -> impl Iterator<Item = (ItemNo, Mirrored)> {
+        let beyond = (Bound::Excluded(item), Bound::Unbounded);
+        self.mirrored.range(beyond).map(|(item, mirrored)| (*item, *mirrored))
     }
 
     /// Items that were sold beyond what there was, in order of their numbers.

@@ -97,7 +97,7 @@ impl Shard {
         position: u64,
         rows: &[(&str, i64, i64)],
         outbox: Vec<OutboxKind>,
-        switched: Option<u64>,
+        switched: Option<(u64, Phase)>,
     ) -> Result<AnyOutcome, AnyRefusal> {
         let row = |&(name, in_stock, allocated): &(&str, i64, i64)| MirrorRow {
             sku: sku(name),
@@ -126,7 +126,7 @@ impl Shard {
         shard.ask(Command::EndCopy { capability: STOCK }).expect("copied");
         shard.finish(number).expect("mirrored");
         let number = shard.begin(Phase::Lead).expect("begun");
-        shard.batch(20, &[], vec![], Some(number)).expect("switched");
+        shard.batch(20, &[], vec![], Some((number, Phase::Lead))).expect("switched");
         assert_eq!(shard.phase(), Phase::Lead);
         shard
     }
@@ -192,7 +192,7 @@ fn the_old_shop_leads_until_its_own_stream_says_otherwise() {
     assert_eq!(shard.reserve("A", 1), Err(Refusal::NotLeading.into()), "not before the stream says so");
     // The last sale of the old shop is committed before the switch, and counts.
     shard.rows(19, &[("A", 5, 2)]).expect("applied");
-    shard.batch(20, &[], vec![], Some(number)).expect("switched");
+    shard.batch(20, &[], vec![], Some((number, Phase::Lead))).expect("switched");
     assert_eq!(shard.phase(), Phase::Lead);
     for _ in 0..3 {
         shard.reserve("A", 1).expect("three are free");
@@ -322,7 +322,7 @@ fn going_back_closes_at_once_and_hands_over_when_the_stream_says_so() {
     assert_eq!(shard.phase(), Phase::Lead, "the rows are still ours");
     shard.rows(30, &[("A", 77, 0)]).expect("passed over");
     shard.says(31, vec![OutboxKind::Allocate { reservation: open }]).expect("what was promised is kept");
-    shard.batch(40, &[], vec![], Some(number)).expect("switched");
+    shard.batch(40, &[], vec![], Some((number, Phase::Mirror))).expect("switched");
     assert_eq!(shard.phase(), Phase::Mirror);
     shard.rows(41, &[("A", 4, 1)]).expect("theirs");
     assert_eq!(shard.books("A"), (4, 1));
@@ -341,8 +341,10 @@ fn a_move_that_was_given_up_leaves_everything_as_it_was() {
     shard.ask(abort(true)).expect("given up");
     shard.reserve("A", 1).expect("open again");
     assert_eq!(shard.ask(note(MoveStep::Drained)), Err(Refusal::NoSuchMove.into()));
-    let late = shard.batch(50, &[], vec![], Some(number));
+    let late = shard.batch(50, &[], vec![], Some((number, Phase::Mirror)));
     assert_eq!(late, Err(Refusal::NoSuchMove.into()), "a switch that nobody asked for stops the stream");
+    shard.batch(50, &[], vec![], Some((number, Phase::Lead))).expect("the fence changes nothing");
+    assert_eq!(shard.phase(), Phase::Lead);
 }
 
 #[test]
@@ -356,7 +358,23 @@ fn phases_are_taken_one_at_a_time() {
     assert_eq!(shard.phase(), Phase::Retired);
     let number = shard.begin(Phase::Lead).expect("back");
     shard.finish(number).expect("lead again");
+    shard.batch(60, &[], vec![], Some((number - 1, Phase::Retired))).expect("told late");
     assert_eq!(shard.state.legacy().capability(STOCK).epoch, number);
+}
+
+/// Found by breaking moves off: the stream ended the move before the driver could give the stream up, and applied its position
+/// to a stream that was not followed any more.
+#[test]
+fn the_stream_ends_only_moves_that_change_who_leads() {
+    let mut shard = Shard::new();
+    let number = shard.begin(Phase::Mirror).expect("begun");
+    shard.source(10);
+    shard.finish(number).expect("mirror");
+    let number = shard.begin(Phase::Legacy).expect("begun");
+    shard.batch(20, &[], vec![], Some((number, Phase::Legacy))).expect("told");
+    assert_eq!(shard.phase(), Phase::Mirror);
+    shard.finish(number).expect("legacy");
+    assert_eq!(shard.phase(), Phase::Legacy);
 }
 
 #[test]
@@ -516,12 +534,12 @@ proptest! {
                 }
                 Act::Forth if !leads => {
                     let number = shard.begin(Phase::Lead).expect("begun");
-                    shard.batch(position, &[], vec![], Some(number)).expect("switched");
+                    shard.batch(position, &[], vec![], Some((number, Phase::Lead))).expect("switched");
                 }
                 // A move back waits for what is reserved.
                 Act::Back if leads && shard.state.stock().reservations_live() == 0 => {
                     let number = shard.begin(Phase::Mirror).expect("begun");
-                    shard.batch(position, &[], vec![], Some(number)).expect("switched");
+                    shard.batch(position, &[], vec![], Some((number, Phase::Mirror))).expect("switched");
                 }
                 Act::Forth | Act::Back => {}
             }

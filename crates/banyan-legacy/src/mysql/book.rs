@@ -1,13 +1,18 @@
 //! Our tables in the old database: making them, reading the bookkeeping row, and handing leadership over.
 
-use super::server::{STATEMENT_MAX, Session, fault, is_lock_wait, quoted, within};
-use crate::database::{Book, LegacyError, Phase, Switch, Switched};
+use super::position;
+use super::server::{Address, STATEMENT_MAX, Session, fault, is_lock_wait, quoted, within};
+use crate::database::{Book, BoxFuture, Door, Hold, LegacyError, Switch, Switched};
+use banyan_domain::legacy::Phase;
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use std::time::Duration;
 
 /// The table of the bookkeeping rows.
 pub(super) const SYNC: &str = "banyan_sync";
+/// The table whose row says the same phase, and whose lock is the door: an order of the old shop holds it shared until it is
+/// committed. Not the bookkeeping row's own, which sync out writes all the time.
+pub(super) const DOOR: &str = "banyan_door";
 /// The table of the old shop's outbox.
 pub(super) const OUTBOX: &str = "banyan_outbox";
 /// The table of the readers' own places in the binary log: the server keeps none for them.
@@ -17,7 +22,12 @@ pub(super) const STREAM: &str = "banyan_stream";
 const NO_TABLE: u16 = 1146;
 
 /// Our tables, by name and by what is in the parentheses. Names and words are compared byte by byte.
-const TABLES: [(&str, &str); 3] = [
+const TABLES: [(&str, &str); 4] = [
+    (
+        DOOR,
+        "capability varchar(32) not null primary key, \
+         phase varchar(16) not null default 'legacy'",
+    ),
     (
         SYNC,
         "capability varchar(32) not null primary key, \
@@ -76,7 +86,7 @@ pub(super) async fn create(
         within(&doing, STATEMENT_MAX, session.conn.query_drop(statement)).await?;
         done.push(format!("made the table {database}.{table}"));
     }
-    for table in [SYNC, STREAM] {
+    for table in [SYNC, DOOR, STREAM] {
         let sql = format!("insert ignore into {} (capability) values (?)", ours(database, table));
         let doing = format!("making the row of {capability} in {table}");
         within(&doing, STATEMENT_MAX, session.conn.exec_drop(sql, (capability,))).await?;
@@ -132,47 +142,93 @@ fn book_of(row: &Row) -> Result<Book, LegacyError> {
     Ok(Book { phase, epoch: number(1)?, seq: number(2)?, move_no: number(3)? })
 }
 
-/// Hands leadership over. Whoever decides about stock in the old shop holds the row's shared lock until the order is
-/// committed, so the exclusive lock comes when no order is in flight, and later ones wait behind it.
-pub(super) async fn switch(
+/// Longest the door is held without a word from us, in seconds: then the old database ends our session, and orders go on.
+const HELD_SECONDS_MAX: u64 = 60;
+
+/// A transaction that holds the door's lock.
+struct HeldDoor {
+    session: Session,
+    database: String,
+    capability: String,
+    position: u64,
+}
+
+/// Takes the lock that orders of the old shop hold shared, each until it is committed. New ones wait behind us.
+pub(super) async fn hold(
+    address: &Address,
+    capability: &str,
+    wait_max: Duration,
+) -> Result<Hold, LegacyError> {
+    let doing = "holding the door";
+    // A session of its own: dropped, it is closed, and the transaction with it.
+    let mut session = address.connect().await?;
+    // Whole seconds, at least one: 0 would not wait at all.
+    let wait = wait_max.as_millis().div_ceil(1_000).clamp(1, 50);
+    for setup in [
+        format!("set session innodb_lock_wait_timeout = {wait}"),
+        format!("set session wait_timeout = {HELD_SECONDS_MAX}"),
+        "start transaction".to_owned(),
+    ] {
+        within(doing, STATEMENT_MAX, session.conn.query_drop(setup)).await?;
+    }
+    let table = ours(address.database(), DOOR);
+    let sql = format!("select phase from {table} as banyan_book where capability = ? for update");
+    let limit = Duration::from_secs(50) + STATEMENT_MAX;
+    let row: Option<Row> =
+        match tokio::time::timeout(limit, session.conn.exec_first(sql, (capability,))).await {
+            Ok(Ok(row)) => row,
+            Ok(Err(error)) if is_lock_wait(&error) => return Ok(Hold::LockBusy),
+            Ok(Err(error)) => return Err(fault(doing, &error)),
+            Err(_) => {
+                return Err(LegacyError::Broken(format!("{doing}: no answer within {} s", limit.as_secs())));
+            }
+        };
+    if row.is_none() {
+        let why = format!("{DOOR} has no row; `banyan legacy check --create` makes it");
+        return Err(LegacyError::Refused(why));
+    }
+    // An order's changes are in the log before its lock is free.
+    let position = position::end(&mut session).await?.position()?;
+    let (database, capability) = (address.database().to_owned(), capability.to_owned());
+    Ok(Hold::Held(Box::new(HeldDoor { session, database, capability, position })))
+}
+
+impl Door for HeldDoor {
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn switch(mut self: Box<Self>, switch: Switch) -> BoxFuture<'static, Result<Switched, LegacyError>> {
+        Box::pin(async move {
+            let (database, capability) = (self.database.clone(), self.capability.clone());
+            hand_over(&mut self.session, &database, &capability, switch).await
+        })
+    }
+}
+
+/// Both rows say who leads, from the same moment on.
+async fn hand_over(
     session: &mut Session,
     database: &str,
     capability: &str,
     switch: Switch,
 ) -> Result<Switched, LegacyError> {
     let doing = "switching";
-    // Whole seconds, at least one: 0 would not wait at all.
-    let wait = switch.wait_max.as_secs().clamp(1, 50) + u64::from(switch.wait_max.subsec_millis() > 0);
-    let begin = format!("set session innodb_lock_wait_timeout = {wait}");
-    within(doing, STATEMENT_MAX, session.conn.query_drop(begin)).await?;
-    within(doing, STATEMENT_MAX, session.conn.query_drop("start transaction")).await?;
-    let limit = Duration::from_secs(wait) + STATEMENT_MAX;
-    let locking = session.conn.exec_first(select(database, "for update"), (capability,));
-    let row: Option<Row> = match tokio::time::timeout(limit, locking).await {
-        Ok(Ok(row)) => row,
-        Ok(Err(error)) if is_lock_wait(&error) => {
-            rollback(session).await?;
-            return Ok(Switched::LockBusy);
-        }
-        Ok(Err(error)) => return Err(fault(doing, &error)),
-        Err(_) => {
-            return Err(LegacyError::Broken(format!("{doing}: no answer within {} s", limit.as_secs())));
-        }
-    };
-    let book = row.map(|row| book_of(&row)).transpose()?;
-    let next = match decide(book, switch) {
+    let next = match decide(read(session, database, capability, "for update").await?, switch) {
         Ok(next) => next,
         Err(answer) => {
             rollback(session).await?;
             return Ok(answer);
         }
     };
-    let table = ours(database, SYNC);
+    let (sync, door) = (ours(database, SYNC), ours(database, DOOR));
     let sql = format!(
-        "update {table} set phase = ?, epoch = ?, move = ?, changed_at = current_timestamp(6) where capability = ?"
+        "update {sync} set phase = ?, epoch = ?, move = ?, changed_at = current_timestamp(6) where capability = ?"
     );
-    let values = (next.phase.word(), next.epoch, next.move_no, capability);
+    let values = (next.phase.as_str(), next.epoch, next.move_no, capability);
     within(doing, STATEMENT_MAX, session.conn.exec_drop(sql, values)).await?;
+    let sql = format!("update {door} set phase = ? where capability = ?");
+    within(doing, STATEMENT_MAX, session.conn.exec_drop(sql, (next.phase.as_str(), capability))).await?;
     commit(session, "committing the switch").await?;
     Ok(Switched::Done(next))
 }
@@ -201,7 +257,11 @@ fn decide(book: Option<Book>, switch: Switch) -> Result<Book, Switched> {
         return Err(Switched::Done(book));
     }
     if book.move_no >= switch.move_no {
-        return refused(format!("move {} was made already, and led to {}", book.move_no, book.phase.word()));
+        return refused(format!(
+            "move {} was made already, and led to {}",
+            book.move_no,
+            book.phase.as_str()
+        ));
     }
     if book.epoch != switch.epoch {
         return refused(format!("the epoch is {}, not {}: somebody else switched", book.epoch, switch.epoch));

@@ -1,6 +1,6 @@
 //! The preflight: what of the server, the user's rights and the settings is as it must be. Changes nothing.
 
-use super::book::{self, OUTBOX, STREAM, SYNC};
+use super::book::{self, DOOR, OUTBOX, STREAM, SYNC};
 use super::check_tables;
 use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
@@ -326,7 +326,7 @@ async fn bookkeeping(
         return;
     }
     let database = address.database();
-    for table in [SYNC, OUTBOX, STREAM] {
+    for table in [SYNC, DOOR, OUTBOX, STREAM] {
         let subject = format!("{database}.{table}");
         let sql = "select engine from information_schema.tables where table_schema = ? and table_name = ?";
         let work = session.conn.exec_first(sql, (database, table));

@@ -7,8 +7,9 @@ use super::layout::Layout;
 use super::position::{split, too_large};
 use super::shape::{Origin, Shape};
 use super::words::words;
-use crate::database::{Book, LegacyError, Phase};
+use crate::database::{Book, LegacyError};
 use crate::stream::{Change, OutboxRow, Transaction};
+use banyan_domain::legacy::Phase;
 use mysql_async::Value;
 use mysql_async::binlog::EventFlags;
 use mysql_async::binlog::events::{Event, EventData, QueryEvent, RowsEventData, TableMapEvent};
@@ -453,14 +454,14 @@ impl Group {
         let changes: Vec<Change> = self.changes.drain(..self.changes.len().min(PART_CHANGES)).collect();
         // What the old shop says follows the rows, so that it is said of them as they are then.
         let says = if self.changes.is_empty() { self.outbox.len().min(PART_CHANGES) } else { 0 };
-        let part = self.parts;
         self.parts += 1;
         Transaction {
             position: self.position,
-            part,
+            part: self.parts,
             last,
             committed_millis: u64::from(self.seconds) * 1_000,
             ours: self.ours,
+            echoes: None,
             changes,
             outbox: self.outbox.drain(..says).collect(),
             switched: if last { self.switched } else { None },

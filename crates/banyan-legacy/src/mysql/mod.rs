@@ -19,8 +19,8 @@ mod words;
 mod write;
 
 use crate::database::{
-    Book, BoxFuture, Finding, LegacyError, OldDatabase, Page, PageKey, SqlReference, StreamHealth, Switch,
-    Switched, TargetRow, Written,
+    Book, BoxFuture, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference, StreamHealth,
+    TargetRow, Written,
 };
 use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, SourceId};
@@ -30,6 +30,7 @@ use server::{Address, Session};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use view::View;
 
@@ -139,16 +140,10 @@ impl OldDatabase for Mysql {
         })
     }
 
-    fn switch(&self, switch: Switch) -> BoxFuture<'_, Result<Switched, LegacyError>> {
+    fn hold(&self, wait_max: Duration) -> BoxFuture<'_, Result<Hold, LegacyError>> {
         Box::pin(async move {
-            if let Err(LegacyError::Refused(why)) = self.needs_bookkeeping() {
-                return Ok(Switched::Refused(why));
-            }
-            self.with(|mut session| async {
-                let done = book::switch(&mut session, self.database(), self.capability(), switch).await?;
-                Ok((session, done))
-            })
-            .await
+            self.needs_bookkeeping()?;
+            book::hold(&self.address, self.capability(), wait_max).await
         })
     }
 

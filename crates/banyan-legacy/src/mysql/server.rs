@@ -93,6 +93,10 @@ impl Address {
     }
 
     async fn open(&self, builder: OptsBuilder) -> Result<Session, LegacyError> {
+        if self.has_tls() {
+            // The client library takes the process's provider, and there may be two to choose from. Set already is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         let mut conn = within("connecting", CONNECT_MAX, Conn::new(builder)).await?;
         let version: Option<String> =
             within("asking for the version", STATEMENT_MAX, conn.query_first("select version()")).await?;

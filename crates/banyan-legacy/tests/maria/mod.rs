@@ -122,7 +122,7 @@ impl Follower {
             return;
         }
         let follows = transaction.position == known.0 && known.1.is_some();
-        let next = if follows { known.1.map_or(0, |part| part + 1) } else { 0 };
+        let next = if follows { known.1.map_or(1, |part| part + 1) } else { 1 };
         assert_eq!(transaction.part, next, "no part is left out");
         (self.position, self.part) = (transaction.position, Some(transaction.part));
         for change in transaction.changes.clone() {

@@ -1,14 +1,16 @@
 //! One batch into the file, in one transaction.
 
 use super::coupons::PendingCoupons;
+use super::holds::HoldRows;
 use super::ledger::LedgerRows;
+use super::legacy;
 use super::members::{Entry, MemberIndex};
-use super::orders;
+use super::orders::OrderRows;
 use super::parked::{Key, ParkedLane};
 use super::redemptions::Redemptions;
 use super::rows::{Change, TotalsChange, ms};
 use super::sagas::SagaRows;
-use super::stock::StockRows;
+use super::stock::{Movements, StockRows};
 use super::view::StoreKeys;
 use crate::{Applied, Batch};
 use banyan_domain::coupon::Event as CouponEvent;
@@ -56,6 +58,7 @@ pub(super) struct Target<'a> {
     pub keys: &'a mut Option<StoreKeys>,
     pub members: &'a mut MemberIndex,
     pub redemptions: &'a mut Redemptions,
+    pub movements: &'a mut Movements,
     pub parked: &'a mut ParkedLane,
     pub checkpoint: Seq,
 }
@@ -83,7 +86,7 @@ impl From<rusqlite::Error> for Fault {
 
 /// Applies what is new in `batch`, with the checkpoint, in one transaction.
 pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<Applied, Fault> {
-    let Target { db, keys, members, redemptions, parked, checkpoint } = target;
+    let Target { db, keys, members, redemptions, movements, parked, checkpoint } = target;
     let Some((last, time)) = batch.last_seq().zip(batch.last_time()).filter(|(last, _)| *last > checkpoint)
     else {
         return Ok(Applied { checkpoint, ..Applied::default() });
@@ -94,6 +97,7 @@ pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<App
         db,
         keys,
         redemptions,
+        movements,
         parked,
         care,
         pending: PendingCoupons::default(),
@@ -102,6 +106,8 @@ pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<App
         stock: StockRows::default(),
         ledger: LedgerRows::default(),
         sagas: SagaRows::default(),
+        orders: OrderRows::default(),
+        holds: HoldRows::default(),
     };
     for block in batch.blocks() {
         for (seq, entry) in block.numbered().filter(|(seq, _)| *seq > checkpoint) {
@@ -110,6 +116,7 @@ pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<App
     }
     session.flush()?;
     session.redemptions.file(db)?;
+    session.movements.file(db)?;
     let mut entries = session.entries;
     members.add(db, &mut entries)?;
     let fingerprint = keys.as_ref().map(|keys| keys.fingerprint);
@@ -127,6 +134,7 @@ struct Session<'a, 'batch> {
     db: &'a Connection,
     keys: &'a mut Option<StoreKeys>,
     redemptions: &'a mut Redemptions,
+    movements: &'a mut Movements,
     parked: &'a mut ParkedLane,
     care: Care,
     pending: PendingCoupons<'batch>,
@@ -135,6 +143,8 @@ struct Session<'a, 'batch> {
     stock: StockRows,
     ledger: LedgerRows,
     sagas: SagaRows,
+    orders: OrderRows<'batch>,
+    holds: HoldRows,
 }
 
 impl<'batch> Session<'_, 'batch> {
@@ -175,11 +185,9 @@ impl<'batch> Session<'_, 'batch> {
             Event::Stock(event) => self.stock.apply(moment, event),
             Event::Pay(event) => self.ledger.apply(moment, event),
             Event::Saga(event) => self.sagas.apply(moment, event),
-            Event::Order(event) => orders::apply(moment, event),
-            Event::StoreCreated { .. }
-            | Event::StateDigested { .. }
-            | Event::KeyKept { .. }
-            | Event::Legacy(_) => Ok(()),
+            Event::Order(event) => self.orders.apply(moment, event),
+            Event::Legacy(event) => legacy::apply(moment, event),
+            Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => Ok(()),
         }
     }
 
@@ -194,8 +202,8 @@ impl<'batch> Session<'_, 'batch> {
             self.flush_pending()?;
         }
         let any_parked = !self.parked.is_empty();
-        let (totals, redemptions) = (&mut self.totals, &mut *self.redemptions);
-        Change { db: self.db, seq, at, totals, redemptions, any_parked }.apply(event)
+        let (totals, redemptions, holds) = (&mut self.totals, &mut *self.redemptions, &mut self.holds);
+        Change { db: self.db, seq, at, totals, redemptions, holds, any_parked }.apply(event)
     }
 
     fn change_alone(&mut self, seq: Seq, at: Timestamp, event: &'batch Event, own: Key) -> Result<(), Fault> {
@@ -211,6 +219,8 @@ impl<'batch> Session<'_, 'batch> {
                 self.stock = StockRows::default();
                 self.ledger = LedgerRows::default();
                 self.sagas = SagaRows::default();
+                self.orders = OrderRows::default();
+                self.holds = HoldRows::default();
                 self.parked.park(self.db, seq, at, key.unwrap_or(own), &error)?;
             }
             Err(other) => return Err(other),
@@ -223,9 +233,11 @@ impl<'batch> Session<'_, 'batch> {
         while let Some((no, change)) = self.totals.pop_first() {
             change.write(self.db, no)?;
         }
-        self.stock.flush(self.db)?;
+        self.stock.flush(self.db, self.movements)?;
         self.ledger.flush(self.db)?;
-        self.sagas.flush(self.db)
+        self.sagas.flush(self.db)?;
+        self.orders.flush(self.db)?;
+        Ok(self.holds.flush(self.db)?)
     }
 
     fn flush_pending(&mut self) -> Result<(), Fault> {

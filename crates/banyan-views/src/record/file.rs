@@ -12,13 +12,14 @@ use std::time::Duration;
 /// Marks a SQLite file as a record store ("BnRc").
 const APPLICATION_ID: i32 = 0x426e_5263;
 /// Version of the schema. A store of another version is built anew.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 const SCHEMA: &str = concat!(
     include_str!("schema.sql"),
     include_str!("stock/schema.sql"),
     include_str!("ledger/schema.sql"),
     include_str!("sagas/schema.sql"),
     include_str!("orders/schema.sql"),
+    include_str!("legacy/schema.sql"),
 );
 /// Pages in the write-ahead log that start a checkpoint: 4 MB. Eight times as much saves a tenth of the CPU time, but each
 /// checkpoint then keeps the disk busy three times as long, and the log's own syncs wait behind it.

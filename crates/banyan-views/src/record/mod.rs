@@ -10,8 +10,10 @@
 mod apply;
 mod coupons;
 mod file;
+mod holds;
 mod json;
 mod ledger;
+mod legacy;
 mod members;
 mod orders;
 mod parked;
@@ -30,6 +32,7 @@ pub use ledger::{
     AccountRecord, HoldState, StatementCursor, StatementLine, StatementPage, TransferKind, TransferPage,
     TransferRecord,
 };
+pub use legacy::{MoveRecord, NoticeKind, NoticeRecord, StepRecord};
 pub use orders::{OrderLineRecord, OrderPage, OrderRecord, OrderRefundRecord};
 pub use reader::{CampaignRecord, CouponRecord, MemberPage, ParkedEvent, RecordReader};
 pub use rebuild::{OfflineReader, RebuildReport, RecordLock, rebuild, rebuild_online};

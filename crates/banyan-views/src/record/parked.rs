@@ -23,6 +23,8 @@ pub(crate) enum Key {
     Saga(SagaNo),
     /// Products and terms.
     PriceList,
+    /// The way over from an old shop.
+    OldShop,
     Order(OrderNo),
 }
 
@@ -37,10 +39,8 @@ impl Key {
     /// The key of an event; none if it says nothing to the rows.
     pub(crate) fn of(event: &Event) -> Option<Self> {
         Some(match event {
-            Event::StoreCreated { .. }
-            | Event::StateDigested { .. }
-            | Event::KeyKept { .. }
-            | Event::Legacy(_) => return None,
+            Event::StoreCreated { .. } | Event::StateDigested { .. } | Event::KeyKept { .. } => return None,
+            Event::Legacy(_) => Self::OldShop,
             Event::Coupon(event) => Self::of_coupon(event),
             Event::Stock(_) => Self::Stock,
             Event::Pay(_) => Self::Ledger,
@@ -82,6 +82,7 @@ impl Key {
             "definitions" => Self::Definitions,
             "saga" => Self::Saga(SagaNo::new(name.parse().ok()?)),
             "prices" => Self::PriceList,
+            "old-shop" => Self::OldShop,
             "order" => Self::Order(OrderNo::new(name.parse().ok()?)),
             _ => return None,
         })
@@ -171,6 +172,7 @@ impl fmt::Display for Key {
             Self::Definitions => f.write_str("definitions"),
             Self::Saga(no) => write!(f, "saga {}", no.get()),
             Self::PriceList => f.write_str("prices"),
+            Self::OldShop => f.write_str("old-shop"),
             Self::Order(no) => write!(f, "order {}", no.get()),
         }
     }

@@ -1,6 +1,7 @@
 //! What each event but an issue does to the rows.
 
 use super::apply::Fault;
+use super::holds::{HoldRow, HoldRows};
 use super::json;
 use super::redemptions::Redemptions;
 use banyan_domain::coupon::{
@@ -28,6 +29,7 @@ pub(super) struct Change<'a> {
     pub at: Timestamp,
     pub totals: &'a mut BTreeMap<CampaignNo, TotalsChange>,
     pub redemptions: &'a mut Redemptions,
+    pub holds: &'a mut HoldRows,
     /// Whether coupons may be parked, whose rows an expiry must leave alone.
     pub any_parked: bool,
 }
@@ -147,11 +149,9 @@ impl Change<'_> {
 
     fn held(&mut self, coupon: CouponId, order: &OrderId, until: Timestamp) -> Result<(), Fault> {
         self.expect(coupon, CouponState::Issued, CouponState::Held)?;
-        self.db
-            .prepare_cached(
-                "INSERT INTO hold (coupon, order_id, until, held_at, seq) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![id(coupon), order.as_str(), ms(until), ms(self.at), self.seq()])?;
+        let row =
+            HoldRow { order: order.as_str().into(), until: ms(until), held_at: ms(self.at), seq: self.seq() };
+        self.holds.insert(id(coupon), row);
         self.totals(coupon).held += 1;
         Ok(())
     }
@@ -194,6 +194,7 @@ impl Change<'_> {
     }
 
     fn expired(&mut self, no: CampaignNo, first: u64, last: u64) -> Result<(), Fault> {
+        self.holds.flush(self.db)?;
         // What is held or redeemed is so in its own table, of which a stretch is read in order.
         let all = "UPDATE coupon SET state = 4 WHERE id BETWEEN ?1 AND ?2 AND state = 0
              AND id NOT IN (SELECT coupon FROM hold WHERE coupon BETWEEN ?1 AND ?2)
@@ -220,7 +221,9 @@ impl Change<'_> {
     }
 
     fn end_hold(&mut self, coupon: CouponId) -> Result<(), Fault> {
-        self.one_row("DELETE FROM hold WHERE coupon = ?1", [id(coupon)], "the coupon has no hold")?;
+        if !self.holds.end(id(coupon)) {
+            self.one_row("DELETE FROM hold WHERE coupon = ?1", [id(coupon)], "the coupon has no hold")?;
+        }
         self.totals(coupon).held -= 1;
         Ok(())
     }
@@ -240,6 +243,9 @@ impl Change<'_> {
 
     /// What the rows say of a coupon; none if it is not there.
     fn state(&self, coupon: CouponId) -> Result<Option<CouponState>, Fault> {
+        if self.holds.has(id(coupon)) {
+            return Ok(Some(CouponState::Held));
+        }
         let sql = "SELECT CASE WHEN state <> 0 THEN state
                WHEN EXISTS (SELECT 1 FROM hold WHERE coupon = ?1) THEN 1
                WHEN EXISTS (SELECT 1 FROM redemption_recent WHERE coupon = ?1) THEN 2

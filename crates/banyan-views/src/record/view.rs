@@ -6,6 +6,7 @@ use super::members::MemberIndex;
 use super::parked::ParkedLane;
 use super::reader::{Gate, RecordReader};
 use super::redemptions::Redemptions;
+use super::stock::Movements;
 use crate::{Applied, Batch, Cure, View, ViewError};
 use banyan_domain::Keys;
 use banyan_domain::coupon::CodeKey;
@@ -32,9 +33,10 @@ pub struct RecordView {
     keys: Option<StoreKeys>,
     members: MemberIndex,
     redemptions: Redemptions,
+    movements: Movements,
     parked: ParkedLane,
     checkpoint: Seq,
-    /// Whether `members`, `redemptions`, `parked` and `checkpoint` say what the file says.
+    /// Whether `members`, `redemptions`, `movements`, `parked` and `checkpoint` say what the file says.
     fresh: bool,
     gate: Arc<Gate>,
     /// None for a new file while it is built: the store's own lock is held then.
@@ -88,6 +90,7 @@ impl RecordView {
             keys,
             members: MemberIndex::default(),
             redemptions: Redemptions::default(),
+            movements: Movements::default(),
             parked: ParkedLane::default(),
             checkpoint: Seq::ZERO,
             fresh: false,
@@ -164,6 +167,7 @@ impl RecordView {
             .map_err(failed)?;
         let members = MemberIndex::load(db).map_err(failed)?;
         let redemptions = Redemptions::load(db).map_err(failed)?;
+        let movements = Movements::load(db).map_err(failed)?;
         let parked = ParkedLane::load(db).map_err(failed)?;
         let (seq, fingerprint) = row.unwrap_or_default();
         if let (Some(stored), Some(keys)) = (fingerprint, &self.keys)
@@ -180,6 +184,7 @@ impl RecordView {
             return Err(ViewError::new(Cure::Operator, what));
         }
         (self.members, self.redemptions, self.parked) = (members, redemptions, parked);
+        self.movements = movements;
         (self.checkpoint, self.fresh) = (Seq(seq as u64), true);
         Ok(())
     }
@@ -193,6 +198,7 @@ impl RecordView {
             keys: &mut self.keys,
             members: &mut self.members,
             redemptions: &mut self.redemptions,
+            movements: &mut self.movements,
             parked: &mut self.parked,
             checkpoint: self.checkpoint,
         };

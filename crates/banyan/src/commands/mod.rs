@@ -3,9 +3,11 @@
 pub(crate) mod backup;
 pub(crate) mod campaign;
 pub(crate) mod demo;
+pub(crate) mod gateway;
 pub(crate) mod key;
 pub(crate) mod ledger;
 mod ledger_statement;
+pub(crate) mod legacy;
 pub(crate) mod log;
 pub(crate) mod matching;
 mod openapi;
@@ -30,6 +32,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Some(Command::Up(args)) => up::run(args),
         Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Gateway(args)) => gateway::run(&args),
+        Some(Command::Legacy(command)) => legacy::run(&command),
         Some(Command::Campaign(command)) => campaign::run(&command),
         Some(Command::Key(command)) => key::run(&command),
         Some(Command::Ledger(command)) => ledger::run(&command),

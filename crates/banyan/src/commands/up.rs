@@ -1,9 +1,10 @@
 //! `banyan up`: puts the parts together and serves until told to stop.
 
-use super::shop;
+use super::{gateway, shop};
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::keys;
+use crate::old_shop;
 use crate::webhooks;
 use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
@@ -66,6 +67,18 @@ pub(crate) struct UpArgs {
     /// TOML file that says where the services are that sagas ask; without it their steps wait
     #[arg(long, value_name = "FILE")]
     services: Option<PathBuf>,
+    /// TOML file of a gateway to run in this process too: its routes may lead to `in-process`
+    #[arg(long, value_name = "FILE")]
+    gateway: Option<PathBuf>,
+    /// TOML file that maps the old shop's database: the capability in it is kept in step, and can be moved over
+    #[arg(long, value_name = "FILE")]
+    legacy: Option<PathBuf>,
+    /// For how many seconds nobody may have touched the old columns before they may be retired
+    #[arg(long, value_name = "SECONDS", default_value_t = 604_800, requires = "legacy")]
+    legacy_quiet: u64,
+    /// How many seconds between two comparisons of both sides
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "legacy")]
+    legacy_compare: u64,
     /// Do not create the sample campaign on an empty store
     #[arg(long)]
     no_sample: bool,
@@ -131,6 +144,15 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         streams_max: 64,
         stopping: stopping.clone(),
     });
+    let kept = match &args.legacy {
+        Some(file) => {
+            let every = [args.legacy_quiet, args.legacy_compare].map(Duration::from_secs);
+            let keeper = old_shop::keeper(file, &shard, every)?;
+            app.set_keeper(keeper.clone());
+            Some(tokio::spawn(keeper.run(stopping.clone())))
+        }
+        None => None,
+    };
     if shard.report().created && !args.no_sample {
         create_sample(&app).await?;
     }
@@ -158,9 +180,19 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         Some(shop) => router.merge(shop),
         None => router,
     };
+    let gateway = args.gateway.as_deref();
+    let gateway = gateway.map(|file| gateway::beside(file, router.clone(), stopping.clone())).transpose()?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
+    if let Some(kept) = kept {
+        // What it has under way needs the shard.
+        let _ended = kept.await;
+    }
     tokio::task::spawn_blocking(move || {
+        // What the gateway still has under way may need the shard.
+        if let Some(gateway) = gateway {
+            gateway.join();
+        }
         shard.shutdown();
         record.stop();
     })

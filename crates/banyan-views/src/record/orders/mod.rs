@@ -1,5 +1,5 @@
-//! Orders and the price list: what their events do to the rows. An order has few events, minutes apart, so each is written
-//! as it comes.
+//! Orders and the price list: what their events do to the rows. Most orders are paid a moment after they were placed, so an
+//! order is written once then; what happens to it later is hours apart, and written as it comes.
 
 mod reader;
 
@@ -8,10 +8,67 @@ pub use reader::{OrderLineRecord, OrderPage, OrderRecord, OrderRefundRecord};
 use super::apply::{Fault, Moment};
 use banyan_domain::order::{Event, OrderLine, Part, Product, RefundLine};
 use banyan_domain::{Actor, OrderNo};
-use rusqlite::{Params, params};
+use rusqlite::{Connection, Params, Statement, params};
+use std::collections::BTreeMap;
 
-/// Does what `event` says.
-pub(super) fn apply(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {
+/// Orders placed in this transaction, written at its end.
+#[derive(Debug, Default)]
+pub(super) struct OrderRows<'batch> {
+    placed: BTreeMap<u64, Placed<'batch>>,
+}
+
+#[derive(Debug)]
+struct Placed<'batch> {
+    event: &'batch Event,
+    at: i64,
+    /// The event that it was paid with, if that came.
+    paid: Option<(&'batch Event, i64)>,
+    /// The last event that changed it.
+    seq: i64,
+}
+
+impl<'batch> OrderRows<'batch> {
+    /// Does what `event` says.
+    pub(super) fn apply(&mut self, moment: Moment<'_>, event: &'batch Event) -> Result<(), Fault> {
+        match event {
+            Event::Placed { order, .. } => {
+                let placed = Placed { event, at: moment.at, paid: None, seq: moment.seq };
+                match self.placed.insert(order.get(), placed) {
+                    None => Ok(()),
+                    Some(_) => Err(Fault::poison("the order was placed twice")),
+                }
+            }
+            Event::Paid { order, .. } => match self.placed.get_mut(&order.get()) {
+                Some(placed) if placed.paid.is_none() => {
+                    (placed.paid, placed.seq) = (Some((event, moment.at)), moment.seq);
+                    Ok(())
+                }
+                _ => apply(moment, event),
+            },
+            _ => {
+                // It needs the order's row.
+                self.flush(moment.db)?;
+                apply(moment, event)
+            }
+        }
+    }
+
+    /// Writes what was placed.
+    pub(super) fn flush(&mut self, db: &Connection) -> Result<(), Fault> {
+        if self.placed.is_empty() {
+            return Ok(());
+        }
+        let mut order = db.prepare_cached(INSERT_ORDER)?;
+        let mut line = db.prepare_cached(INSERT_LINE)?;
+        while let Some((_, placed)) = self.placed.pop_first() {
+            placed.write(&mut order, &mut line)?;
+        }
+        Ok(())
+    }
+}
+
+/// Does what `event` says, unless it is that an order was placed.
+fn apply(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {
     let Moment { seq, at, .. } = moment;
     match event {
         Event::ProductsSet { products, by } => {
@@ -32,7 +89,7 @@ pub(super) fn apply(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {
             ],
             "the terms are not there",
         ),
-        Event::Placed { .. } => placed(moment, event),
+        Event::Placed { .. } => Err(Fault::poison("an order is placed with others")),
         Event::Paid { order, payment, transfer, points, reservation } => one_row(
             moment,
             "UPDATE customer_order SET state = 'paid', payment = ?2, transfer = ?3, points_transfer = ?4, reservation = ?5,
@@ -110,31 +167,43 @@ fn set_product(moment: Moment<'_>, product: &Product, by: &Actor) -> Result<(), 
     )
 }
 
-fn placed(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {
-    let Event::Placed {
-        order,
-        member,
-        lines,
-        currency,
-        shipping,
-        shipping_points,
-        shipping_vat,
-        coupon,
-        saga,
-    } = event
-    else {
-        return Err(Fault::poison("not a placed order"));
-    };
-    let sum = |of: fn(&OrderLine) -> i64| lines.iter().map(of).sum::<i64>();
-    let (goods, discount) = (sum(OrderLine::gross), sum(|line| line.discount));
-    let points = sum(|line| line.points) + shipping_points;
-    one_row(
-        moment,
-        "INSERT INTO customer_order (no, member, state, currency, goods, discount, shipping, points, total, vat, coupon, saga,
-           placed_at, seq) VALUES (?1, ?2, 'placed', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        params![
+const INSERT_ORDER: &str =
+    "INSERT INTO customer_order (no, member, state, currency, goods, discount, shipping, points, total, vat, coupon, saga,
+       payment, transfer, points_transfer, reservation, placed_at, paid_at, seq)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+const INSERT_LINE: &str =
+    "INSERT INTO order_line (order_no, line, product, quantity, unit_price, discount, points, vat, parts)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+impl Placed<'_> {
+    fn write(&self, order_row: &mut Statement<'_>, line_row: &mut Statement<'_>) -> Result<(), Fault> {
+        let Event::Placed {
+            order,
+            member,
+            lines,
+            currency,
+            shipping,
+            shipping_points,
+            shipping_vat,
+            coupon,
+            saga,
+        } = self.event
+        else {
+            return Err(Fault::poison("not a placed order"));
+        };
+        let sum = |of: fn(&OrderLine) -> i64| lines.iter().map(of).sum::<i64>();
+        let (goods, discount) = (sum(OrderLine::gross), sum(|line| line.discount));
+        let points = sum(|line| line.points) + shipping_points;
+        let (mut id, mut booked, mut from_points, mut goods_of, mut paid_at) = (None, None, None, None, None);
+        if let Some((Event::Paid { payment, transfer, points, reservation, .. }, at)) = self.paid {
+            id = Some(&**payment).filter(|id| !id.is_empty());
+            (booked, from_points) = (transfer.map(|no| no.get() as i64), points.map(|no| no.get() as i64));
+            (goods_of, paid_at) = (Some(reservation.get() as i64), Some(at));
+        }
+        order_row.execute(params![
             column(*order),
             member.as_str(),
+            if self.paid.is_some() { "paid" } else { "placed" },
             currency.as_str(),
             goods,
             discount,
@@ -144,29 +213,29 @@ fn placed(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {
             sum(|line| line.vat) + shipping_vat,
             coupon.map(|coupon| coupon.get() as i64),
             saga.get() as i64,
-            moment.at,
-            moment.seq
-        ],
-        "the order is not there",
-    )?;
-    let mut insert = moment.db.prepare_cached(
-        "INSERT INTO order_line (order_no, line, product, quantity, unit_price, discount, points, vat, parts)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?;
-    for (place, line) in (0_u16..).zip(lines) {
-        insert.execute(params![
-            column(*order),
-            place,
-            line.product.as_str(),
-            line.quantity,
-            line.unit_price,
-            line.discount,
-            line.points,
-            line.vat,
-            parts(&line.parts)
+            id,
+            booked,
+            from_points,
+            goods_of,
+            self.at,
+            paid_at,
+            self.seq
         ])?;
+        for (place, line) in (0_u16..).zip(lines) {
+            line_row.execute(params![
+                column(*order),
+                place,
+                line.product.as_str(),
+                line.quantity,
+                line.unit_price,
+                line.discount,
+                line.points,
+                line.vat,
+                parts(&line.parts)
+            ])?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn refund_begun(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {

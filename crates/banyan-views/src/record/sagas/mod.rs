@@ -12,7 +12,7 @@ use banyan_domain::saga::{
 };
 use banyan_domain::{Actor, SagaKey, SagaNo};
 use rows::{SagaRow, TryRow};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -24,6 +24,8 @@ pub(super) struct SagaRows {
     tries: BTreeMap<(u64, i64), TryRow>,
     /// Tries of this transaction without an answer: saga, step, ask and attempt, and the row's seq.
     open: BTreeMap<(u64, u8, Ask, u32), i64>,
+    /// The input fields with the money at risk, by definition: a definition never changes.
+    at_risk: BTreeMap<u32, Option<String>>,
 }
 
 impl SagaRows {
@@ -102,8 +104,11 @@ impl SagaRows {
         while let Some((no, saga)) = self.sagas.pop_first() {
             saga.write(db, no)?;
         }
-        while let Some(((saga, seq), row)) = self.tries.pop_first() {
-            row.write(db, saga, seq)?;
+        if !self.tries.is_empty() {
+            let mut insert = db.prepare_cached(rows::INSERT_TRY)?;
+            while let Some(((saga, seq), row)) = self.tries.pop_first() {
+                row.write(&mut insert, saga, seq)?;
+            }
         }
         Ok(())
     }
@@ -116,7 +121,12 @@ impl SagaRows {
         key: &SagaKey,
         input: &Fields,
     ) -> Result<(), Fault> {
-        let row = SagaRow::new(moment, definition, key, input)?;
+        let at_risk = match self.at_risk.entry(definition) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(at_risk(moment, definition)?),
+        };
+        let at_risk = at_risk.as_ref().and_then(|field| input.get(field)?.parse().ok());
+        let row = SagaRow::new(moment, definition, key, input, at_risk);
         match self.sagas.insert(no.get(), row) {
             None => Ok(()),
             Some(_) => Err(Fault::poison("the saga began twice")),
@@ -166,6 +176,14 @@ impl SagaRows {
     fn note(&mut self, moment: Moment<'_>, no: SagaNo, row: TryRow) {
         self.tries.insert((no.get(), moment.seq), row);
     }
+}
+
+/// The input field with the money at risk of a definition's sagas, if it names one.
+fn at_risk(moment: Moment<'_>, definition: u32) -> Result<Option<String>, Fault> {
+    let sql = "SELECT at_risk FROM saga_definition WHERE definition = ?1";
+    let mut read = moment.db.prepare_cached(sql)?;
+    let found = read.query_row([definition], |row| row.get(0)).optional()?;
+    found.ok_or_else(|| Fault::poison("the saga's definition is not there"))
 }
 
 fn defined(moment: Moment<'_>, definition: &Definition, by: &Actor) -> Result<(), Fault> {

@@ -4,7 +4,7 @@ use crate::record::apply::{Fault, Moment};
 use crate::record::json;
 use banyan_domain::saga::{Cause, Fields};
 use banyan_domain::{SagaKey, SagaNo};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 use std::borrow::Cow;
 
 /// What of a saga changes.
@@ -33,6 +33,11 @@ struct NewSaga {
     started_at: i64,
 }
 
+/// Writes a row of a saga's course.
+pub(super) const INSERT_TRY: &str =
+    "INSERT INTO saga_step (saga, seq, at, step, what, attempt, result, answered_at, detail, actor)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
 /// A row of a saga's course.
 #[derive(Debug)]
 pub(super) struct TryRow {
@@ -52,13 +57,9 @@ impl SagaRow {
         definition: u32,
         key: &SagaKey,
         input: &Fields,
-    ) -> Result<Self, Fault> {
-        let sql = "SELECT at_risk FROM saga_definition WHERE definition = ?1";
-        let mut read = moment.db.prepare_cached(sql)?;
-        let at_risk: Option<Option<String>> = read.query_row([definition], |row| row.get(0)).optional()?;
-        let at_risk = at_risk.ok_or_else(|| Fault::poison("the saga's definition is not there"))?;
-        let at_risk = at_risk.and_then(|field| input.get(&field)?.parse().ok());
-        Ok(Self {
+        at_risk: Option<i64>,
+    ) -> Self {
+        Self {
             phase: "running".into(),
             changed_at: moment.at,
             seq: moment.seq,
@@ -72,7 +73,7 @@ impl SagaRow {
                 input: json::object(input),
                 started_at: moment.at,
             }),
-        })
+        }
     }
 
     pub(super) fn read(db: &Connection, no: SagaNo) -> Result<Self, Fault> {
@@ -212,12 +213,9 @@ impl TryRow {
         self.detail = detail;
     }
 
-    pub(super) fn write(&self, db: &Connection, saga: u64, seq: i64) -> Result<(), Fault> {
+    /// Writes it with `insert`, which is [`INSERT_TRY`].
+    pub(super) fn write(&self, insert: &mut Statement<'_>, saga: u64, seq: i64) -> Result<(), Fault> {
         let Self { attempt, result, detail, actor, at, step, what, answered_at } = self;
-        let mut insert = db.prepare_cached(
-            "INSERT INTO saga_step (saga, seq, at, step, what, attempt, result, answered_at, detail, actor)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?;
         insert.execute(params![
             saga as i64,
             seq,

@@ -6,9 +6,11 @@
 //! somebody waits for, and would leave two sources for one truth. A property test holds this copy of the rule to the
 //! state, and `banyan verify` has a third.
 
+mod movements;
 mod reader;
 mod rows;
 
+pub(super) use movements::Movements;
 pub use reader::{
     LineRecord, MovementPage, MovementRecord, ReservationPage, ReservationRecord, StockItemRecord,
 };
@@ -27,6 +29,8 @@ use std::collections::btree_map::Entry;
 pub(super) struct StockRows {
     levels: BTreeMap<u32, Level>,
     reservations: BTreeMap<u64, Reservation>,
+    /// Movements written so far and not told of yet.
+    noted: u64,
 }
 
 /// A movement of goods, apart from the item.
@@ -97,7 +101,8 @@ impl StockRows {
     }
 
     /// Writes what was touched.
-    pub(super) fn flush(&mut self, db: &Connection) -> Result<(), Fault> {
+    pub(super) fn flush(&mut self, db: &Connection, movements: &mut Movements) -> Result<(), Fault> {
+        movements.add(std::mem::take(&mut self.noted));
         while let Some((item, level)) = self.levels.pop_first() {
             level.write(db, item)?;
         }
@@ -323,7 +328,7 @@ impl StockRows {
         let on_hand = self.level(moment, item)?.on_hand;
         let Movement { kind, change, filled, reservation, actor, reason } = movement;
         let mut insert = moment.db.prepare_cached(
-            "INSERT INTO stock_movement (item, seq, at, kind, change, filled, on_hand, reservation, actor, reason)
+            "INSERT INTO stock_movement_recent (item, seq, at, kind, change, filled, on_hand, reservation, actor, reason)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         insert.execute(params![
@@ -338,6 +343,7 @@ impl StockRows {
             actor.map(Actor::as_str),
             reason.map(Reason::as_str).filter(|reason| !reason.is_empty()),
         ])?;
+        self.noted += 1;
         Ok(())
     }
 }

@@ -56,8 +56,8 @@ CREATE TABLE promise (
   PRIMARY KEY (item, reservation)
 ) STRICT, WITHOUT ROWID;
 
--- Every change of the units on hand, with why.
-CREATE TABLE stock_movement (
+-- Every change of the units on hand, with why. New ones are in order of time; now and then they are filed in order of item.
+CREATE TABLE stock_movement_recent (
   item INTEGER NOT NULL,
   seq INTEGER NOT NULL,
   at INTEGER NOT NULL,
@@ -68,8 +68,27 @@ CREATE TABLE stock_movement (
   reservation INTEGER,
   actor TEXT,
   reason TEXT,
+  PRIMARY KEY (seq, item)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE stock_movement_filed (
+  item INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  change INTEGER NOT NULL,
+  filled INTEGER NOT NULL,
+  on_hand INTEGER NOT NULL,
+  reservation INTEGER,
+  actor TEXT,
+  reason TEXT,
   PRIMARY KEY (item, seq)
 ) STRICT, WITHOUT ROWID;
+
+CREATE VIEW stock_movement AS
+  SELECT item, seq, at, kind, change, filled, on_hand, reservation, actor, reason FROM stock_movement_filed
+  UNION ALL
+  SELECT item, seq, at, kind, change, filled, on_hand, reservation, actor, reason FROM stock_movement_recent;
 
 CREATE VIEW stock_items AS SELECT
   i.sku,

@@ -372,7 +372,7 @@ fn a_rebuilt_store_says_the_same() {
     // The old one lies.
     view.db()
         .expect("open")
-        .execute_batch("DELETE FROM stock_movement; UPDATE account SET credits_posted = 7; UPDATE saga SET state = 'parked'")
+        .execute_batch("DELETE FROM stock_movement_filed; UPDATE account SET credits_posted = 7; UPDATE saga SET state = 'parked'")
         .expect("lies");
     drop(view);
     let mut log = Blocks(shop.blocks.iter());

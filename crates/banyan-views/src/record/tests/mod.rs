@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod damage;
+mod legacy;
 mod model;
 mod orders;
 mod parked;

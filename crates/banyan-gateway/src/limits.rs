@@ -1,0 +1,22 @@
+//! Limits that are not in the configuration, in one place.
+
+/// Most threads that serve.
+pub(crate) const WORKERS_MAX: usize = 64;
+/// Most routes of a table.
+pub(crate) const ROUTES_MAX: usize = 4_096;
+/// Most upstreams that the gateway knows at once, named ones and those of routes.
+pub(crate) const UPSTREAMS_MAX: usize = 1_024;
+/// Longest name of a route or an upstream, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 100;
+/// Longest reason of a change, in bytes.
+pub(crate) const REASON_BYTES_MAX: usize = 1_000;
+/// Versions of the table that are kept for history and undo.
+pub(crate) const HISTORY_MAX: usize = 1_000;
+/// Longest request of the admin API, in bytes.
+pub(crate) const ADMIN_BODY_BYTES_MAX: usize = 4 << 20;
+/// Idle connections to one server that each worker keeps.
+pub(crate) const IDLE_CONNECTIONS_MAX: usize = 256;
+/// What clients are told to wait when there is no room.
+pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
+/// Times that a request is tried in all.
+pub(crate) const TRIES_MAX: u32 = 2;

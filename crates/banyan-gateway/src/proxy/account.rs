@@ -1,0 +1,171 @@
+//! What is settled when an exchange ends, however it ends: room, counts, the connection, the access log.
+
+use super::body::Watching;
+use super::worker::Worker;
+use crate::side::{Ended, Side};
+use crate::table::Route;
+use crate::upstream::pool::One;
+use crate::upstream::{Lease, Room};
+use bytes::Bytes;
+use http::{Method, Uri, Version};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::time::Sleep;
+
+/// One exchange's account. Dropped without [`Account::settle`]: the client went away first.
+pub(crate) struct Account {
+    worker: Arc<Worker>,
+    began: Instant,
+    /// The request, for the access log; nothing if there is none.
+    pub line: Option<Line>,
+    pub route: Option<(Arc<Route>, Side)>,
+    pub lease: Option<Lease>,
+    pub room: Option<Room>,
+    pub watching: Option<Watching>,
+    pub status: u16,
+    pub late: Option<Pin<Box<Sleep>>>,
+    bytes: u64,
+    settled: bool,
+    /// Among the requests of users.
+    counted: bool,
+}
+
+/// What the access log says of a request.
+pub(crate) struct Line {
+    pub client: IpAddr,
+    pub method: Method,
+    pub uri: Uri,
+    pub host: String,
+    pub version: Version,
+    pub id: String,
+}
+
+impl Account {
+    /// Begins one, if there is room for one more request.
+    pub(crate) fn open(worker: &Arc<Worker>, began: Instant) -> Option<Box<Self>> {
+        let inner = &worker.inner;
+        let under_way = inner.under_way.fetch_add(1, Relaxed);
+        worker.metrics().requests.fetch_add(1, Relaxed);
+        let account = Self::new(worker, began, true);
+        (under_way < inner.config.limits.requests_max).then_some(account)
+    }
+
+    /// One that is no user's.
+    pub(crate) fn apart(worker: &Arc<Worker>, lease: Option<Lease>, room: Option<Room>) -> Box<Self> {
+        let mut account = Self::new(worker, Instant::now(), false);
+        (account.lease, account.room) = (lease, room);
+        account
+    }
+
+    fn new(worker: &Arc<Worker>, began: Instant, counted: bool) -> Box<Self> {
+        Box::new(Self {
+            worker: worker.clone(),
+            began,
+            line: None,
+            route: None,
+            lease: None,
+            room: None,
+            watching: None,
+            status: 0,
+            late: None,
+            bytes: 0,
+            settled: false,
+            counted,
+        })
+    }
+
+    pub(crate) fn route_name(&self) -> &str {
+        self.route.as_ref().map_or("", |(route, _)| route.name())
+    }
+
+    pub(crate) fn count(&mut self, data: &Bytes) {
+        self.bytes += data.len() as u64;
+        if let Some(watching) = &self.watching {
+            watching.tell(|watcher| watcher.answer_data(data));
+        }
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn keep(&self, one: One) {
+        if let Some(lease) = &self.lease {
+            lease.server.pool.put_one(self.worker.index, one);
+        }
+    }
+
+    /// Ready when the whole exchange took too long.
+    pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.late {
+            None => Poll::Pending,
+            Some(timer) => timer.as_mut().poll(cx),
+        }
+    }
+
+    /// The answer is complete, or failed.
+    pub(crate) fn settle(mut self: Box<Self>, ended: Ended) {
+        self.settled = true;
+        if let Some(watching) = self.watching.take() {
+            watching.end(ended);
+        }
+        if ended == Ended::Failed && self.status > 0 {
+            // Its head was counted as an answer; now it is none.
+            if let Some((route, side)) = &self.route {
+                route.traffic().broke_off(self.worker.index, *side);
+                if let Some(lease) = &mut self.lease {
+                    lease.bad(Instant::now());
+                }
+            }
+        }
+        self.log(match ended {
+            Ended::Whole => "whole",
+            Ended::Failed => "broke off",
+        });
+    }
+
+    fn log(&self, ended: &'static str) {
+        let Some(line) = &self.line else { return };
+        let took = self.began.elapsed();
+        if let Some(slow) = self.worker.inner.config.access_log.slow_millis
+            && self.status < 500
+            && took.as_millis() < u128::from(slow)
+        {
+            return;
+        }
+        tracing::info!(
+            target: "banyan_gateway::access",
+            client = %line.client,
+            method = %line.method,
+            host = line.host,
+            // Without the query: it may hold what nobody should read in a log.
+            path = line.uri.path(),
+            version = ?line.version,
+            status = self.status,
+            bytes = self.bytes,
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            route = self.route_name(),
+            side = self.route.as_ref().map_or("", |(_, side)| side.as_str()),
+            server = self.lease.as_ref().map_or("", |lease| lease.server.address.authority.as_str()),
+            id = line.id,
+            ended,
+            "request"
+        );
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if self.counted {
+            self.worker.inner.under_way.fetch_sub(1, Relaxed);
+            self.worker.metrics().requests_ended.fetch_add(1, Relaxed);
+        }
+        if !self.settled {
+            if let Some(watching) = self.watching.take() {
+                watching.leave();
+            }
+            self.log("client left");
+        }
+    }
+}

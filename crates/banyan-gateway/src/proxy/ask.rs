@@ -1,0 +1,354 @@
+//! Asks a server of an upstream: room, a connection, the request, the head of the answer. And asks again, but only where
+//! nothing can happen twice.
+//!
+//! A request is sent again (once) only if
+//! - it was never written to the connection, or
+//! - it has no body, its method is idempotent or it carries an `Idempotency-Key`, and not a byte of an answer came.
+
+use super::body::{Progress, SendBody, Source};
+use super::forward;
+use super::problem::Problem;
+use super::worker::Worker;
+use crate::config::HttpVersion;
+use crate::limits::TRIES_MAX;
+use crate::upstream::connect::{Connected, connect};
+use crate::upstream::pool::{One, SendFailed, Two};
+use crate::upstream::{Lease, NoServer, Room, Upstream};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode, Uri, Version, request, response};
+use hyper::body::Incoming;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tokio::time::{Sleep, sleep};
+
+/// How a request is to be asked.
+pub(crate) struct Plan<'a> {
+    pub worker: &'a Arc<Worker>,
+    pub upstream: &'a Arc<Upstream>,
+    pub host: &'a HeaderValue,
+    pub upgrade: Option<&'a HeaderValue>,
+    pub trailers: bool,
+    pub first_byte: Duration,
+    pub progress: Option<&'a Progress>,
+    pub late: Option<&'a mut Pin<Box<Sleep>>>,
+    /// For a user, and not for a shadow: may be sent again, and moves the breaker.
+    pub user: bool,
+}
+
+/// What came of it.
+pub(crate) struct Asked {
+    pub head: response::Parts,
+    pub source: Source,
+    pub lease: Option<Lease>,
+    pub room: Option<Room>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// As many requests as there may be are under way and wait.
+    Full,
+    /// Every server's breaker is open.
+    Open(Duration),
+    /// No connection.
+    Connect(io::Error),
+    /// The connection or the answer broke.
+    Broken(hyper::Error),
+    /// No head of an answer in time.
+    TooSlow,
+    /// The whole exchange took too long.
+    Late,
+    /// There is no Banyan in this process.
+    NoProcess,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the upstream is full"),
+            Self::Open(_) => f.write_str("every server of the upstream failed too often"),
+            Self::Connect(error) => write!(f, "connecting: {error}"),
+            Self::Broken(error) => write!(f, "{error}"),
+            Self::TooSlow => f.write_str("no answer in time"),
+            Self::Late => f.write_str("the whole exchange took too long"),
+            Self::NoProcess => f.write_str("there is no Banyan in this process"),
+        }
+    }
+}
+
+impl Trouble {
+    /// What the client is told. Not more: addresses and errors of servers are for the log.
+    pub(crate) fn problem(&self) -> Problem {
+        let gateway = |status, slug, detail: &str| Problem::new(status, slug, detail);
+        match self {
+            Self::Full => Problem::busy(
+                "The server has as many requests as it takes: try again.",
+                Duration::from_secs(1),
+            ),
+            Self::Open(wait) => {
+                Problem::busy("The server fails, and is left alone for a while: try again.", *wait)
+            }
+            Self::Connect(_) => {
+                let detail = "The server cannot be reached. Nothing was sent to it.";
+                gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
+            }
+            Self::Broken(_) => {
+                let detail = "The server broke the connection or gave an answer that is no HTTP. Whether it did what was asked is unknown.";
+                gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
+            }
+            Self::TooSlow | Self::Late => {
+                let detail = "The server did not answer in time. Whether it did what was asked is unknown.";
+                gateway(StatusCode::GATEWAY_TIMEOUT, "gateway-timeout", detail)
+            }
+            Self::NoProcess => {
+                let detail = "This gateway runs without Banyan in its process.";
+                gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
+            }
+        }
+    }
+}
+
+/// Waits for the head of an answer: `limit` after the last piece of the request's body went out.
+pub(crate) async fn in_time<T>(
+    answer: impl Future<Output = T>,
+    limit: Duration,
+    progress: Option<&Progress>,
+) -> Result<T, Trouble> {
+    let mut answer = pin!(answer);
+    let mut timer = pin!(sleep(limit));
+    let mut seen = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        loop {
+            std::task::ready!(timer.as_mut().poll(cx));
+            // While a body goes out, there is time: for each piece anew.
+            let pieces = progress.and_then(Progress::pieces);
+            let ended_meanwhile = progress.is_some() && pieces.is_none() && seen != Some(u64::MAX);
+            if (pieces.is_none() && !ended_meanwhile) || (pieces.is_some() && pieces == seen) {
+                return Poll::Ready(Err(Trouble::TooSlow));
+            }
+            seen = Some(pieces.unwrap_or(u64::MAX));
+            timer.as_mut().reset(tokio::time::Instant::now() + limit);
+        }
+    })
+    .await
+}
+
+/// Asks. See the top of this file for when it asks twice.
+pub(crate) async fn ask(mut plan: Plan<'_>, head: request::Parts, body: SendBody) -> Result<Asked, Trouble> {
+    let Some(late) = plan.late.take() else { return ask_at_leisure(&plan, head, body).await };
+    tokio::select! {
+        biased;
+        () = late.as_mut() => Err(Trouble::Late),
+        asked = ask_at_leisure(&plan, head, body) => asked,
+    }
+}
+
+async fn ask_at_leisure(
+    plan: &Plan<'_>,
+    mut head: request::Parts,
+    mut body: SendBody,
+) -> Result<Asked, Trouble> {
+    let room = plan.upstream.room().await.map_err(no_server)?;
+    let idempotent = head.method.is_idempotent() || head.headers.contains_key(forward::IDEMPOTENCY_KEY);
+    let repeatable = plan.user && idempotent && plan.upgrade.is_none() && matches!(body, SendBody::Empty);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut lease = plan.upstream.choose(Instant::now()).map_err(no_server)?;
+        let again = plan.user && tries < TRIES_MAX;
+        let taken = take(plan, &lease, tries == 1, !repeatable).await;
+        let (connection, is_new) = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::debug!(upstream = plan.upstream.name(), server = %lease.server.address.authority, %error, "connecting");
+                if plan.user {
+                    lease.bad(Instant::now());
+                }
+                if again && plan.upstream.servers().len() > 1 {
+                    continue;
+                }
+                return Err(Trouble::Connect(error));
+            }
+        };
+        let copy = (repeatable && again).then(|| head.clone());
+        let request = build(plan, &lease, &connection, head, body);
+        let failure = match send(plan, connection, request).await {
+            Ok((response, source)) => {
+                let (head, ()) = response.into_parts();
+                if plan.user {
+                    match head.status.as_u16() {
+                        502..=504 => lease.bad(Instant::now()),
+                        _ => lease.good(),
+                    }
+                }
+                return Ok(Asked { head, source, lease: Some(lease), room: Some(room) });
+            }
+            Err(failure) => failure,
+        };
+        let client_left = plan.progress.is_some_and(|progress| progress.fault() != super::body::Fault::None);
+        if plan.user && is_new && !client_left {
+            lease.bad(Instant::now());
+        }
+        let Failure { trouble, unsent, heard } = failure;
+        let retried = match (unsent, copy) {
+            _ if !again => None,
+            // Never written: as if it had not been tried.
+            (Some(request), _) => Some(request.into_parts()),
+            (None, Some(head)) if !heard && matches!(trouble, Trouble::Broken(_)) => {
+                Some((head, SendBody::Empty))
+            }
+            _ => None,
+        };
+        let Some(retried) = retried else {
+            if plan.user && !is_new && !client_left {
+                lease.bad(Instant::now());
+            }
+            return Err(trouble);
+        };
+        (head, body) = retried;
+        plan.worker.metrics().retries.fetch_add(1, Relaxed);
+    }
+}
+
+fn no_server(why: NoServer) -> Trouble {
+    match why {
+        NoServer::Full => Trouble::Full,
+        NoServer::Open(wait) => Trouble::Open(wait),
+    }
+}
+
+enum Connection {
+    One(Box<One>),
+    Two(Two),
+}
+
+/// A connection, and whether it is new. The second try always takes a new one.
+async fn take(plan: &Plan<'_>, lease: &Lease, pooled: bool, sure: bool) -> io::Result<(Connection, bool)> {
+    let worker = plan.worker;
+    let (server, upstream) = (&lease.server, plan.upstream);
+    let http = upstream.spec().http;
+    if pooled {
+        let may_be_two = http == HttpVersion::Two || (http == HttpVersion::Auto && server.address.is_tls());
+        if may_be_two
+            && plan.upgrade.is_none()
+            && let Some(two) = server.pool.take_two(worker.index)
+        {
+            return Ok((Connection::Two(two), false));
+        }
+        if http != HttpVersion::Two
+            && let Some(one) = poll_fn(|cx| Poll::Ready(server.pool.take_one(worker.index, sure, cx))).await
+        {
+            return Ok((Connection::One(Box::new(one)), false));
+        }
+    }
+    let limit = Duration::from_millis(worker.inner.config.timeouts.connect_millis);
+    worker.metrics().upstream_connects.fetch_add(1, Relaxed);
+    match connect(upstream, server, &worker.inner.client_tls, limit).await? {
+        Connected::One(one) => Ok((Connection::One(Box::new(one)), true)),
+        Connected::Two(two) => {
+            server.pool.put_two(worker.index, two.clone());
+            Ok((Connection::Two(two), true))
+        }
+    }
+}
+
+/// The request as this connection wants it.
+fn build(
+    plan: &Plan<'_>,
+    lease: &Lease,
+    connection: &Connection,
+    mut head: request::Parts,
+    body: SendBody,
+) -> Request<SendBody> {
+    let own_host = plan.upstream.spec().own_host || plan.host.is_empty();
+    let host = if own_host { &lease.server.host } else { plan.host };
+    match connection {
+        Connection::One(_) => {
+            head.version = Version::HTTP_11;
+            head.headers.insert(header::HOST, host.clone());
+            if head.uri.authority().is_some() {
+                head.uri = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+            }
+            if let Some(protocol) = plan.upgrade {
+                head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                head.headers.insert(header::UPGRADE, protocol.clone());
+            } else if plan.trailers {
+                head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+                head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            }
+        }
+        Connection::Two(_) => {
+            head.version = Version::HTTP_2;
+            head.headers.remove(header::HOST);
+            head.headers.remove(header::CONNECTION);
+            if plan.trailers {
+                head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            }
+            let mut uri = std::mem::take(&mut head.uri).into_parts();
+            uri.scheme = Some(lease.server.address.scheme.clone());
+            uri.authority = host.to_str().ok().and_then(|host| host.parse().ok());
+            uri.authority = uri.authority.or_else(|| Some(lease.server.address.authority.clone()));
+            head.uri = Uri::from_parts(uri).unwrap_or_default();
+        }
+    }
+    head.extensions.clear();
+    Request::from_parts(head, body)
+}
+
+struct Failure {
+    trouble: Trouble,
+    /// The request, if it was never written.
+    unsent: Option<Request<SendBody>>,
+    /// Bytes of an answer came.
+    heard: bool,
+}
+
+impl Failure {
+    fn broken(mut failed: SendFailed, heard: bool) -> Self {
+        let unsent = failed.take_message();
+        Self { trouble: Trouble::Broken(failed.into_error()), unsent, heard }
+    }
+}
+
+async fn send(
+    plan: &Plan<'_>,
+    connection: Connection,
+    request: Request<SendBody>,
+) -> Result<(Response<()>, Source), Failure> {
+    let slow = |trouble| Failure { trouble, unsent: None, heard: false };
+    let apart = |response: Response<Incoming>| {
+        let (head, body) = response.into_parts();
+        (Response::from_parts(head, ()), body)
+    };
+    match connection {
+        Connection::One(mut one) => {
+            match in_time(one.send(request), plan.first_byte, plan.progress).await.map_err(slow)? {
+                Ok(response) => {
+                    let (head, body) = apart(response);
+                    Ok((head, Source::One(body, Some(one))))
+                }
+                Err(failed) => Err(Failure::broken(failed, one.was_heard())),
+            }
+        }
+        Connection::Two(mut two) => {
+            let stay = two.begin();
+            match in_time(two.send(request), plan.first_byte, plan.progress).await.map_err(slow)? {
+                Ok(response) => {
+                    let (head, body) = apart(response);
+                    Ok((head, Source::Two(body, stay)))
+                }
+                // Whether this stream heard anything is not known.
+                Err(failed) => Err(Failure::broken(failed, true)),
+            }
+        }
+    }
+}

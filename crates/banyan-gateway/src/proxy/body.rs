@@ -1,0 +1,376 @@
+//! Bodies on their way through: one piece at a time, with limits, in either direction. Nothing is collected.
+
+use super::account::Account;
+use super::silence::Silence;
+use crate::side::{Ended, Watcher};
+use crate::upstream::pool::{One, Stay};
+use axum::body::Body as AnyBody;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// Whatever went wrong with a body.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A watcher that both bodies of an exchange call.
+#[derive(Clone)]
+pub(crate) struct Watching(Arc<Mutex<Option<Box<dyn Watcher>>>>);
+
+impl Watching {
+    pub(crate) fn new(watcher: Box<dyn Watcher>) -> Self {
+        Self(Arc::new(Mutex::new(Some(watcher))))
+    }
+
+    pub(crate) fn tell(&self, what: impl FnOnce(&mut dyn Watcher)) {
+        // Both bodies are polled by the same task: never contended.
+        if let Some(watcher) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_deref_mut() {
+            what(watcher);
+        }
+    }
+
+    pub(crate) fn end(&self, ended: Ended) {
+        let watcher = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watcher) = watcher {
+            watcher.end(ended);
+        }
+    }
+
+    /// The user went away first.
+    pub(crate) fn leave(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Why a client's body could not be sent on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Fault {
+    None,
+    TooLarge,
+    TooSlow,
+    Broken,
+}
+
+/// What is known of a client's body while somebody else has it.
+#[derive(Default)]
+pub(crate) struct Progress {
+    fault: AtomicU8,
+    ended: AtomicBool,
+    pieces: AtomicU64,
+}
+
+impl Progress {
+    pub(crate) fn fault(&self) -> Fault {
+        match self.fault.load(Relaxed) {
+            1 => Fault::TooLarge,
+            2 => Fault::TooSlow,
+            3 => Fault::Broken,
+            _ => Fault::None,
+        }
+    }
+
+    /// Whether it is still being sent, and how many pieces were.
+    pub(crate) fn pieces(&self) -> Option<u64> {
+        (!self.ended.load(Relaxed)).then(|| self.pieces.load(Relaxed))
+    }
+}
+
+/// A body on its way to a side.
+pub(crate) enum SendBody {
+    Empty,
+    Client(Box<ClientBody>),
+    Any(AnyBody),
+}
+
+/// A client's body.
+pub(crate) struct ClientBody {
+    incoming: Incoming,
+    silence: Silence,
+    /// Bytes that may still come.
+    left: u64,
+    progress: Arc<Progress>,
+    watching: Option<Watching>,
+}
+
+impl ClientBody {
+    pub(crate) fn new(
+        incoming: Incoming,
+        idle: Duration,
+        bytes_max: Option<u64>,
+        watching: Option<Watching>,
+    ) -> (Box<Self>, Arc<Progress>) {
+        let progress = Arc::new(Progress::default());
+        let left = bytes_max.unwrap_or(u64::MAX);
+        let silence = Silence::new(idle);
+        (Box::new(Self { incoming, silence, left, progress: progress.clone(), watching }), progress)
+    }
+
+    fn fail(&self, fault: Fault, why: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.progress.fault.store(fault as u8, Relaxed);
+        Poll::Ready(Some(Err(why.into())))
+    }
+
+    fn end(&self, trailers: Option<&http::HeaderMap>) {
+        if !self.progress.ended.swap(true, Relaxed)
+            && let Some(watching) = &self.watching
+        {
+            watching.tell(|watcher| watcher.request_end(trailers));
+        }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let Poll::Ready(polled) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+            ready!(this.silence.poll(cx));
+            return this.fail(Fault::TooSlow, "the client sends nothing any more");
+        };
+        this.silence.end();
+        let frame = match polled {
+            None => {
+                this.end(None);
+                return Poll::Ready(None);
+            }
+            Some(Err(error)) => return this.fail(Fault::Broken, error),
+            Some(Ok(frame)) => frame,
+        };
+        this.progress.pieces.fetch_add(1, Relaxed);
+        if let Some(data) = frame.data_ref() {
+            let Some(left) = this.left.checked_sub(data.len() as u64) else {
+                return this.fail(Fault::TooLarge, "the body is longer than it may be");
+            };
+            this.left = left;
+            if let Some(watching) = &this.watching {
+                watching.tell(|watcher| watcher.request_data(data));
+            }
+            if this.incoming.is_end_stream() {
+                this.end(None);
+            }
+        } else if let Some(trailers) = frame.trailers_ref() {
+            this.end(Some(trailers));
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Body for SendBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Client(body) => Pin::new(&mut **body).poll_frame(cx),
+            Self::Any(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Client(body) => body.is_end_stream(),
+            Self::Any(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Client(body) => body.size_hint(),
+            Self::Any(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Where an answer's body comes from.
+pub(crate) enum Source {
+    /// The gateway itself.
+    Whole(Option<Bytes>),
+    /// An HTTP/1.1 connection, which has to be driven, and goes back to its pool.
+    One(Incoming, Option<Box<One>>),
+    /// An HTTP/2 connection.
+    Two(Incoming, #[expect(dead_code, reason = "held while the body comes")] Stay),
+    /// This process.
+    Any(AnyBody),
+}
+
+/// A body on its way to a client.
+pub(crate) struct AnswerBody {
+    source: Source,
+    silence: Silence,
+    /// What is settled when the answer is complete.
+    account: Option<Box<Account>>,
+    /// The last frame was given.
+    ended: bool,
+    /// It breaks off at the next poll.
+    failed: Option<BodyError>,
+}
+
+impl AnswerBody {
+    /// A body that is there already.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        let bytes = (!bytes.is_empty()).then_some(bytes);
+        Self {
+            source: Source::Whole(bytes),
+            silence: Silence::new(Duration::MAX / 4),
+            account: None,
+            ended: false,
+            failed: None,
+        }
+    }
+
+    /// A body that is on its way.
+    pub(crate) fn new(source: Source, idle: Duration, account: Box<Account>) -> Self {
+        let mut body =
+            Self { source, silence: Silence::new(idle), account: Some(account), ended: false, failed: None };
+        if body.is_end_stream() {
+            body.complete();
+        }
+        body
+    }
+
+    /// Settles the account of an answer that the gateway itself gives.
+    pub(crate) fn with_account(mut self, account: Box<Account>) -> Self {
+        self.account = Some(account);
+        self
+    }
+
+    fn complete(&mut self) {
+        self.ended = true;
+        let Some(account) = self.account.take() else { return };
+        if let Source::One(_, one) = &mut self.source
+            && let Some(one) = one.take()
+        {
+            account.keep(*one);
+        }
+        account.settle(Ended::Whole);
+    }
+
+    /// Breaks off: at the next poll, so that what came before is flushed first.
+    fn fail(
+        &mut self,
+        cx: &mut Context<'_>,
+        why: BodyError,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Source::One(_, one) = &mut self.source {
+            drop(one.take());
+        }
+        if let Some(account) = self.account.take() {
+            tracing::debug!(route = account.route_name(), error = %why, "an answer broke off");
+            account.settle(Ended::Failed);
+        }
+        self.failed = Some(why);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::One(incoming, one) => {
+                if let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) {
+                    return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+                }
+                if let Some(one) = one {
+                    one.drive(cx);
+                }
+                Pin::new(incoming).poll_frame(cx).map_err(Into::into)
+            }
+            Self::Two(incoming, _) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Any(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::One(incoming, _) | Self::Two(incoming, _) => incoming.is_end_stream(),
+            Self::Any(body) => body.is_end_stream(),
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(why) = this.failed.take() {
+            this.ended = true;
+            return Poll::Ready(Some(Err(why)));
+        }
+        if let Some(account) = &mut this.account
+            && account.poll_late(cx).is_ready()
+        {
+            return this.fail(cx, "the whole exchange took longer than it may".into());
+        }
+        let Poll::Ready(polled) = this.source.poll(cx) else {
+            ready!(this.silence.poll(cx));
+            return this.fail(cx, "the side that answers sends nothing any more".into());
+        };
+        this.silence.end();
+        match polled {
+            None => {
+                this.complete();
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => this.fail(cx, error),
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(account)) = (frame.data_ref(), &mut this.account) {
+                    account.count(data);
+                }
+                // hyper does not ask again after the last byte of a known length.
+                if this.source.is_end_stream() {
+                    this.complete();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || (self.failed.is_none() && self.source.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Source::One(incoming, _) | Source::Two(incoming, _) => incoming.size_hint(),
+            Source::Any(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! One request, end to end: judged, routed, sent to a side, answered.
+
+use super::account::{Account, Line};
+use super::ask::{self, Asked, Trouble};
+use super::body::{AnswerBody, ClientBody, Fault, Progress, SendBody, Source, Watching};
+use super::forward::{self, Sender};
+use super::guard::Shared;
+use super::problem::Problem;
+use super::tunnel;
+use super::worker::Worker;
+use crate::path::Matchable;
+use crate::side::{Choice, Ended};
+use crate::table::{Route, Target};
+use http::header::{self, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
+use tower::ServiceExt as _;
+
+/// One client's connection, as its requests see it.
+pub(crate) struct Client {
+    pub worker: Arc<Worker>,
+    pub sender: Sender,
+    /// Of an HTTP/1 connection.
+    pub shared: Option<Arc<Shared>>,
+    /// Its place among the connections.
+    pub slot: Arc<OwnedSemaphorePermit>,
+    /// Requests that began.
+    pub begun: AtomicU64,
+    /// Requests under way.
+    pub active: AtomicUsize,
+}
+
+/// A request on its way: what is needed after its head was taken apart.
+struct Way {
+    route: Arc<Route>,
+    choice: Choice,
+    host: HeaderValue,
+    upgrade: Option<HeaderValue>,
+    id: HeaderValue,
+}
+
+/// Answers one request. Never fails: what goes wrong is an answer too.
+pub(crate) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) -> Response<AnswerBody> {
+    let began = Instant::now();
+    let at = client.begun.fetch_add(1, Relaxed);
+    let asks_upgrade =
+        request.version() == Version::HTTP_11 && request.headers().contains_key(header::UPGRADE);
+    let shared = client.shared.clone();
+    let Some(mut account) = Account::open(&client.worker, began) else {
+        let detail = "As many requests as there may be (`limits.requests_max`) are under way: try again.";
+        let response = own(&client, Problem::busy(detail, retry_after()));
+        if let Some(shared) = shared.filter(|_| asks_upgrade) {
+            shared.decide(false);
+        }
+        return response;
+    };
+    if let Some(flaw) = shared.as_ref().and_then(|shared| shared.flaw_of(at)) {
+        client.worker.metrics().malformed.fetch_add(1, Relaxed);
+        account.status = flaw.status();
+        return settled(own(&client, Problem::flaw(flaw)), account);
+    }
+    if client.worker.inner.config.access_log.enabled && access_log_is_on() {
+        account.line = Some(Line {
+            client: client.sender.client(request.headers(), &client.worker.inner.config.trusted_proxies),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            host: String::new(),
+            version: request.version(),
+            id: String::new(),
+        });
+    }
+    let id = request_id(&client, &request);
+    let way = match direct(&client, &request, id.clone()) {
+        Ok(way) => way,
+        Err(problem) => {
+            if let Some(shared) = shared.filter(|_| asks_upgrade) {
+                shared.decide(false);
+            }
+            account.status = problem.status.as_u16();
+            return settled(with_id(own(&client, problem), &id), account);
+        }
+    };
+    if let Some(line) = &mut account.line {
+        line.host = String::from_utf8_lossy(way.host.as_bytes()).into_owned();
+        line.id = String::from_utf8_lossy(id.as_bytes()).into_owned();
+    }
+    let on_upgrade = way.upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    let response = follow(&client, request, way, account, on_upgrade).await;
+    if let Some(shared) = shared.filter(|_| asks_upgrade) {
+        shared.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    }
+    with_id(response, &id)
+}
+
+fn access_log_is_on() -> bool {
+    tracing::enabled!(target: "banyan_gateway::access", tracing::Level::INFO)
+}
+
+fn retry_after() -> Duration {
+    Duration::from_secs(crate::limits::RETRY_AFTER_SECONDS)
+}
+
+/// An answer of the gateway itself.
+fn own(client: &Client, mut problem: Problem) -> Response<AnswerBody> {
+    client.worker.metrics().own_errors.fetch_add(1, Relaxed);
+    // HTTP/2 has no such field; its connection survives a bad request.
+    problem.close &= client.shared.is_some();
+    problem.into_response()
+}
+
+fn settled(response: Response<AnswerBody>, account: Box<Account>) -> Response<AnswerBody> {
+    response.map(|body| body.with_account(account))
+}
+
+fn with_id(mut response: Response<AnswerBody>, id: &HeaderValue) -> Response<AnswerBody> {
+    response.headers_mut().insert(forward::X_REQUEST_ID, id.clone());
+    response
+}
+
+fn request_id(client: &Client, request: &Request<Incoming>) -> HeaderValue {
+    match request.headers().get(forward::X_REQUEST_ID) {
+        Some(id) if forward::is_good_id(id) => id.clone(),
+        _ => {
+            let mut id = [0; 24];
+            client.worker.unique_hex(&mut id);
+            HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+        }
+    }
+}
+
+/// Judges the request's target and finds who answers.
+fn direct(client: &Client, request: &Request<Incoming>, id: HeaderValue) -> Result<Way, Problem> {
+    let inner = &client.worker.inner;
+    let (uri, headers) = (request.uri(), request.headers());
+    if request.method() == Method::CONNECT {
+        let detail = "This gateway stands in front of a shop and opens no tunnels for CONNECT.";
+        return Err(Problem {
+            close: true,
+            ..Problem::new(StatusCode::NOT_IMPLEMENTED, "gateway-malformed", detail)
+        });
+    }
+    let limits = &inner.config.limits;
+    if headers.len() > limits.headers_max {
+        return Err(Problem::flaw(super::strict::Flaw::TooManyHeaders));
+    }
+    if uri.path_and_query().is_some_and(|target| target.as_str().len() > limits.uri_bytes_max) {
+        return Err(Problem::flaw(super::strict::Flaw::TargetTooLong));
+    }
+    let host = host(request)?;
+    let path = Matchable::new(if uri.path() == "*" { "/" } else { uri.path() });
+    if !limits.dot_segments && path.has_dot_segments() {
+        let detail =
+            "The path has `.` or `..` segments, which servers read differently: send the path they lead to.";
+        return Err(Problem::malformed(detail));
+    }
+    let table = inner.table.load();
+    let name = without_port(std::str::from_utf8(host.as_bytes()).unwrap_or_default());
+    let Some(route) = table.find(name, &path, request.method(), headers) else {
+        let detail = "No route of this gateway matches this host, path, method and header fields.";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "gateway-no-route", detail));
+    };
+    let route = route.clone();
+    drop(table);
+    let body_bytes = request.body().size_hint().lower();
+    if route.body_bytes_max.is_some_and(|max| body_bytes > max) {
+        return Err(too_large(&route));
+    }
+    let upgrade = forward::wanted_upgrade(headers, request.method(), request.version(), &route.upgrades);
+    Ok(Way { route, choice: Choice::of(crate::side::Side::Legacy), host, upgrade, id })
+}
+
+fn too_large(route: &Route) -> Problem {
+    let detail = format!(
+        "The body is longer than the {} bytes that are taken here.",
+        route.body_bytes_max.unwrap_or(0)
+    );
+    Problem { close: true, ..Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "gateway-too-large", detail) }
+}
+
+/// Whom the request is for. The target and the field must not disagree: the next server may believe the other one.
+fn host(request: &Request<Incoming>) -> Result<HeaderValue, Problem> {
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    let (field, more) = (fields.next(), fields.next());
+    if more.is_some() {
+        return Err(Problem::flaw(super::strict::Flaw::Host));
+    }
+    let host = match (request.uri().authority(), field) {
+        (Some(authority), Some(field))
+            if !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            return Err(Problem::malformed("The request's target names another host than its Host field."));
+        }
+        (_, Some(field)) => field.clone(),
+        (Some(authority), None) => HeaderValue::from_str(authority.as_str())
+            .map_err(|_| Problem::malformed("The request's target names no valid host."))?,
+        // HTTP/1.0 may leave it out.
+        (None, None) => return Ok(HeaderValue::from_static("")),
+    };
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(b);
+    if host.is_empty() || !host.as_bytes().iter().all(fits) {
+        return Err(Problem::malformed("The Host is no host name or address, with or without a port."));
+    }
+    Ok(host)
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    }
+}
+
+/// Sends the request to the side that answers, and brings the answer.
+async fn follow(
+    client: &Arc<Client>,
+    request: Request<Incoming>,
+    mut way: Way,
+    mut account: Box<Account>,
+    on_upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Response<AnswerBody> {
+    let inner = &client.worker.inner;
+    let (mut head, incoming) = request.into_parts();
+    let asked_from = client.sender.client(&head.headers, &inner.config.trusted_proxies);
+    way.choice = inner.sides.choose(&way.route, &head, asked_from);
+    let (route, side) = (way.route.clone(), way.choice.side);
+    let Some(target) = route.target(side).cloned() else {
+        // The rules of the table exclude it.
+        let detail = format!("Route {:?} has no server for its side `{}`.", route.name(), side.as_str());
+        return settled(
+            own(client, Problem::new(StatusCode::BAD_GATEWAY, "gateway-no-route", detail)),
+            account,
+        );
+    };
+    let watching = way.choice.watcher.take().map(Watching::new);
+    account.route = Some((route.clone(), side));
+    account.watching.clone_from(&watching);
+    account.late = route.whole.map(|whole| Box::pin(tokio::time::sleep(whole)));
+    let (body, progress) = match incoming.is_end_stream() {
+        true => (SendBody::Empty, None),
+        false => {
+            let (body, progress) =
+                ClientBody::new(incoming, route.idle, route.body_bytes_max, watching.clone());
+            (SendBody::Client(body), Some(progress))
+        }
+    };
+    let trailers = prepare(client, &mut head, &way);
+    if let Some(watching) = &watching {
+        watching.tell(|watcher| watcher.request(&head));
+        if progress.is_none() {
+            watching.tell(|watcher| watcher.request_end(None));
+        }
+    }
+    if let Some(rewritten) = rewritten(&head.uri, &way) {
+        head.uri = rewritten;
+    }
+    let sent = Instant::now();
+    let asked = match &target {
+        Target::InProcess => in_process(client, head, body, &route, progress.as_deref()).await,
+        Target::Upstream(upstream) => {
+            let plan = ask::Plan {
+                worker: &client.worker,
+                upstream,
+                host: &way.host,
+                upgrade: way.upgrade.as_ref(),
+                trailers,
+                first_byte: route.first_byte,
+                progress: progress.as_deref(),
+                late: account.late.as_mut(),
+                user: true,
+            };
+            ask::ask(plan, head, body).await
+        }
+    };
+    let took = sent.elapsed();
+    match asked {
+        Ok(asked) => answered(client, way, account, asked, took, on_upgrade),
+        Err(trouble) => failed(client, &way.route, account, &trouble, progress.as_deref()),
+    }
+}
+
+/// Turns the client's head into the one that is sent on. Returns whether the client takes trailers.
+fn prepare(client: &Client, head: &mut request::Parts, way: &Way) -> bool {
+    let from = head.version;
+    if head.uri.authority().is_some() {
+        let target = head.uri.path_and_query().cloned();
+        head.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+    let trailers = forward::remove_hop(&mut head.headers);
+    head.headers.remove(header::EXPECT);
+    head.headers.remove("http2-settings");
+    if from == Version::HTTP_2 {
+        forward::join_cookies(&mut head.headers);
+    }
+    head.headers.insert(header::HOST, way.host.clone());
+    client.sender.write(&mut head.headers, &way.host);
+    forward::add_via(&mut head.headers, from);
+    head.headers.insert(forward::X_REQUEST_ID, way.id.clone());
+    if !head.headers.get(forward::TRACEPARENT).is_some_and(forward::is_good_trace) {
+        let mut trace = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        client.worker.unique_hex(&mut trace[3..35]);
+        client.worker.unique_hex(&mut trace[36..52]);
+        if (client.worker.unique() % 10_000) as f64 <= client.worker.inner.config.trace_percent * 100.0 - 1.0
+        {
+            trace[54] = b'1';
+        }
+        if let Ok(value) = HeaderValue::from_bytes(&trace) {
+            head.headers.insert(forward::TRACEPARENT, value);
+            head.headers.remove("tracestate");
+        }
+    }
+    trailers
+}
+
+fn rewritten(uri: &Uri, way: &Way) -> Option<Uri> {
+    let target = uri.path_and_query()?;
+    let rewritten = way.route.rewritten(target.as_str(), way.choice.side)?;
+    Uri::try_from(rewritten).ok()
+}
+
+/// Asks Banyan in this process.
+async fn in_process(
+    client: &Client,
+    head: request::Parts,
+    body: SendBody,
+    route: &Route,
+    progress: Option<&Progress>,
+) -> Result<Asked, Trouble> {
+    let Some(service) = client.worker.inner.in_process.clone() else { return Err(Trouble::NoProcess) };
+    let body = match body {
+        SendBody::Client(body) => axum::body::Body::new(*body),
+        _ => axum::body::Body::empty(),
+    };
+    let answer = service.oneshot(Request::from_parts(head, body));
+    let Ok(response) = ask::in_time(answer, route.first_byte, progress).await?;
+    let (head, body) = response.into_parts();
+    Ok(Asked { head, source: Source::Any(body), lease: None, room: None })
+}
+
+/// The side answered: passes it on.
+fn answered(
+    client: &Arc<Client>,
+    way: Way,
+    mut account: Box<Account>,
+    asked: Asked,
+    took: Duration,
+    on_upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Response<AnswerBody> {
+    let Asked { mut head, source, lease, room } = asked;
+    account.status = head.status.as_u16();
+    way.route.traffic().answered(client.worker.index, way.choice.side, account.status, took);
+    if let Some(watching) = &account.watching {
+        watching.tell(|watcher| watcher.answer(&head, took));
+    }
+    (account.lease, account.room) = (lease, room);
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return match (source, on_upgrade, way.upgrade) {
+            (Source::One(_, Some(one)), Some(on_upgrade), Some(wanted))
+                if head
+                    .headers
+                    .get(header::UPGRADE)
+                    .is_some_and(|got| got.as_bytes().eq_ignore_ascii_case(wanted.as_bytes())) =>
+            {
+                client.worker.metrics().upgrades.fetch_add(1, Relaxed);
+                tunnel::open(client, on_upgrade, *one, account);
+                let protocol = head.headers.get(header::UPGRADE).cloned().unwrap_or(wanted);
+                forward::remove_hop(&mut head.headers);
+                head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                head.headers.insert(header::UPGRADE, protocol);
+                Response::from_parts(head, AnswerBody::whole(bytes::Bytes::new()))
+            }
+            _ => {
+                let detail = "The server switched to a protocol that nobody asked it for.";
+                settled(
+                    own(client, Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)),
+                    account,
+                )
+            }
+        };
+    }
+    let from = head.version;
+    forward::remove_hop(&mut head.headers);
+    forward::add_via(&mut head.headers, from);
+    if let Some(cookie) = way.choice.set_cookie {
+        head.headers.append(header::SET_COOKIE, cookie);
+    }
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    Response::from_parts(head, AnswerBody::new(source, way.route.idle, account))
+}
+
+/// The side gave no answer: says so.
+fn failed(
+    client: &Client,
+    route: &Route,
+    mut account: Box<Account>,
+    trouble: &Trouble,
+    progress: Option<&Progress>,
+) -> Response<AnswerBody> {
+    let flaw = client.shared.as_ref().and_then(|shared| shared.body_flaw());
+    let fault = progress.map_or(Fault::None, Progress::fault);
+    let is_ours = fault == Fault::None;
+    let problem = match fault {
+        Fault::TooLarge => too_large(route),
+        Fault::TooSlow => {
+            let detail = "The body came too slowly: no piece of it within `timeouts.idle_millis`.";
+            Problem {
+                close: true,
+                ..Problem::new(StatusCode::REQUEST_TIMEOUT, "gateway-client-too-slow", detail)
+            }
+        }
+        Fault::Broken => {
+            client.worker.metrics().malformed.fetch_add(1, Relaxed);
+            Problem::malformed(flaw.map_or("The body broke off.", super::strict::Flaw::detail))
+        }
+        Fault::None => trouble.problem(),
+    };
+    if let Some((route, side)) = account.route.as_ref().filter(|_| is_ours) {
+        route.traffic().failed(client.worker.index, *side);
+        tracing::debug!(route = route.name(), side = side.as_str(), %trouble, "no answer");
+    }
+    if let Some(watching) = account.watching.take() {
+        match is_ours {
+            true => watching.end(Ended::Failed),
+            false => watching.leave(),
+        }
+    }
+    account.status = problem.status.as_u16();
+    account.late = None;
+    let mut response = own(client, problem);
+    if progress.is_some_and(|progress| progress.pieces().is_some()) && client.shared.is_some() {
+        // The rest of the body is not read.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    settled(response, account)
+}

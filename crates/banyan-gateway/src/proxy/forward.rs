@@ -1,0 +1,248 @@
+//! Header fields on their way through (RFC 9110, 7.6): what ends at each hop, who asked, and by what name it is known.
+
+use crate::config::Network;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+use std::net::IpAddr;
+
+/// Fields that speak of one connection only.
+const HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Fields that only a proxy may say something in, besides those that are written anew: taken from strangers.
+const ONLY_PROXIES: [HeaderName; 8] = [
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-original-url"),
+];
+
+/// Removes what ends here. Returns whether the sender takes trailers.
+pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
+    let named: Vec<HeaderName> = match headers.get(header::CONNECTION) {
+        None => Vec::new(),
+        Some(only) if is_plain(only) && headers.get_all(header::CONNECTION).iter().count() == 1 => Vec::new(),
+        Some(_) => connection_names(headers),
+    };
+    let trailers = headers.contains_key(header::TE) && has_token(headers, &header::TE, "trailers");
+    for name in named {
+        // What frames a message or says whom it is for is never one connection's own business.
+        if name != header::HOST && name != header::CONTENT_LENGTH {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP {
+        headers.remove(name);
+    }
+    trailers
+}
+
+fn is_plain(value: &HeaderValue) -> bool {
+    value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
+}
+
+fn connection_names(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+/// Whether a list in `name` has `token`.
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+/// The protocol that a request asks for, if it may have it.
+pub(crate) fn wanted_upgrade(
+    headers: &HeaderMap,
+    method: &Method,
+    version: Version,
+    allowed: &[Box<str>],
+) -> Option<HeaderValue> {
+    let wanted = headers.get(header::UPGRADE)?;
+    if version != Version::HTTP_11 || method != Method::GET || headers.contains_key(header::CONTENT_LENGTH) {
+        return None;
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) || !has_token(headers, &header::CONNECTION, "upgrade")
+    {
+        return None;
+    }
+    // One protocol and nothing beside it: h2c is never offered on.
+    let name = wanted.to_str().ok()?.trim();
+    allowed.iter().any(|token| name.eq_ignore_ascii_case(token)).then(|| wanted.clone())
+}
+
+/// What is known about who sends, on one connection.
+pub(crate) struct Sender {
+    /// The peer of the connection.
+    pub peer: IpAddr,
+    /// Whether what it says about others is believed.
+    pub trusted: bool,
+    proto: HeaderValue,
+    peer_value: HeaderValue,
+}
+
+impl Sender {
+    pub(crate) fn new(peer: IpAddr, tls: bool, trusted: &[Network]) -> Self {
+        let peer = peer.to_canonical();
+        let peer_value =
+            HeaderValue::from_str(&peer.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self {
+            peer,
+            trusted: trusted.iter().any(|network| network.contains(peer)),
+            proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
+            peer_value,
+        }
+    }
+
+    /// The client: the peer, or the last one before the proxies that are trusted.
+    pub(crate) fn client(&self, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+        if !self.trusted {
+            return self.peer;
+        }
+        let listed = headers.get_all(X_FORWARDED_FOR).iter().rev().filter_map(|value| value.to_str().ok());
+        let mut client = self.peer;
+        for item in listed.flat_map(|value| value.rsplit(',')) {
+            let Ok(address) = item.trim().parse::<IpAddr>() else { break };
+            client = address.to_canonical();
+            if !trusted.iter().any(|network| network.contains(client)) {
+                break;
+            }
+        }
+        client
+    }
+
+    /// Says who asked, by what scheme and host.
+    pub(crate) fn write(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        if !self.trusted {
+            for name in &ONLY_PROXIES {
+                headers.remove(name);
+            }
+            headers.insert(X_FORWARDED_FOR, self.peer_value.clone());
+            headers.insert(X_FORWARDED_PROTO, self.proto.clone());
+            headers.insert(X_FORWARDED_HOST, host.clone());
+            if let Some(value) = self.forwarded(None, host) {
+                headers.insert(header::FORWARDED, value);
+            }
+        } else {
+            let before = joined(headers, &X_FORWARDED_FOR);
+            let value = match before {
+                Some(before) => HeaderValue::from_str(&format!("{before}, {}", self.peer)).ok(),
+                None => None,
+            };
+            headers.insert(X_FORWARDED_FOR, value.unwrap_or_else(|| self.peer_value.clone()));
+            headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto.clone());
+            headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+            let before = joined(headers, &header::FORWARDED);
+            if let Some(value) = self.forwarded(before.as_deref(), host) {
+                headers.insert(header::FORWARDED, value);
+            }
+        }
+        remove_look_alikes(headers);
+    }
+
+    fn forwarded(&self, before: Option<&str>, host: &HeaderValue) -> Option<HeaderValue> {
+        let mut text = Vec::with_capacity(96);
+        if let Some(before) = before {
+            text.extend_from_slice(before.as_bytes());
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(b"for=");
+        if self.peer.is_ipv6() {
+            text.extend_from_slice(b"\"[");
+            text.extend_from_slice(self.peer_value.as_bytes());
+            text.extend_from_slice(b"]\"");
+        } else {
+            text.extend_from_slice(self.peer_value.as_bytes());
+        }
+        text.extend_from_slice(b";host=\"");
+        text.extend_from_slice(host.as_bytes());
+        text.extend_from_slice(b"\";proto=");
+        text.extend_from_slice(self.proto.as_bytes());
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+    }
+}
+
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+/// Many servers read `X_Forwarded_For` as `X-Forwarded-For`: what looks like a field of ours is not passed on.
+fn remove_look_alikes(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| name.as_str().contains('_')) {
+        return;
+    }
+    let ours = |dashed: &str| {
+        let dashed = dashed.as_bytes();
+        ONLY_PROXIES
+            .iter()
+            .chain([&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_REQUEST_ID, &IDEMPOTENCY_KEY])
+            .chain([&header::TRANSFER_ENCODING, &header::CONTENT_LENGTH])
+            .any(|name| name.as_str().as_bytes() == dashed)
+    };
+    let alike: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_') && ours(&name.as_str().replace('_', "-")))
+        .cloned()
+        .collect();
+    for name in alike {
+        headers.remove(name);
+    }
+}
+
+/// Adds ourselves to the list of proxies.
+pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
+    let value = match version {
+        Version::HTTP_2 => "2 banyan",
+        Version::HTTP_10 => "1.0 banyan",
+        _ => "1.1 banyan",
+    };
+    headers.append(header::VIA, HeaderValue::from_static(value));
+}
+
+/// HTTP/2 cuts cookies into pieces; HTTP/1 has them in one.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().count() < 2 {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(value) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, value);
+    }
+}
+
+/// Whether a request id from outside can be kept.
+pub(crate) fn is_good_id(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    (1..=128).contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(b))
+}
+
+/// Whether a `traceparent` is one (W3C Trace Context).
+pub(crate) fn is_good_trace(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let lower_hex = |part: &[u8]| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    bytes.len() >= 55
+        && (bytes.len() == 55 || (&bytes[..2] != b"00" && bytes[55] == b'-'))
+        && &bytes[..2] != b"ff"
+        && [bytes[2], bytes[35], bytes[52]] == [b'-'; 3]
+        && [&bytes[..2], &bytes[3..35], &bytes[36..52], &bytes[53..55]].into_iter().all(lower_hex)
+        && bytes[3..35].iter().any(|b| *b != b'0')
+        && bytes[36..52].iter().any(|b| *b != b'0')
+}

@@ -1,0 +1,266 @@
+//! The route table: immutable, compiled once for each version, read by every request without a lock.
+//!
+//! Which route answers, most specific first:
+//! 1. the host: written out, then `*.` (the longest that fits), then routes without a host;
+//! 2. within those, the longest path;
+//! 3. then the most conditions on headers;
+//! 4. then a route with methods before one without;
+//! 5. then the earlier one in the file.
+//!
+//! A route of a host that does not fit (path, method, headers) gives way to the next, also to one of a less specific host.
+
+use crate::config::{Mode, RouteSpec};
+use crate::path::Matchable;
+use crate::rules::Rules;
+use crate::shadow::Lane;
+use crate::side::Side;
+use crate::traffic::RouteTraffic;
+use crate::upstream::{Server, Upstream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One version of all routes.
+pub struct Table {
+    version: u64,
+    routes: Vec<Arc<Route>>,
+    hosts: BTreeMap<Box<str>, Vec<Arc<Route>>>,
+    /// Suffixes with their dot, longest first.
+    wild: Vec<(Box<str>, Vec<Arc<Route>>)>,
+    any: Vec<Arc<Route>>,
+}
+
+/// A route, ready to be matched and followed.
+pub struct Route {
+    spec: RouteSpec,
+    path: Box<str>,
+    methods: Vec<Method>,
+    headers: Vec<(HeaderName, Option<HeaderValue>)>,
+    legacy: Option<Target>,
+    banyan: Option<Target>,
+    traffic: Arc<RouteTraffic>,
+    rules: Rules,
+    lane: Arc<Lane>,
+    /// Until the answer's head.
+    pub(crate) first_byte: Duration,
+    /// Between two pieces of a body.
+    pub(crate) idle: Duration,
+    /// For all of it.
+    pub(crate) whole: Option<Duration>,
+    /// Longest request body.
+    pub(crate) body_bytes_max: Option<u64>,
+    pub(crate) upgrades: Vec<Box<str>>,
+}
+
+/// Who answers for a side.
+#[derive(Clone)]
+pub enum Target {
+    /// The service that the gateway was given.
+    InProcess,
+    /// Servers.
+    Upstream(Arc<Upstream>),
+}
+
+/// What a route is made of besides what is written.
+pub(crate) struct RouteParts {
+    pub legacy: Option<Target>,
+    pub banyan: Option<Target>,
+    pub traffic: Arc<RouteTraffic>,
+    pub rules: Rules,
+    pub lane: Arc<Lane>,
+    pub first_byte: Duration,
+    pub idle: Duration,
+    pub whole: Option<Duration>,
+    pub body_bytes_max: Option<u64>,
+}
+
+impl Route {
+    /// Compiles a checked spec.
+    pub(crate) fn new(spec: RouteSpec, parts: RouteParts) -> Self {
+        let methods = spec.methods.iter().filter_map(|m| Method::from_bytes(m.as_bytes()).ok()).collect();
+        let header = |(name, value): (&String, &String)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            let value = if value == "*" { None } else { Some(HeaderValue::from_str(value).ok()?) };
+            Some((name, value))
+        };
+        let upgrades = spec.upgrades.clone().unwrap_or_else(|| vec!["websocket".to_owned()]);
+        Self {
+            path: spec.path.trim_end_matches('/').into(),
+            methods,
+            headers: spec.headers.iter().filter_map(header).collect(),
+            legacy: parts.legacy,
+            banyan: parts.banyan,
+            traffic: parts.traffic,
+            rules: parts.rules,
+            lane: parts.lane,
+            first_byte: parts.first_byte,
+            idle: parts.idle,
+            whole: parts.whole,
+            body_bytes_max: parts.body_bytes_max,
+            upgrades: upgrades.into_iter().map(|token| token.to_ascii_lowercase().into()).collect(),
+            spec,
+        }
+    }
+
+    /// The route as it is written.
+    pub fn spec(&self) -> &RouteSpec {
+        &self.spec
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its mode.
+    pub fn mode(&self) -> Mode {
+        self.spec.mode
+    }
+
+    /// Who answers for `side`, if the route says so.
+    pub fn target(&self, side: Side) -> Option<&Target> {
+        match side {
+            Side::Legacy => self.legacy.as_ref(),
+            Side::Banyan => self.banyan.as_ref(),
+        }
+    }
+
+    /// What went over it.
+    pub fn traffic(&self) -> &Arc<RouteTraffic> {
+        &self.traffic
+    }
+
+    /// Its rules, ready to be followed.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What became of its copies.
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    fn fits(&self, path: &str, method: &Method, headers: &HeaderMap) -> bool {
+        let below =
+            path.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        below
+            && (self.methods.is_empty() || self.methods.contains(method))
+            && self.headers.iter().all(|(name, wanted)| match wanted {
+                None => headers.contains_key(name),
+                Some(value) => headers.get_all(name).iter().any(|found| found == value),
+            })
+    }
+
+    /// The path and query on the way to `side`, if they differ from what the client asked for.
+    pub fn rewritten(&self, path_and_query: &str, side: Side) -> Option<String> {
+        let rewrite = self.spec.rewrite.as_ref()?;
+        if rewrite.side.is_some_and(|only| only != side) {
+            return None;
+        }
+        let from = rewrite.from.trim_end_matches('/');
+        let rest = path_and_query.strip_prefix(from)?;
+        if !(rest.is_empty() || rest.starts_with(['/', '?'])) {
+            return None;
+        }
+        let to = rewrite.to.trim_end_matches('/');
+        // "/" and nothing behind it is still a path.
+        let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
+        Some(format!("{to}{slash}{rest}"))
+    }
+}
+
+impl Table {
+    /// Sorts routes for matching.
+    pub(crate) fn new(version: u64, routes: Vec<Arc<Route>>) -> Self {
+        let mut hosts: BTreeMap<Box<str>, Vec<Arc<Route>>> = BTreeMap::new();
+        let mut wild: BTreeMap<Box<str>, Vec<Arc<Route>>> = BTreeMap::new();
+        let mut any = Vec::new();
+        for route in &routes {
+            let host = route.spec.host.as_deref().map(str::to_ascii_lowercase);
+            match host.as_deref().map(|host| (host.strip_prefix('*'), host)) {
+                None => any.push(route.clone()),
+                Some((Some(suffix), _)) => wild.entry(suffix.into()).or_default().push(route.clone()),
+                Some((None, host)) => hosts.entry(host.into()).or_default().push(route.clone()),
+            }
+        }
+        let order = |group: &mut Vec<Arc<Route>>| {
+            // Stable: the earlier one in the file stays the earlier one.
+            group.sort_by_key(|route| {
+                std::cmp::Reverse((route.path.len(), route.headers.len(), !route.methods.is_empty()))
+            });
+        };
+        hosts.values_mut().for_each(order);
+        wild.values_mut().for_each(order);
+        order(&mut any);
+        let mut wild: Vec<_> = wild.into_iter().collect();
+        wild.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        Self { version, routes, hosts, wild, any }
+    }
+
+    pub(crate) fn set_version(&mut self, version: u64) {
+        self.version = version;
+    }
+
+    /// Which version this is; the first is 1.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// All routes, in the order of the file.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// Every server that a route leads to; some more than once.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        let targets = self.routes.iter().flat_map(|route| [&route.legacy, &route.banyan]).flatten();
+        targets.flat_map(|target| match target {
+            Target::InProcess => &[],
+            Target::Upstream(upstream) => upstream.servers(),
+        })
+    }
+
+    /// The route of this name.
+    pub fn route(&self, name: &str) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| route.name() == name)
+    }
+
+    /// The route that answers. `host` is without its port.
+    pub fn find(
+        &self,
+        host: &str,
+        path: &Matchable<'_>,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<&Arc<Route>> {
+        let path = path.as_str();
+        let first =
+            |group: &'_ Vec<Arc<Route>>| group.iter().position(|route| route.fits(path, method, headers));
+        if !self.hosts.is_empty() || !self.wild.is_empty() {
+            let lower;
+            let host = match host.bytes().any(|b| b.is_ascii_uppercase()) {
+                true => {
+                    lower = host.to_ascii_lowercase();
+                    lower.as_str()
+                }
+                false => host,
+            };
+            let host = host.strip_suffix('.').unwrap_or(host);
+            if let Some(group) = self.hosts.get(host)
+                && let Some(at) = first(group)
+            {
+                return Some(&group[at]);
+            }
+            for (suffix, group) in &self.wild {
+                if host.len() > suffix.len()
+                    && host.ends_with(&**suffix)
+                    && let Some(at) = first(group)
+                {
+                    return Some(&group[at]);
+                }
+            }
+        }
+        first(&self.any).map(|at| &self.any[at])
+    }
+}

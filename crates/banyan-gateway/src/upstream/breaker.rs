@@ -1,0 +1,145 @@
+//! The circuit breaker of one server: after enough failures in a row it is left alone, then one request tries.
+
+use crate::config::BreakerSpec;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Closed (all may pass), open (none), half open (one).
+pub(crate) struct Breaker {
+    spec: BreakerSpec,
+    began: Instant,
+    failures: AtomicU32,
+    /// Milliseconds after `began` until which none may pass; 0 while closed.
+    open_until: AtomicU64,
+    trying: AtomicBool,
+    opened: AtomicU64,
+}
+
+/// Whether a request may pass.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pass {
+    /// Yes.
+    Closed,
+    /// Yes, as the one that tries.
+    Trial,
+    /// No, for this long.
+    Open(Duration),
+}
+
+impl Breaker {
+    pub(crate) fn new(spec: BreakerSpec) -> Self {
+        Self {
+            spec,
+            began: Instant::now(),
+            failures: AtomicU32::new(0),
+            open_until: AtomicU64::new(0),
+            trying: AtomicBool::new(false),
+            opened: AtomicU64::new(0),
+        }
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Asks for one request.
+    pub(crate) fn pass(&self, now: Instant) -> Pass {
+        let until = self.open_until.load(Relaxed);
+        if until == 0 {
+            return Pass::Closed;
+        }
+        let now = self.millis(now);
+        if now < until {
+            return Pass::Open(Duration::from_millis(until - now));
+        }
+        match self.trying.compare_exchange(false, true, Relaxed, Relaxed) {
+            Ok(_) => Pass::Trial,
+            Err(_) => Pass::Open(Duration::from_millis(self.spec.open_millis)),
+        }
+    }
+
+    /// A request was answered.
+    pub(crate) fn good(&self) {
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+        }
+        if self.open_until.load(Relaxed) != 0 {
+            self.open_until.store(0, Relaxed);
+            self.trying.store(false, Relaxed);
+        }
+    }
+
+    /// A request failed.
+    pub(crate) fn bad(&self, pass: Pass, now: Instant) {
+        if self.spec.failures == 0 {
+            return;
+        }
+        let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
+        let opens =
+            pass == Pass::Trial || (failures >= self.spec.failures && self.open_until.load(Relaxed) == 0);
+        if opens {
+            self.open_until.store((self.millis(now) + self.spec.open_millis).max(1), Relaxed);
+            self.opened.fetch_add(1, Relaxed);
+        }
+        self.let_go(pass);
+    }
+
+    /// A request ended without telling anything about the server.
+    pub(crate) fn let_go(&self, pass: Pass) {
+        if pass == Pass::Trial {
+            self.trying.store(false, Relaxed);
+        }
+    }
+
+    /// `closed`, `open` or `half-open`, and how often it opened.
+    pub(crate) fn state(&self, now: Instant) -> (&'static str, u64) {
+        let until = self.open_until.load(Relaxed);
+        let state = match until {
+            0 => "closed",
+            until if self.millis(now) < until => "open",
+            _ => "half-open",
+        };
+        (state, self.opened.load(Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_lets_one_try() {
+        let breaker = Breaker::new(BreakerSpec { failures: 3, open_millis: 1_000 });
+        let start = breaker.began;
+        let at = |millis| start + Duration::from_millis(millis);
+        breaker.bad(Pass::Closed, at(0));
+        breaker.bad(Pass::Closed, at(1));
+        breaker.good();
+        for n in 0..3 {
+            assert_eq!(breaker.pass(at(10)), Pass::Closed, "after {n} failures in a row");
+            breaker.bad(Pass::Closed, at(10));
+        }
+        assert_eq!(breaker.pass(at(11)), Pass::Open(Duration::from_millis(999)));
+        // A request that was under way when it opened does not open it for longer.
+        breaker.bad(Pass::Closed, at(500));
+        assert_eq!(breaker.pass(at(1_010)), Pass::Trial);
+        assert!(matches!(breaker.pass(at(1_010)), Pass::Open(_)), "only one tries");
+        breaker.bad(Pass::Trial, at(1_020));
+        assert!(matches!(breaker.pass(at(1_500)), Pass::Open(_)), "it failed: open again");
+        assert_eq!(breaker.pass(at(2_020)), Pass::Trial);
+        breaker.let_go(Pass::Trial);
+        assert_eq!(breaker.pass(at(2_021)), Pass::Trial, "the one that tried went away: another may");
+        breaker.good();
+        assert_eq!(breaker.pass(at(2_022)), Pass::Closed);
+        assert_eq!(breaker.state(at(2_022)), ("closed", 2));
+    }
+
+    #[test]
+    fn without_a_number_it_never_opens() {
+        let breaker = Breaker::new(BreakerSpec { failures: 0, open_millis: 1_000 });
+        for _ in 0..100 {
+            breaker.bad(Pass::Closed, breaker.began);
+        }
+        assert_eq!(breaker.pass(breaker.began), Pass::Closed);
+    }
+}

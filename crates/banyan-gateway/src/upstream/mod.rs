@@ -1,0 +1,276 @@
+//! Upstreams: groups of servers, which of them is asked next, and how much may be under way.
+
+mod breaker;
+pub(crate) mod connect;
+pub(crate) mod health;
+pub(crate) mod pool;
+
+use crate::config::{Address, Config, UpstreamSpec};
+use crate::tls::ClientTls;
+use breaker::{Breaker, Pass};
+use http::HeaderValue;
+use pool::Pool;
+use rustls::ClientConfig;
+use serde::Serialize;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// A group of servers that answer alike.
+pub struct Upstream {
+    spec: UpstreamSpec,
+    servers: Vec<Arc<Server>>,
+    next: AtomicUsize,
+    room: Semaphore,
+    waiting: AtomicUsize,
+    named: bool,
+    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+/// One server.
+pub(crate) struct Server {
+    pub address: Address,
+    /// Its `Host`, for upstreams that want their own.
+    pub host: HeaderValue,
+    /// Its address, if no name has to be looked up.
+    pub fixed: Option<SocketAddr>,
+    pub breaker: Breaker,
+    pub pool: Pool,
+    well: AtomicBool,
+    under_way: AtomicUsize,
+    requests: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// One upstream, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct UpstreamReport {
+    /// Its name, or the address that a route has.
+    pub name: String,
+    /// Most requests under way at once.
+    pub requests_max: usize,
+    /// Requests that wait for room.
+    pub waiting: usize,
+    /// Its servers.
+    pub servers: Vec<ServerReport>,
+}
+
+/// One server, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerReport {
+    /// Its address.
+    pub url: String,
+    /// Whether the last health checks went well; true without checks.
+    pub well: bool,
+    /// `closed`, `open` or `half-open`.
+    pub breaker: &'static str,
+    /// How often the breaker opened.
+    pub opened: u64,
+    /// Requests under way.
+    pub under_way: usize,
+    /// Requests it got.
+    pub requests: u64,
+    /// Requests that failed there: no connection, broken off, too slow, 502, 503, 504.
+    pub failures: u64,
+}
+
+/// Why no server can be asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NoServer {
+    /// Every breaker is open; the first closes after this long.
+    Open(Duration),
+    /// As many requests as there may be are under way, and as many as there may be wait.
+    Full,
+}
+
+impl Upstream {
+    /// A named upstream.
+    pub(crate) fn new(spec: UpstreamSpec, config: &Config) -> Result<Self, String> {
+        Self::build(spec, config, true)
+    }
+
+    /// One that a route has by its address.
+    pub(crate) fn at(url: &str, config: &Config) -> Result<Self, String> {
+        Self::build(UpstreamSpec::at(url), config, false)
+    }
+
+    fn build(spec: UpstreamSpec, config: &Config, named: bool) -> Result<Self, String> {
+        let mut servers = Vec::with_capacity(spec.urls.len());
+        for url in &spec.urls {
+            let address = Address::parse(url)?;
+            let host = HeaderValue::from_str(address.authority.as_str())
+                .map_err(|error| format!("{url}: {error}"))?;
+            let fixed = address.host().parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, address.port()));
+            // One more than there are workers: shadows and checks have a place of their own.
+            let pool = Pool::new(config.workers + 1, Duration::from_millis(spec.keep_millis));
+            servers.push(Arc::new(Server {
+                address,
+                host,
+                fixed,
+                pool,
+                breaker: Breaker::new(spec.breaker.clone()),
+                well: AtomicBool::new(true),
+                under_way: AtomicUsize::new(0),
+                requests: AtomicU64::new(0),
+                failures: AtomicU64::new(0),
+            }));
+        }
+        let room = Semaphore::new(spec.requests_max.min(Semaphore::MAX_PERMITS));
+        Ok(Self {
+            servers,
+            next: AtomicUsize::new(0),
+            room,
+            waiting: AtomicUsize::new(0),
+            named,
+            spec,
+            tls: OnceLock::new(),
+        })
+    }
+
+    /// Its name, or the address that a route has.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        self.named
+    }
+
+    pub(crate) fn spec(&self) -> &UpstreamSpec {
+        &self.spec
+    }
+
+    pub(crate) fn servers(&self) -> &[Arc<Server>] {
+        &self.servers
+    }
+
+    /// TLS towards it.
+    pub(crate) fn tls(&self, all: &ClientTls) -> Result<Arc<ClientConfig>, String> {
+        self.tls.get_or_init(|| all.config(&self.spec)).clone()
+    }
+
+    /// Room for one request, at once or after a bounded wait.
+    pub(crate) async fn room(self: &Arc<Self>) -> Result<Room, NoServer> {
+        if let Ok(permit) = self.room.try_acquire() {
+            permit.forget();
+            return Ok(Room(self.clone()));
+        }
+        if self.waiting.fetch_add(1, Relaxed) >= self.spec.waiting_max {
+            self.waiting.fetch_sub(1, Relaxed);
+            return Err(NoServer::Full);
+        }
+        let _waiting = Leave(&self.waiting);
+        let wait = Duration::from_millis(self.spec.waiting_millis);
+        match tokio::time::timeout(wait, self.room.acquire()).await {
+            Ok(Ok(permit)) => {
+                permit.forget();
+                Ok(Room(self.clone()))
+            }
+            _ => Err(NoServer::Full),
+        }
+    }
+
+    /// The next server in turn that is well and whose breaker lets a request pass. If none is well, all are tried: a
+    /// health check that is wrong must not close the shop.
+    pub(crate) fn choose(&self, now: Instant) -> Result<Lease, NoServer> {
+        let start = if self.servers.len() > 1 { self.next.fetch_add(1, Relaxed) } else { 0 };
+        let mut soonest = Duration::MAX;
+        for only_well in [true, false] {
+            for n in 0..self.servers.len() {
+                let server = &self.servers[start.wrapping_add(n) % self.servers.len()];
+                if only_well != server.well.load(Relaxed) {
+                    continue;
+                }
+                match server.breaker.pass(now) {
+                    Pass::Open(wait) => soonest = soonest.min(wait),
+                    pass => {
+                        server.under_way.fetch_add(1, Relaxed);
+                        server.requests.fetch_add(1, Relaxed);
+                        return Ok(Lease { server: server.clone(), pass, told: false });
+                    }
+                }
+            }
+        }
+        Err(NoServer::Open(soonest))
+    }
+
+    /// How it is.
+    pub fn report(&self) -> UpstreamReport {
+        let now = Instant::now();
+        let server = |server: &Arc<Server>| {
+            let (breaker, opened) = server.breaker.state(now);
+            ServerReport {
+                url: format!("{}://{}", server.address.scheme, server.address.authority),
+                well: server.well.load(Relaxed),
+                breaker,
+                opened,
+                under_way: server.under_way.load(Relaxed),
+                requests: server.requests.load(Relaxed),
+                failures: server.failures.load(Relaxed),
+            }
+        };
+        UpstreamReport {
+            name: self.spec.name.clone(),
+            requests_max: self.spec.requests_max,
+            waiting: self.waiting.load(Relaxed),
+            servers: self.servers.iter().map(server).collect(),
+        }
+    }
+}
+
+/// Room for one request; given back when it is dropped.
+pub(crate) struct Room(Arc<Upstream>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.room.add_permits(1);
+    }
+}
+
+struct Leave<'a>(&'a AtomicUsize);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Server {
+    /// What the health check found.
+    pub(crate) fn set_well(&self, well: bool) -> bool {
+        self.well.swap(well, Relaxed) != well
+    }
+}
+
+/// One request's use of a server.
+pub(crate) struct Lease {
+    pub server: Arc<Server>,
+    pass: Pass,
+    told: bool,
+}
+
+impl Lease {
+    /// The server answered.
+    pub(crate) fn good(&mut self) {
+        self.told = true;
+        self.server.breaker.good();
+    }
+
+    /// The server failed.
+    pub(crate) fn bad(&mut self, now: Instant) {
+        self.told = true;
+        self.server.failures.fetch_add(1, Relaxed);
+        self.server.breaker.bad(self.pass, now);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.server.under_way.fetch_sub(1, Relaxed);
+        if !self.told {
+            self.server.breaker.let_go(self.pass);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Connections with servers: one HTTP/1.1 connection serves one request at a time, one HTTP/2 connection many.
+//!
+//! An HTTP/1.1 connection has no task of its own. Whoever uses it polls it, in the same task that serves the client: no
+//! wake-ups between tasks, and a request that is dropped takes its connection with it.
+
+use crate::limits::IDLE_CONNECTIONS_MAX;
+use crate::proxy::body::SendBody;
+use crate::proxy::stream::{Probe, ServerStream};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Requests at once on one HTTP/2 connection; more get another one.
+const STREAMS_MAX: usize = 100;
+
+/// What can go wrong with a request on a connection.
+pub(crate) type SendFailed = TrySendError<Request<SendBody>>;
+
+/// Idle connections with one server, apart for each worker.
+pub(crate) struct Pool {
+    slots: Box<[Mutex<Slot>]>,
+    keep: Duration,
+}
+
+#[derive(Default)]
+struct Slot {
+    one: Vec<(Instant, One)>,
+    two: Vec<(Instant, Two)>,
+}
+
+impl Pool {
+    pub(crate) fn new(slots: usize, keep: Duration) -> Self {
+        Self { slots: (0..slots).map(|_| Mutex::default()).collect(), keep }
+    }
+
+    fn slot(&self, worker: usize) -> MutexGuard<'_, Slot> {
+        // Only this worker uses it: never contended but by shadows and checks.
+        self.slots[worker % self.slots.len()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection that was used last and is still good. With `sure`, the kernel is asked too.
+    pub(crate) fn take_one(&self, worker: usize, sure: bool, cx: &mut Context<'_>) -> Option<One> {
+        loop {
+            let (since, mut one) = self.slot(worker).one.pop()?;
+            if since.elapsed() < self.keep && one.poll_usable(sure, cx) {
+                return Some(one);
+            }
+        }
+    }
+
+    /// Keeps a connection whose answer is complete.
+    pub(crate) fn put_one(&self, worker: usize, mut one: One) {
+        // Nobody waits: the next user polls it with a waker of its own.
+        if one.poll_usable(false, &mut Context::from_waker(Waker::noop())) {
+            let mut slot = self.slot(worker);
+            if slot.one.len() < IDLE_CONNECTIONS_MAX {
+                slot.one.push((Instant::now(), one));
+            }
+        }
+    }
+
+    /// An HTTP/2 connection with room.
+    pub(crate) fn take_two(&self, worker: usize) -> Option<Two> {
+        let mut slot = self.slot(worker);
+        slot.two.retain(|(_, two)| !two.sender.is_closed());
+        let (used, two) = slot.two.iter_mut().find(|(_, two)| two.under_way.load(Relaxed) < STREAMS_MAX)?;
+        *used = Instant::now();
+        Some(two.clone())
+    }
+
+    /// Shares an HTTP/2 connection.
+    pub(crate) fn put_two(&self, worker: usize, two: Two) {
+        self.slot(worker).two.push((Instant::now(), two));
+    }
+
+    /// Closes what was idle for too long.
+    pub(crate) fn sweep(&self, worker: usize) {
+        let mut slot = self.slot(worker);
+        let keep = self.keep;
+        // The oldest are at the front: the newest is always taken first.
+        let old = slot.one.iter().take_while(|(since, _)| since.elapsed() >= keep).count();
+        let closed: Vec<_> = slot.one.drain(..old).collect();
+        slot.two.retain(|(used, two)| two.under_way.load(Relaxed) > 0 || used.elapsed() < keep);
+        drop(slot);
+        drop(closed);
+    }
+}
+
+/// An HTTP/1.1 connection.
+pub(crate) struct One {
+    sender: http1::SendRequest<SendBody>,
+    connection: Box<http1::Connection<TokioIo<ServerStream>, SendBody>>,
+    probe: Arc<Probe>,
+    ended: bool,
+}
+
+impl One {
+    pub(crate) async fn new(io: ServerStream, probe: Arc<Probe>) -> hyper::Result<Self> {
+        let mut builder = http1::Builder::new();
+        builder.max_headers(256);
+        let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+        Ok(Self { sender, connection: Box::new(connection), probe, ended: false })
+    }
+
+    /// Lets the connection move.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.ended && Pin::new(&mut *self.connection).poll(cx).is_ready() {
+            // Errors reach whoever waits for the answer or reads the body.
+            self.ended = true;
+        }
+    }
+
+    fn poll_usable(&mut self, sure: bool, cx: &mut Context<'_>) -> bool {
+        if sure {
+            self.probe.look();
+        }
+        self.drive(cx);
+        !self.ended && self.sender.is_ready()
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<SendBody>,
+    ) -> Result<Response<Incoming>, SendFailed> {
+        self.probe.forget();
+        let answer = self.sender.try_send_request(request);
+        let mut answer = pin!(answer);
+        poll_fn(|cx| {
+            self.drive(cx);
+            answer.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Whether bytes of an answer came since the last request was sent.
+    pub(crate) fn was_heard(&self) -> bool {
+        self.probe.was_heard()
+    }
+
+    /// The socket, after an answer 101, and what the server sent behind it already.
+    pub(crate) async fn into_socket(mut self) -> (ServerStream, bytes::Bytes) {
+        poll_fn(|cx| {
+            self.drive(cx);
+            if self.ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let parts = self.connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf)
+    }
+}
+
+/// An HTTP/2 connection; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Two {
+    sender: http2::SendRequest<SendBody>,
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Two {
+    pub(crate) async fn new(io: ServerStream) -> hyper::Result<Self> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .max_header_list_size(64 << 10);
+        let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+        // Errors reach whoever waits for an answer.
+        tokio::spawn(async move {
+            let _ended = connection.await;
+        });
+        Ok(Self { sender, under_way: Arc::default() })
+    }
+
+    /// Counts one request more until the result is dropped.
+    pub(crate) fn begin(&self) -> Stay {
+        self.under_way.fetch_add(1, Relaxed);
+        Stay(self.under_way.clone())
+    }
+
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<SendBody>,
+    ) -> Result<Response<Incoming>, SendFailed> {
+        self.sender.try_send_request(request).await
+    }
+}
+
+/// One request's use of an HTTP/2 connection.
+pub(crate) struct Stay(Arc<AtomicUsize>);
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

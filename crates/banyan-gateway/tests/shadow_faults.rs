@@ -1,0 +1,445 @@
+//! Whatever the shadow side does, users notice nothing: real sockets, the real gateway, and a side that hangs, resets,
+//! sends garbage, ten gigabytes, only errors, or reads nothing.
+//!
+//! "None waits" is shown by order and not by a clock: while users are served, the bad side gives no copy its end, and a
+//! copy may take ten minutes. A user who waited for one would not be done before the test's own deadline.
+
+use banyan_gateway::shadow::ShadowReport;
+use banyan_gateway::{Config, Gateway};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// Nothing here takes nearly this long; a user who waits for a copy takes longer.
+const DEADLINE: Duration = Duration::from_secs(60);
+const USERS: usize = 4;
+const REQUESTS: usize = 25;
+const BUDGET: usize = 4 << 20;
+
+/// What the shadow side does with a connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// Answers as it should.
+    None,
+    /// Reads the request and says nothing until it is let go.
+    Hangs,
+    /// Accepts and reads nothing until it is let go.
+    NeverReads,
+    /// Reads the request and resets.
+    Resets,
+    /// Sends what is no HTTP.
+    Garbage,
+    /// Sends a head that promises ten gigabytes, and as much of them as is taken.
+    TenGigabytes,
+    /// Sends chunks without end and without saying how many.
+    Endless,
+    /// Only errors.
+    Errors,
+    /// Half an answer, then nothing until it is let go.
+    StopsHalfway,
+    /// Half an answer, then the end.
+    BreaksOff,
+    /// Nobody listens.
+    Absent,
+}
+
+/// Holds servers until it is opened.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn wait(&self) {
+        let open = self.open.lock().expect("a gate");
+        drop(self.opened.wait_while(open, |open| !*open).expect("a gate"));
+    }
+
+    fn open(&self) {
+        *self.open.lock().expect("a gate") = true;
+        self.opened.notify_all();
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    requests: AtomicU64,
+    bytes_sent: AtomicU64,
+    connections: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// One request from a connection: its first line, or nothing at the end.
+fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return None,
+        }
+    }
+    let head = String::from_utf8(head).expect("a head");
+    let length = |line: &str| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned);
+    let length: usize = head.lines().find_map(length).map_or(0, |length| length.parse().expect("a length"));
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some(head.lines().next().expect("a line").to_owned())
+}
+
+fn good_answer(line: &str) -> Vec<u8> {
+    let target = line.split(' ').nth(1).expect("a target");
+    let (kind, body) = match target.contains("page") {
+        true => ("text/html", format!("<h1>{target}</h1>{}", "<p>more of it</p>".repeat(500))),
+        false => {
+            ("application/json", format!("{{\"target\":\"{target}\",\"list\":[{}1]}}", "1,".repeat(2_000)))
+        }
+    };
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nx-shop: old\r\nset-cookie: a=1\r\n\r\n",
+        body.len()
+    );
+    let body = if line.starts_with("HEAD") { String::new() } else { body };
+    [head.into_bytes(), body.into_bytes()].concat()
+}
+
+/// A server that behaves as it is told. Its threads end with their connections.
+fn server(fault: Fault, gate: &Arc<Gate>) -> (SocketAddr, Arc<Seen>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (address, seen) = (listener.local_addr().expect("an address"), Arc::new(Seen::default()));
+    if fault == Fault::Absent {
+        return (address, seen);
+    }
+    let (counts, gate) = (seen.clone(), gate.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            if counts.stop.load(SeqCst) {
+                return;
+            }
+            counts.connections.fetch_add(1, SeqCst);
+            let (counts, gate) = (counts.clone(), gate.clone());
+            std::thread::spawn(move || converse(stream, fault, &counts, &gate));
+        }
+    });
+    (address, seen)
+}
+
+fn converse(mut stream: TcpStream, fault: Fault, seen: &Seen, gate: &Gate) {
+    stream.set_nodelay(true).expect("an option");
+    if fault == Fault::NeverReads {
+        return gate.wait();
+    }
+    while let Some(line) = read_request(&mut stream) {
+        seen.requests.fetch_add(1, SeqCst);
+        let good = good_answer(&line);
+        let half = good.len() / 2;
+        let sent = match fault {
+            Fault::None => stream.write_all(&good),
+            Fault::Hangs => return gate.wait(),
+            Fault::Resets => {
+                let linger = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                return linger.expect("an option");
+            }
+            Fault::Garbage => {
+                let _gone = stream.write_all(b"\x16\x03\x01\x00\xa5 this is no HTTP\r\n\r\n\x00\xff\xfe");
+                return;
+            }
+            Fault::TenGigabytes | Fault::Endless => return flood(&mut stream, fault, seen),
+            Fault::Errors => stream.write_all(b"HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\nno"),
+            Fault::StopsHalfway => {
+                let _gone = stream.write_all(&good[..half]);
+                return gate.wait();
+            }
+            Fault::BreaksOff => {
+                let _gone = stream.write_all(&good[..half]);
+                return;
+            }
+            Fault::NeverReads | Fault::Absent => unreachable!("dealt with before"),
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn flood(stream: &mut TcpStream, fault: Fault, seen: &Seen) {
+    let piece = match fault {
+        Fault::Endless => [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat(),
+        _ => vec![b'x'; 0x10000],
+    };
+    let head: &[u8] = match fault {
+        Fault::Endless => b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        _ => b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n",
+    };
+    if stream.write_all(head).is_err() {
+        return;
+    }
+    for _ in 0..10_000_000_000_u64 / 0x10000 {
+        match stream.write(&piece) {
+            Ok(sent) => seen.bytes_sent.fetch_add(sent as u64, SeqCst),
+            Err(_) => return,
+        };
+    }
+}
+
+/// The gateway between users, the old shop, and a side with a fault.
+struct World {
+    gateway: Gateway,
+    address: SocketAddr,
+    gate: Arc<Gate>,
+    legacy: Arc<Seen>,
+    banyan: Arc<Seen>,
+    stop: tokio::sync::watch::Sender<bool>,
+    _state: tempfile::TempDir,
+}
+
+impl World {
+    fn new(mode: &str, fault: Fault, shadow: &str) -> Self {
+        let gate = Arc::new(Gate::default());
+        let (legacy_at, legacy) = server(Fault::None, &gate);
+        let (banyan_at, banyan) = server(fault, &gate);
+        let state = tempfile::tempdir().expect("a folder");
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nstate = \"s\"\nworkers = 2\n[limits]\nshadow_bytes_max = {BUDGET}\n\
+             [[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"{mode}\"\nupstream = \"http://{legacy_at}\"\n\
+             banyan = \"http://{banyan_at}\"\n[route.shadow]\nnoise_percent = 0\nanswer_bytes_max = 100000\n{shadow}\n"
+        );
+        let config = Config::parse(&config, state.path()).expect("a configuration");
+        let gateway = Gateway::new(config, None).expect("a gateway");
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let serving = gateway.serve(stopped).expect("serves");
+        let address = serving.listening[0];
+        Self { gateway, address, gate, legacy, banyan, stop, _state: state }
+    }
+
+    /// Many users at once, each with several requests on one connection. Returns every answer, byte by byte.
+    fn users(&self) -> BTreeMap<(usize, usize), Vec<u8>> {
+        let address = self.address;
+        let users: Vec<_> = (0..USERS)
+            .map(|user| std::thread::spawn(move || (0..).zip(one_user(address, user)).collect::<Vec<_>>()))
+            .collect();
+        let answers = users.into_iter().enumerate().flat_map(|(user, thread)| {
+            let answers = thread.join().expect("every user is answered");
+            answers.into_iter().map(move |(at, answer)| ((user, at), answer))
+        });
+        answers.collect()
+    }
+
+    fn report(&self) -> ShadowReport {
+        self.gateway.shadow().remove(0)
+    }
+
+    /// Waits until every request is accounted for, and checks that each is counted once.
+    fn settled(&self) -> ShadowReport {
+        let began = Instant::now();
+        loop {
+            let report = self.report();
+            let counted = report.compared + report.skipped.values().sum::<u64>();
+            assert!(self.gateway.shadow_bytes() <= BUDGET, "{} bytes are held", self.gateway.shadow_bytes());
+            if counted == report.offered && report.queued == 0 && report.under_way == 0 {
+                return report;
+            }
+            assert!(counted <= report.offered, "counted twice: {report:?}");
+            assert!(began.elapsed() < DEADLINE, "not settled: {report:?}");
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.gate.open();
+        let _gone = self.stop.send(true);
+        for seen in [&self.legacy, &self.banyan] {
+            seen.stop.store(true, SeqCst);
+        }
+    }
+}
+
+/// One user's answers in order.
+fn one_user(address: SocketAddr, user: usize) -> Vec<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream.set_read_timeout(Some(DEADLINE)).expect("an option");
+    let answers = (0..REQUESTS).map(|at| {
+        let (method, path, body) = match at % 5 {
+            0 => ("GET", "page", String::new()),
+            1 => ("GET", "api", String::new()),
+            2 => ("POST", "api", "x".repeat(3_000)),
+            3 => ("HEAD", "api", String::new()),
+            _ => ("GET", "api", "y".repeat(100)),
+        };
+        let id = format!("u-{user}-{at}");
+        let head = format!(
+            "{method} /{path}/{user}/{at} HTTP/1.1\r\nhost: shop.example\r\nx-request-id: {id}\r\ncookie: s=1\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("sends");
+        read_answer(&mut stream, method == "HEAD")
+    });
+    answers.collect()
+}
+
+/// A whole answer as it came, but for the time in it.
+fn read_answer(stream: &mut TcpStream, is_head: bool) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => answer.push(byte[0]),
+            Ok(_) => panic!("closed within {:?}", String::from_utf8_lossy(&answer)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("a user waits"),
+            Err(error) => panic!("{error} within {:?}", String::from_utf8_lossy(&answer)),
+        }
+    }
+    let head = String::from_utf8(answer).expect("a head");
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+    let length: usize = length.expect("a length").parse().expect("a number");
+    let mut body = vec![0; if is_head { 0 } else { length }];
+    stream.read_exact(&mut body).expect("a whole body");
+    let lines: Vec<&str> = head.split("\r\n").filter(|line| !line.starts_with("date: ")).collect();
+    [lines.join("\r\n").into_bytes(), body].concat()
+}
+
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("numbers");
+    let pages: u64 = pages.split(' ').nth(1).expect("a number").parse().expect("a number");
+    pages * 4_096
+}
+
+/// Runs users against a shadow side with a fault, and checks that they got what they get without any shadow. `while_held`
+/// looks at what is known when all users are done and the bad side still holds on.
+fn check(fault: Fault, shadow: &str, while_held: impl Fn(&ShadowReport)) -> (World, ShadowReport) {
+    let plain = World::new("legacy", Fault::Absent, "").users();
+    assert_eq!(plain.len(), USERS * REQUESTS);
+    assert!(plain.values().all(|answer| answer.starts_with(b"HTTP/1.1 200 OK\r\n")));
+    let world = World::new("shadow", fault, &format!("whole_millis = 600000\n{shadow}"));
+    let shadowed = world.users();
+    for (which, answer) in &plain {
+        assert_eq!(
+            String::from_utf8_lossy(&shadowed[which]),
+            String::from_utf8_lossy(answer),
+            "{fault:?} changed an answer"
+        );
+    }
+    assert_eq!(
+        world.legacy.requests.load(SeqCst),
+        (USERS * REQUESTS) as u64,
+        "the old shop is asked once each"
+    );
+    let report = world.report();
+    assert_eq!(report.offered, (USERS * REQUESTS) as u64);
+    assert!(world.gateway.shadow_bytes() <= BUDGET);
+    while_held(&report);
+    world.gate.open();
+    let report = world.settled();
+    assert_eq!(report.skipped["write-not-dry-run"], 20, "{report:?}");
+    (world, report)
+}
+
+/// All that was copied ended in one of these.
+#[track_caller]
+fn only(report: &ShadowReport, reasons: &[&str]) {
+    let sum: u64 = reasons.iter().filter_map(|reason| report.skipped.get(*reason)).sum();
+    assert_eq!(sum, 80, "{report:?}");
+}
+
+#[test]
+fn a_good_side_is_compared_and_equal() {
+    let (world, report) = check(Fault::None, "", |_| {});
+    assert_eq!((report.compared, report.equal), (80, 80), "{report:?}: {:?}", world.gateway.groups("shop"));
+    assert_eq!(world.banyan.requests.load(SeqCst), 80, "writes are not copied");
+}
+
+#[test]
+fn a_side_that_hangs() {
+    let (_world, report) = check(Fault::Hangs, "queue = 10\nat_once = 2", |report| {
+        assert_eq!((report.compared, report.errors), (0, 0));
+        assert!(report.skipped["queue-full"] >= 60, "{report:?}");
+    });
+    only(&report, &["queue-full", "broken-answer", "upstream-down", "timeout"]);
+}
+
+#[test]
+fn a_side_that_never_reads() {
+    let (_world, report) = check(Fault::NeverReads, "", |report| assert_eq!(report.compared, 0));
+    only(&report, &["broken-answer", "upstream-down", "queue-full"]);
+}
+
+#[test]
+fn a_side_that_resets() {
+    let (_world, report) = check(Fault::Resets, "", |_| {});
+    only(&report, &["broken-answer", "upstream-down"]);
+    assert_eq!(report.errors, 80);
+}
+
+#[test]
+fn a_side_that_sends_garbage() {
+    let (_world, report) = check(Fault::Garbage, "", |_| {});
+    only(&report, &["broken-answer", "upstream-down"]);
+}
+
+#[test]
+fn a_side_that_sends_ten_gigabytes() {
+    for fault in [Fault::TenGigabytes, Fault::Endless] {
+        let before = resident_bytes();
+        let (world, report) = check(fault, "", |_| {});
+        // The answer to HEAD has no body to be too large, but another head than the old shop's.
+        // What this side sends after it is garbage on its connection, and may meet the next copy.
+        let broken = report.skipped.get("broken-answer").copied().unwrap_or(0);
+        assert_eq!((report.skipped["answer-too-large"] + broken, report.mismatched), (60, 20), "{report:?}");
+        assert!(report.skipped["answer-too-large"] >= 40, "{report:?}");
+        // What is sent beyond the limit lies in the buffers of sockets: megabytes for each copy, not gigabytes.
+        let sent = world.banyan.bytes_sent.load(SeqCst);
+        assert!(sent < 100 * (16 << 20), "{sent} bytes were taken");
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 128 << 20, "memory grew by {grown} bytes");
+    }
+}
+
+#[test]
+fn a_side_with_only_errors() {
+    let (world, report) = check(Fault::Errors, "", |_| {});
+    assert_eq!((report.mismatched, report.errors), (80, 80), "{report:?}");
+    let groups = world.gateway.groups("shop").expect("a route");
+    assert_eq!((groups.len(), groups[0].path.as_str(), groups[0].count), (1, "200 -> 500", 80));
+    let kept = serde_json::to_string(&groups).expect("JSON");
+    assert!(!kept.contains("s=1"), "a cookie was kept");
+}
+
+#[test]
+fn a_side_that_stops_halfway() {
+    let (_world, report) = check(Fault::StopsHalfway, "", |report| assert_eq!(report.mismatched, 0));
+    // Half of the answer to HEAD is a part of its head.
+    only(&report, &["broken-answer", "upstream-down"]);
+}
+
+#[test]
+fn a_side_that_breaks_off() {
+    let (_world, report) = check(Fault::BreaksOff, "", |_| {});
+    only(&report, &["broken-answer", "upstream-down"]);
+}
+
+#[test]
+fn a_side_that_is_not_there() {
+    let (_world, report) = check(Fault::Absent, "", |_| {});
+    only(&report, &["upstream-down"]);
+    assert_eq!(report.errors, 80);
+}
+
+#[test]
+fn a_side_that_is_too_slow_is_given_up() {
+    let world = World::new("shadow", Fault::StopsHalfway, "whole_millis = 50");
+    let answers = world.users();
+    assert_eq!(answers.len(), USERS * REQUESTS);
+    let report = world.settled();
+    only(&report, &["timeout"]);
+    drop(world);
+}

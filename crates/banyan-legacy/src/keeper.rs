@@ -1,0 +1,478 @@
+//! Keeps one capability where its phase says: runs the parts of the sync that the phase needs, drives the move under way,
+//! watches lag, comparison, the old database's patience and who still touches what. The handle for everybody who asks.
+
+use crate::database::{BoxFuture, OldDatabase, StreamHealth};
+use crate::desk::{Desk, DeskError};
+use crate::mapping::Mapping;
+use crate::mover::{
+    Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, as_reason, gates,
+    open_reservations, steps,
+};
+use crate::progress::{LagPoint, Progress, ProgressView};
+use crate::references::{References, ReferencesView};
+use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase};
+use banyan_domain::{Actor, Outcome as AnyOutcome, Timestamp};
+use banyan_engine::wall_clock;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+const STOCK: Capability = Capability::Stock;
+/// How often the keeper looks whether the phase, or a move, wants something of it.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a part that ended in trouble rests before it is started again, and a move that does not get on.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(5);
+/// How often lags are noted, for plots.
+const LAG_EVERY: Duration = Duration::from_secs(1);
+/// How often the old database is asked how the stream is doing, and who touches its tables.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
+
+/// How a part of the sync ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// It was told to stop, or the server is stopping.
+    Stopped,
+    /// Somebody must look. It is started again after a while all the same.
+    Trouble(String),
+}
+
+/// A part of the sync: runs until it is told to stop.
+pub type Part = Box<dyn Fn(watch::Receiver<bool>) -> BoxFuture<'static, Halt> + Send + Sync>;
+
+/// The parts of the sync.
+pub struct Parts {
+    /// The stream in.
+    pub inward: Part,
+    /// The sync out.
+    pub outward: Part,
+    /// Comparing both sides.
+    pub comparer: Arc<dyn Comparer>,
+}
+
+/// A caller of a route that touches the capability and is still the old shop's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteCaller {
+    /// The route.
+    pub route: String,
+    /// Who calls it.
+    pub caller: String,
+    /// How often so far.
+    pub count: u64,
+    /// When last.
+    pub last_seen: Timestamp,
+}
+
+/// What the gateway knows of a capability; both empty without a gateway.
+pub trait Routes: Send + Sync {
+    /// What was compared on the routes that touch `capability`.
+    fn evidence(&self, capability: Capability) -> Vec<RouteEvidence>;
+    /// Who still calls its routes at the old shop.
+    fn callers(&self, capability: Capability) -> Vec<RouteCaller>;
+}
+
+/// No gateway.
+pub struct NoRoutes;
+
+/// What a keeper is made of.
+pub struct KeeperOptions {
+    /// Banyan's side.
+    pub desk: Desk,
+    /// The old database.
+    pub database: Arc<dyn OldDatabase>,
+    /// The mapping.
+    pub mapping: Arc<Mapping>,
+    /// Where the parts report.
+    pub progress: Arc<Progress>,
+    /// The parts.
+    pub parts: Parts,
+    /// The gateway.
+    pub routes: Arc<dyn Routes>,
+    /// How long nobody may have touched the old columns before they are retired.
+    pub quiet_for: Duration,
+    /// How often both sides are compared.
+    pub compare_every: Duration,
+}
+
+/// Keeps one capability. Shared.
+pub struct Keeper {
+    driver: Driver,
+    mapping: Arc<Mapping>,
+    parts: Parts,
+    routes: Arc<dyn Routes>,
+    quiet_for: Duration,
+    compare_every: Duration,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen last.
+#[derive(Default)]
+struct Seen {
+    references: References,
+    health: Option<Result<StreamHealth, String>>,
+    stage: Option<String>,
+}
+
+/// Everything about a capability at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Where it stands.
+    pub state: CapabilityState,
+    /// How the sync is doing.
+    pub progress: ProgressView,
+    /// How the old database sees the stream; none before the first look, a text if it could not be asked.
+    pub health: Option<Result<StreamHealth, String>>,
+    /// What the move under way waits for, or what stands in its way.
+    pub stage: Option<String>,
+    /// Items of the old shop, and of these how many are short.
+    pub items: (usize, usize),
+    /// References used within the quiet time.
+    pub references_left: usize,
+}
+
+/// A move that could be made.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// From where.
+    pub from: Phase,
+    /// To where.
+    pub to: Phase,
+    /// What would be done.
+    pub steps: &'static [Planned],
+    /// What must be so.
+    pub gates: Vec<Gate>,
+}
+
+/// Why a move was not begun.
+#[derive(Clone, Debug)]
+pub enum BeginError {
+    /// These gates do not hold.
+    Gates(Vec<Gate>),
+    /// The rules refuse it.
+    Desk(DeskError),
+}
+
+impl Keeper {
+    /// A keeper. It does nothing before [`Self::run`].
+    #[must_use]
+    pub fn new(options: KeeperOptions) -> Arc<Self> {
+        let KeeperOptions { desk, database, mapping, progress, parts, routes, quiet_for, compare_every } =
+            options;
+        let comparer = parts.comparer.clone();
+        let driver = Driver { desk, database, progress, comparer, flush_goal: Mutex::default() };
+        Arc::new(Self { driver, mapping, parts, routes, quiet_for, compare_every, seen: Mutex::default() })
+    }
+
+    /// Runs until told to stop.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut inward = Runner::default();
+        let mut outward = Runner::default();
+        let watch = tokio::spawn(self.clone().watch(stop.clone()));
+        let compare = tokio::spawn(self.clone().compare_now_and_then(stop.clone()));
+        let mut drive_from = Instant::now();
+        while !*stop.borrow() {
+            let Ok(state) = self.driver.state().await else { break };
+            inward.keep(needs_inward(&state), &self.parts.inward);
+            outward.keep(needs_outward(&state), &self.parts.outward);
+            if state.moving.is_some() && Instant::now() >= drive_from {
+                match self.driver.step().await {
+                    Ok(Stage::Stepped(step)) => {
+                        tracing::info!(step = step.as_str(), "the move has come one step further");
+                        self.seen().stage = None;
+                        continue;
+                    }
+                    Ok(Stage::Done(phase)) => tracing::info!(phase = phase.as_str(), "the move is done"),
+                    Ok(Stage::Idle) => self.seen().stage = None,
+                    Ok(Stage::Waiting(why)) => self.seen().stage = Some(why),
+                    Err(error) => {
+                        tracing::warn!("the move does not get on: {error}");
+                        self.seen().stage = Some(error.to_string());
+                        drive_from = Instant::now() + TROUBLE_PAUSE;
+                    }
+                }
+            } else if state.moving.is_none() {
+                self.seen().stage = None;
+            }
+            // The phase is in the state of the shard, which tells nobody when it changes; a look costs a microsecond.
+            let _stopped = tokio::time::timeout(TICK, stop.changed()).await;
+        }
+        inward.end().await;
+        outward.end().await;
+        let _ended = tokio::join!(watch, compare);
+    }
+
+    /// Everything at this moment.
+    ///
+    /// # Errors
+    /// [`DeskError::Stopping`].
+    pub async fn status(&self) -> Result<Status, DeskError> {
+        let (state, items) = self
+            .driver
+            .desk
+            .look(|state| {
+                let legacy = state.legacy();
+                let short = legacy.mirrored_items().filter(|(_, mirrored)| mirrored.short > 0).count();
+                (legacy.capability(STOCK), (legacy.mirrored_count(), short))
+            })
+            .await?;
+        let references_left = self.references().left(wall_clock(), self.quiet_for);
+        let progress = self.driver.progress.view();
+        let seen = self.seen();
+        let (health, stage) = (seen.health.clone(), seen.stage.clone());
+        Ok(Status { state, progress, health, stage, items, references_left })
+    }
+
+    /// What a move to `to` would do, and whether it may begin. Changes nothing.
+    ///
+    /// # Errors
+    /// [`DeskError::Stopping`].
+    pub async fn plan(&self, to: Phase) -> Result<Plan, DeskError> {
+        let look =
+            |state: &banyan_domain::State| (state.legacy().capability(STOCK), open_reservations(state).0);
+        let (state, open_reservations) = self.driver.desk.look(look).await?;
+        let from = state.phase;
+        let facts = Facts {
+            state,
+            now: wall_clock(),
+            findings: self.driver.database.check().await,
+            progress: self.driver.progress.view(),
+            lag_max: self.mapping.watch.lag_max,
+            references: self.references(),
+            quiet_for: self.quiet_for,
+            routes: self.routes.evidence(STOCK),
+            open_reservations,
+        };
+        Ok(Plan { from, to, steps: steps(from, to), gates: gates(&facts, to) })
+    }
+
+    /// Begins a move if its gates hold, but for those in `overridden`, which are named in the log.
+    ///
+    /// # Errors
+    /// [`BeginError`]: nothing was begun.
+    pub async fn begin(
+        &self,
+        to: Phase,
+        by: Actor,
+        reason: &str,
+        overridden: &[String],
+    ) -> Result<u64, BeginError> {
+        let plan = self.plan(to).await.map_err(BeginError::Desk)?;
+        let is_overridden =
+            |gate: &Gate| gate.may_be_overridden && overridden.iter().any(|name| name == gate.name);
+        let (open, passed): (Vec<Gate>, Vec<Gate>) =
+            plan.gates.into_iter().filter(|gate| !gate.holds).partition(|gate| !is_overridden(gate));
+        if !open.is_empty() && plan.from.is_next_to(to) {
+            return Err(BeginError::Gates(open));
+        }
+        let mut text = reason.to_owned();
+        for gate in passed {
+            text.push_str(&format!(" [without {}: {}]", gate.name, gate.found));
+        }
+        let command = Command::BeginMove { capability: STOCK, to, by, reason: as_reason(&text) };
+        match self.driver.desk.ask(command).await.map_err(BeginError::Desk)? {
+            AnyOutcome::Legacy(Outcome::Move { number }) => Ok(number),
+            other => unreachable!("a move was begun with {other:?}"),
+        }
+    }
+
+    /// Gives the move under way up.
+    ///
+    /// # Errors
+    /// [`DriveError`].
+    pub async fn abort(&self, why: &str) -> Result<(), DriveError> {
+        self.driver.abort(as_reason(why)).await
+    }
+
+    /// Compares both sides now, and puts right what differs if `repair`. Rows compared, and rows that still differ.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub async fn compare(&self, repair: bool) -> Result<(u64, u64), String> {
+        self.driver.comparer.compare(repair).await
+    }
+
+    /// Who touches what is to go.
+    #[must_use]
+    pub fn references(&self) -> ReferencesView {
+        let now = wall_clock();
+        let mut seen = self.seen();
+        for RouteCaller { route, caller, count, last_seen } in self.routes.callers(STOCK) {
+            seen.references.route(caller, route, count, last_seen);
+        }
+        seen.references.view(now)
+    }
+
+    /// For how long nobody may have touched it before it is retired.
+    #[must_use]
+    pub const fn quiet_for(&self) -> Duration {
+        self.quiet_for
+    }
+
+    /// The lags of the last ten minutes, one a second.
+    #[must_use]
+    pub fn lags(&self) -> Vec<LagPoint> {
+        self.driver.progress.history()
+    }
+
+    /// The mapping.
+    #[must_use]
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// Looks at the old database now and then: how it sees the stream, and who touches its tables.
+    async fn watch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut look_from = Instant::now();
+        while !*stop.borrow() {
+            let now = wall_clock();
+            self.driver.progress.note_lag(now.as_millis());
+            let phase = self.driver.state().await.map(|state| state.phase);
+            if Instant::now() >= look_from && phase.is_ok_and(|phase| phase != Phase::Legacy) {
+                look_from = Instant::now() + WATCH_EVERY;
+                self.look(now).await;
+            }
+            let _stopped = tokio::time::timeout(LAG_EVERY, stop.changed()).await;
+        }
+    }
+
+    async fn look(&self, now: Timestamp) {
+        let health = self.driver.database.health().await.map_err(|error| error.to_string());
+        if let Ok(health) = &health {
+            self.guard(health).await;
+        }
+        let references = self.driver.database.references().await;
+        let mut seen = self.seen();
+        seen.health = Some(health);
+        match references {
+            Ok(Some(statements)) => seen.references.statements(now, statements),
+            // Nobody counts there: then nothing is known, which is not the same as nothing.
+            Ok(None) | Err(_) => seen.references.gap(),
+        }
+    }
+
+    /// Alarms when the old database keeps too much for us; as the last resort, and if the mapping says so, gives the stream
+    /// up rather than fill its disk.
+    async fn guard(&self, health: &StreamHealth) {
+        let watch = &self.mapping.watch;
+        let kept = health.retained_bytes;
+        if kept > watch.wal_bytes_max {
+            tracing::warn!(
+                bytes = kept,
+                most = watch.wal_bytes_max,
+                "the old database keeps more of its log for us than it should"
+            );
+        }
+        if watch.wal_bytes_drop > 0 && kept > watch.wal_bytes_drop {
+            tracing::error!(
+                bytes = kept,
+                "giving the stream up so that the old database's disk does not fill"
+            );
+            if let Err(error) = self.driver.database.drop_stream().await {
+                tracing::error!("the stream could not be given up: {error}");
+            }
+        }
+    }
+
+    async fn compare_now_and_then(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        loop {
+            if tokio::time::timeout(self.compare_every, stop.changed()).await.is_ok() && *stop.borrow() {
+                return;
+            }
+            let Ok(state) = self.driver.state().await else { return };
+            let follows = matches!(state.phase, Phase::Mirror | Phase::Lead);
+            // A move compares for itself.
+            if follows && state.moving.is_none() {
+                match self.compare(true).await {
+                    Ok((_, 0)) => {}
+                    Ok((rows, differing)) => tracing::warn!(rows, differing, "both sides differ"),
+                    Err(why) => tracing::warn!("both sides could not be compared: {why}"),
+                }
+            }
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // Looks only: what a panic left half done is looked at again in a moment.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the stream in is to be followed: from the first copy on, for as long as the old shop says anything.
+fn needs_inward(state: &CapabilityState) -> bool {
+    let first = state.has_noted(MoveStep::Prepared);
+    // On the way out of it the stream is given up.
+    let last = state.moving.as_ref().is_some_and(|moving| moving.to == Phase::Legacy)
+        && state.has_noted(MoveStep::Switched);
+    (state.phase != Phase::Legacy || first) && !last
+}
+
+/// Whether the old columns are to follow: while Banyan leads, and on the way back to that.
+fn needs_outward(state: &CapabilityState) -> bool {
+    let back = state.moving.as_ref().is_some_and(|moving| moving.to == Phase::Lead);
+    state.phase == Phase::Lead || (state.phase == Phase::Retired && back)
+}
+
+/// A part that runs, or does not.
+#[derive(Default)]
+struct Runner {
+    running: Option<(watch::Sender<bool>, JoinHandle<Halt>)>,
+    rest_until: Option<Instant>,
+}
+
+impl Runner {
+    /// Starts or stops the part as it is needed.
+    fn keep(&mut self, needed: bool, part: &Part) {
+        if let Some((_, task)) = &self.running
+            && task.is_finished()
+        {
+            self.running = None;
+            self.rest_until = Some(Instant::now() + TROUBLE_PAUSE);
+        }
+        match (&self.running, needed) {
+            (None, true) if self.rest_until.is_none_or(|until| Instant::now() >= until) => {
+                let (stop, stopping) = watch::channel(false);
+                self.running = Some((stop, tokio::spawn(part(stopping))));
+            }
+            (Some((stop, _)), false) => {
+                // Nobody listens only if it has ended, which is noticed above.
+                let _told = stop.send(true);
+            }
+            _ => {}
+        }
+    }
+
+    async fn end(self) {
+        if let Some((stop, task)) = self.running {
+            let _told = stop.send(true);
+            let _ended = task.await;
+        }
+    }
+}
+
+impl Routes for NoRoutes {
+    fn evidence(&self, _: Capability) -> Vec<RouteEvidence> {
+        Vec::new()
+    }
+
+    fn callers(&self, _: Capability) -> Vec<RouteCaller> {
+        Vec::new()
+    }
+}
+
+impl fmt::Display for BeginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gates(gates) => {
+                for gate in gates {
+                    write!(f, "{}: {} (needed: {}). ", gate.name, gate.found, gate.needed)?;
+                }
+                Ok(())
+            }
+            Self::Desk(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BeginError {}

@@ -1,0 +1,343 @@
+//! Doing a move: one step at a time, each noted in the log before the next is gone for.
+//!
+//! The driver remembers nothing. What it does next follows from the log and, for the switch, from the old database's
+//! bookkeeping row: so it may be stopped, or killed, between any two lines here.
+
+use super::plan::steps;
+use crate::database::{
+    Book, BoxFuture, CheckLevel, Hold, LegacyError, OldDatabase, Switch, Switched, Written,
+};
+use crate::desk::{Desk, DeskError};
+use crate::progress::Progress;
+use banyan_domain::legacy::{Capability, CapabilityState, Command, Move, MoveStep, Phase};
+use banyan_domain::stock::ReservationState;
+use banyan_domain::{Reason, Refusal, State, legacy, limits};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest wait for the orders in flight in the old shop. New ones wait as long, so it is short, and tried again.
+const HOLD_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Longest time for which the door is held while both sides catch up. New orders wait as long.
+const CATCH_UP_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked whether both sides have caught up: orders wait meanwhile.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
+
+/// Compares both sides.
+pub trait Comparer: Send + Sync {
+    /// Compares every mapped row, and puts right what differs if `repair`. Gives the rows compared and those that still
+    /// differ, or what stands in the way.
+    fn compare(&self, repair: bool) -> BoxFuture<'_, Result<(u64, u64), String>>;
+}
+
+/// Where a move is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// None is under way.
+    Idle,
+    /// It has come one step further.
+    Stepped(MoveStep),
+    /// It waits for something, in words.
+    Waiting(String),
+    /// It is done.
+    Done(Phase),
+}
+
+/// Why a move does not get on. It is tried again; somebody may have to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriveError {
+    /// The old database.
+    Old(LegacyError),
+    /// Banyan's own side.
+    Desk(DeskError),
+    /// Something that only a person can put right.
+    Person(String),
+}
+
+/// Drives the moves of one capability.
+pub struct Driver {
+    /// Banyan's side.
+    pub desk: Desk,
+    /// The old database.
+    pub database: Arc<dyn OldDatabase>,
+    /// How the sync is doing.
+    pub progress: Arc<Progress>,
+    /// Compares both sides.
+    pub comparer: Arc<dyn Comparer>,
+    /// The event up to which the old columns are to be brought, of which move. Lost in a crash, it is asked for again.
+    pub flush_goal: Mutex<Option<(u64, u64)>>,
+}
+
+const STOCK: Capability = Capability::Stock;
+
+impl Driver {
+    /// Where the capability stands.
+    ///
+    /// # Errors
+    /// [`DriveError::Desk`].
+    pub async fn state(&self) -> Result<CapabilityState, DriveError> {
+        Ok(self.desk.look(|state| state.legacy().capability(STOCK)).await?)
+    }
+
+    /// Goes one step further with the move under way.
+    ///
+    /// # Errors
+    /// [`DriveError`]: nothing is lost; call again.
+    pub async fn step(&self) -> Result<Stage, DriveError> {
+        let state = self.state().await?;
+        let Some(moving) = state.moving.clone() else { return Ok(Stage::Idle) };
+        let next = steps(state.phase, moving.to).iter().find(|planned| !moving.has_noted(planned.step));
+        // The switch is noted before it is sent, so whatever comes after it needs it done first.
+        if moving.has_noted(MoveStep::Switched)
+            && let Some(waits) = self.switch(&state, &moving).await?
+        {
+            return Ok(Stage::Waiting(waits));
+        }
+        match next {
+            Some(planned) => self.take(&state, &moving, planned.step).await,
+            None if state.phase.switches(moving.to) => {
+                Ok(Stage::Waiting("the old database was told; its stream will say from when".into()))
+            }
+            None => {
+                self.desk.ask(Command::FinishMove { capability: STOCK, number: moving.number }).await?;
+                Ok(Stage::Done(moving.to))
+            }
+        }
+    }
+
+    /// Gives the move under way up, if that is still possible.
+    ///
+    /// # Errors
+    /// [`DriveError::Person`] if the old database was told already: the move will end by itself.
+    pub async fn abort(&self, why: Reason) -> Result<(), DriveError> {
+        let state = self.state().await?;
+        let Some(moving) = state.moving.clone() else {
+            return Err(DriveError::Person("no move is under way".into()));
+        };
+        let fenced = moving.has_noted(MoveStep::Switched);
+        if fenced {
+            // The switch may be on its way. Writing the present phase under the same number uses the number up.
+            let told = "the old database was told already; the move will be done in a moment";
+            match self.tell(&moving, state.phase).await? {
+                Told::Done if moving.to != state.phase => {}
+                Told::Done | Told::Otherwise => return Err(DriveError::Person(told.into())),
+                Told::Busy(why) => return Err(DriveError::Person(why)),
+            }
+        }
+        self.desk.ask(Command::AbortMove { capability: STOCK, number: moving.number, why, fenced }).await?;
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        state: &CapabilityState,
+        moving: &Move,
+        step: MoveStep,
+    ) -> Result<Stage, DriveError> {
+        let seen = match step {
+            MoveStep::Checked => {
+                let findings = self.database.check().await;
+                let stop = findings.iter().find(|finding| finding.level == CheckLevel::Stop);
+                if let Some(stop) = stop {
+                    let why = format!("{}: {}. {}", stop.subject, stop.found, stop.fix);
+                    return Err(DriveError::Person(why));
+                }
+                format!("{} checks", findings.len())
+            }
+            MoveStep::Prepared => self.database.create().await?.join("; "),
+            MoveStep::Copied => match &state.source {
+                Some(source) if !source.copying => format!("as of position {}", source.position),
+                _ => {
+                    return Ok(Stage::Waiting(format!(
+                        "copying: {} rows so far",
+                        self.progress.view().rows_in
+                    )));
+                }
+            },
+            MoveStep::Compared => match self.comparer.compare(true).await {
+                Ok((rows, 0)) => format!("{rows} rows are equal"),
+                Ok((rows, differing)) => {
+                    return Ok(Stage::Waiting(format!("{differing} of {rows} rows differ; comparing again")));
+                }
+                Err(why) => return Ok(Stage::Waiting(why)),
+            },
+            MoveStep::Drained => match self.desk.look(open_reservations).await? {
+                (0, _) => "no reservation is open".into(),
+                (open, until) => {
+                    let until = jiff::Timestamp::from_millisecond(until as i64).unwrap_or_default();
+                    return Ok(Stage::Waiting(format!(
+                        "{open} reservations are open, the last until {until}"
+                    )));
+                }
+            },
+            MoveStep::Flushed => {
+                let known = self.flush_goal();
+                let seq = match known.filter(|(number, _)| *number == moving.number) {
+                    Some((_, seq)) => seq,
+                    None => self.desk.look(State::seq).await?,
+                };
+                *self.flush_goal.lock().unwrap_or_else(PoisonError::into_inner) = Some((moving.number, seq));
+                let written = self.progress.view().seq_written;
+                if written < seq {
+                    let text = format!("the old columns are at event {written} of {seq}");
+                    return Ok(Stage::Waiting(text));
+                }
+                format!("the old columns are at event {written}")
+            }
+            // Only noted: it is sent at the next step, and from then on until it is known to be done.
+            MoveStep::Switched => "about to tell the old database".into(),
+            MoveStep::Cleared => {
+                self.database.drop_stream().await?;
+                "the stream is given up".into()
+            }
+        };
+        let (number, note) = (moving.number, as_reason(&seen));
+        self.desk.ask(Command::NoteMove { capability: STOCK, number, step, note }).await?;
+        Ok(Stage::Stepped(step))
+    }
+
+    fn flush_goal(&self) -> Option<(u64, u64)> {
+        *self.flush_goal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that the old database is told. What it waits for, if it is not known to be done.
+    async fn switch(&self, state: &CapabilityState, moving: &Move) -> Result<Option<String>, DriveError> {
+        debug_assert!(state.moving.as_ref() == Some(moving), "the move is the one under way");
+        match self.tell(moving, moving.to).await? {
+            Told::Done => Ok(None),
+            Told::Busy(why) => Ok(Some(why)),
+            Told::Otherwise => Err(DriveError::Person(format!(
+                "the bookkeeping row in the old database was changed by somebody else during move {}. Compare it with \
+                 banyan legacy status and put it right",
+                moving.number
+            ))),
+        }
+    }
+
+    /// Writes `phase` under the number of the move into the bookkeeping row.
+    async fn tell(&self, moving: &Move, phase: Phase) -> Result<Told, DriveError> {
+        let book = self.database.book().await?.ok_or_else(|| {
+            DriveError::Person(
+                "there is no bookkeeping row in the old database; banyan legacy check --create makes it"
+                    .into(),
+            )
+        })?;
+        if book.move_no >= moving.number {
+            let same = book.move_no == moving.number && book.phase == phase;
+            return Ok(if same { Told::Done } else { Told::Otherwise });
+        }
+        let door = match self.database.hold(HOLD_WAIT_MAX).await? {
+            Hold::Held(door) => door,
+            Hold::LockBusy => {
+                let why = "an order in flight in the old shop keeps its lock; trying again";
+                return Ok(Told::Busy(why.into()));
+            }
+        };
+        // Whoever is to lead must have everything that the other has said before.
+        if book.phase.leads()
+            && !phase.leads()
+            && let Some(why) = self.catch_up(door.position(), book).await?
+        {
+            return Ok(Told::Busy(why));
+        }
+        let ask = Switch { move_no: moving.number, to: phase, epoch: book.epoch, seq_at_least: book.seq };
+        match door.switch(ask).await? {
+            Switched::Done(_) => Ok(Told::Done),
+            Switched::Refused(why) => Err(DriveError::Person(why)),
+        }
+    }
+
+    /// Waits until everything up to `position` of the old shop's stream is here, and what that came to is in its columns.
+    /// What it waits for in vain, if it does.
+    async fn catch_up(&self, position: u64, book: Book) -> Result<Option<String>, DriveError> {
+        let until = Instant::now() + CATCH_UP_MAX;
+        // An idle stream tells its position now and then only. What we write ourselves comes through it at once.
+        if let Written::Fenced { book } = self.database.write(&[], book.seq, book.epoch).await? {
+            return Err(DriveError::Person(format!("somebody else leads or has written further: {book:?}")));
+        }
+        let mut seq = None;
+        loop {
+            let view = self.progress.view();
+            if view.position_applied >= position {
+                let goal = match seq {
+                    Some(seq) => seq,
+                    None => *seq.insert(self.desk.look(State::seq).await?),
+                };
+                if view.seq_written >= goal {
+                    return Ok(None);
+                }
+            }
+            if Instant::now() >= until {
+                let why = match seq {
+                    None => format!("the stream is at {} of {position}", view.position_applied),
+                    Some(seq) => format!("the old columns are at event {} of {seq}", view.seq_written),
+                };
+                return Ok(Some(format!("{why} after {CATCH_UP_MAX:?}; the door was let go, trying again")));
+            }
+            // Two other tasks bring it about and say so in numbers only.
+            tokio::time::sleep(CATCH_UP_LOOK).await;
+        }
+    }
+}
+
+/// What came of telling the old database.
+enum Told {
+    /// It knows.
+    Done,
+    /// It knows something else under this number or a later one.
+    Otherwise,
+    /// Not yet.
+    Busy(String),
+}
+
+/// How many live reservations draw on items of the old shop, and when the last one ends.
+#[must_use]
+pub(crate) fn open_reservations(state: &State) -> (usize, u64) {
+    let theirs = |item| state.legacy().mirrored(item).is_some();
+    let live = state
+        .stock()
+        .reservations()
+        .filter(|row| row.state == ReservationState::Held && row.parts.iter().any(|part| theirs(part.item)));
+    live.fold((0, 0), |(open, until), row| (open + 1, row.at.as_millis().max(until)))
+}
+
+/// A text as a reason: without control characters, cut if it is too long.
+pub(crate) fn as_reason(text: &str) -> Reason {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut end = clean.len().min(limits::REASON_BYTES_MAX);
+    while !clean.is_char_boundary(end) {
+        end -= 1;
+    }
+    Reason::new(&clean[..end]).expect("short and without control characters")
+}
+
+impl From<LegacyError> for DriveError {
+    fn from(error: LegacyError) -> Self {
+        Self::Old(error)
+    }
+}
+
+impl From<DeskError> for DriveError {
+    fn from(error: DeskError) -> Self {
+        match error {
+            // Only if it ended between the look and the question.
+            DeskError::Refused(Refusal::Legacy(legacy::Refusal::NoSuchMove)) => {
+                Self::Person("the move has ended meanwhile".into())
+            }
+            other => Self::Desk(other),
+        }
+    }
+}
+
+impl fmt::Display for DriveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Old(error) => error.fmt(f),
+            Self::Desk(error) => error.fmt(f),
+            Self::Person(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for DriveError {}

@@ -1,0 +1,267 @@
+//! What must be so before a move may begin. Pure: facts in, gates out.
+
+use crate::database::{CheckLevel, Finding};
+use crate::progress::ProgressView;
+use crate::references::ReferencesView;
+use banyan_domain::Timestamp;
+use banyan_domain::legacy::{CapabilityState, Phase};
+use std::time::Duration;
+
+/// How old a comparison may be that a move rests on.
+const COMPARED_WITHIN: Duration = Duration::from_secs(600);
+/// How long the stream may be silent: the old database tells something, if only that nothing happened, every ten seconds.
+const SILENT_FOR: Duration = Duration::from_secs(30);
+
+/// What is known when a move is asked for.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Where the capability stands.
+    pub state: CapabilityState,
+    /// Now.
+    pub now: Timestamp,
+    /// What the preflight found.
+    pub findings: Vec<Finding>,
+    /// How the sync is doing.
+    pub progress: ProgressView,
+    /// Longest lag.
+    pub lag_max: Duration,
+    /// Who still touches what is to go.
+    pub references: ReferencesView,
+    /// How long nobody may have touched it.
+    pub quiet_for: Duration,
+    /// What the gateway says of the routes that touch the capability; empty without a gateway.
+    pub routes: Vec<RouteEvidence>,
+    /// Live reservations that draw on items of the old shop.
+    pub open_reservations: usize,
+}
+
+/// What the gateway says of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteEvidence {
+    /// The route's name.
+    pub route: String,
+    /// Whether what was compared is good enough to promote it.
+    pub holds: bool,
+    /// In words and numbers.
+    pub found: String,
+}
+
+/// One thing that must be so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// Its name, one word.
+    pub name: &'static str,
+    /// Whether it is so.
+    pub holds: bool,
+    /// Whether an operator may go on without it, in writing.
+    pub may_be_overridden: bool,
+    /// What was found.
+    pub found: String,
+    /// What to do if it does not hold.
+    pub needed: String,
+}
+
+/// The gates of the move to `to`.
+#[must_use]
+pub fn gates(facts: &Facts, to: Phase) -> Vec<Gate> {
+    let from = facts.state.phase;
+    let mut gates = vec![preflight(&facts.findings)];
+    match (from, to) {
+        (Phase::Mirror, Phase::Lead) => {
+            gates.extend([stream(facts), lag(facts), equal(facts)]);
+            gates.extend(facts.routes.iter().map(evidence));
+        }
+        (Phase::Lead, Phase::Mirror) => gates.extend([stream(facts), outward(facts), holds(facts)]),
+        (Phase::Lead, Phase::Retired) => gates.push(references(facts)),
+        _ => {}
+    }
+    gates
+}
+
+fn preflight(findings: &[Finding]) -> Gate {
+    let stops: Vec<&Finding> = findings.iter().filter(|finding| finding.level == CheckLevel::Stop).collect();
+    let warnings = findings.iter().filter(|finding| finding.level == CheckLevel::Warn).count();
+    let found = match stops.first() {
+        None => format!("{} checks passed, {warnings} warnings", findings.len() - warnings),
+        Some(first) => format!("{} to mend, first {}: {}", stops.len(), first.subject, first.found),
+    };
+    let needed = stops.first().map_or(String::new(), |first| first.fix.clone());
+    Gate { name: "preflight", holds: stops.is_empty(), may_be_overridden: false, found, needed }
+}
+
+fn stream(facts: &Facts) -> Gate {
+    let ProgressView { inward, heard_at, trouble, .. } = &facts.progress;
+    let silent = Duration::from_millis(facts.now.as_millis().saturating_sub(*heard_at));
+    let holds = *inward && trouble.inward.is_none() && silent <= SILENT_FOR;
+    let found = match (&trouble.inward, *inward, *heard_at) {
+        (Some(why), _, _) => why.clone(),
+        (None, false, _) => "the stream is not followed".into(),
+        (None, true, 0) => "the stream has said nothing yet".into(),
+        (None, true, _) => format!("followed, last heard {} s ago", silent.as_secs()),
+    };
+    let needed = "the old database's stream must be followed: see docs/legacy-sync.md".into();
+    Gate { name: "stream", holds, may_be_overridden: false, found, needed }
+}
+
+fn outward(facts: &Facts) -> Gate {
+    let ProgressView { outward, trouble, .. } = &facts.progress;
+    let holds = *outward && trouble.outward.is_none();
+    let found = trouble.outward.clone().unwrap_or_else(|| match *outward {
+        true => "the old columns follow".into(),
+        false => "the sync out is not running".into(),
+    });
+    let needed = "the old columns must follow before the old shop can lead: see docs/legacy-sync.md".into();
+    Gate { name: "sync-out", holds, may_be_overridden: false, found, needed }
+}
+
+fn lag(facts: &Facts) -> Gate {
+    let ProgressView { position_seen, position_applied, lag_millis, .. } = facts.progress;
+    let most = facts.lag_max.as_millis() as u64;
+    // A lag is known of the last transaction only; that nothing waits is known of now.
+    let holds = position_applied >= position_seen && lag_millis <= most;
+    let found =
+        format!("{lag_millis} ms at the last transaction, applied to {position_applied} of {position_seen}");
+    let needed = format!("at most {most} ms, and nothing waiting");
+    Gate { name: "lag", holds, may_be_overridden: true, found, needed }
+}
+
+fn equal(facts: &Facts) -> Gate {
+    let needed = "compare both sides (banyan legacy reconcile) within ten minutes before the move".to_owned();
+    let (holds, found) = match facts.state.reconciled {
+        None => (false, "never compared".into()),
+        Some(last) => {
+            let age = Duration::from_millis(facts.now.as_millis().saturating_sub(last.at.as_millis()));
+            let open = last.differing - last.repaired.min(last.differing);
+            let found = format!(
+                "{} rows compared {} s ago, as of position {}; {} differed, {open} still do",
+                last.rows,
+                age.as_secs(),
+                last.position,
+                last.differing
+            );
+            (open == 0 && age <= COMPARED_WITHIN, found)
+        }
+    };
+    Gate { name: "equal", holds, may_be_overridden: false, found, needed }
+}
+
+fn evidence(route: &RouteEvidence) -> Gate {
+    Gate {
+        name: "evidence",
+        holds: route.holds,
+        may_be_overridden: true,
+        found: format!("{}: {}", route.route, route.found),
+        needed: "let the route's shadow be compared until its rules hold".into(),
+    }
+}
+
+/// Told, not demanded: a move back waits for them.
+fn holds(facts: &Facts) -> Gate {
+    let open = facts.open_reservations;
+    let found = format!(
+        "{open} reservations are open; the move waits for them, and nothing can be reserved meanwhile"
+    );
+    Gate { name: "holds", holds: true, may_be_overridden: false, found, needed: String::new() }
+}
+
+fn references(facts: &Facts) -> Gate {
+    let left = facts.references.left(facts.now, facts.quiet_for);
+    let watched = facts.references.watched_for(facts.now);
+    let found = format!("{left} left; watched for {} s", watched.as_secs());
+    let needed = format!("nobody may touch the old columns for {} s", facts.quiet_for.as_secs());
+    Gate {
+        name: "references",
+        holds: left == 0 && watched >= facts.quiet_for,
+        may_be_overridden: true,
+        found,
+        needed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::references::{Reference, ReferenceKind};
+    use banyan_domain::legacy::Reconciled;
+
+    fn facts(phase: Phase) -> Facts {
+        let now = Timestamp::from_millis(1_000_000);
+        let at = Timestamp::from_millis(900_000);
+        let reconciled = Reconciled { at, position: 7, rows: 40, differing: 1, repaired: 1 };
+        Facts {
+            state: CapabilityState { phase, reconciled: Some(reconciled), ..CapabilityState::default() },
+            now,
+            findings: vec![Finding::ok("wal_level", "logical")],
+            progress: ProgressView {
+                position_seen: 7,
+                position_applied: 7,
+                heard_at: 999_000,
+                inward: true,
+                outward: true,
+                ..ProgressView::default()
+            },
+            lag_max: Duration::from_secs(1),
+            references: ReferencesView { since: Timestamp::from_millis(0), all: vec![] },
+            quiet_for: Duration::from_secs(60),
+            routes: vec![],
+            open_reservations: 0,
+        }
+    }
+
+    fn failing(facts: &Facts, to: Phase) -> Vec<&'static str> {
+        gates(facts, to).into_iter().filter(|gate| !gate.holds).map(|gate| gate.name).collect()
+    }
+
+    #[test]
+    fn each_gate_fails_for_its_own_reason() {
+        type Break = fn(&mut Facts);
+        let table: [(Phase, Phase, Break, &str); 11] = [
+            (Phase::Legacy, Phase::Mirror, |f| f.findings.push(Finding::stop("a", "b", "c")), "preflight"),
+            (Phase::Mirror, Phase::Lead, |f| f.progress.inward = false, "stream"),
+            (Phase::Mirror, Phase::Lead, |f| f.progress.heard_at = 900_000, "stream"),
+            (Phase::Mirror, Phase::Lead, |f| f.progress.lag_millis = 1_001, "lag"),
+            (Phase::Mirror, Phase::Lead, |f| f.progress.position_seen = 8, "lag"),
+            (Phase::Mirror, Phase::Lead, |f| f.state.reconciled = None, "equal"),
+            (Phase::Mirror, Phase::Lead, |f| f.now = Timestamp::from_millis(1_029_999 + 600_000), "equal"),
+            (Phase::Mirror, Phase::Lead, |f| f.state.reconciled.as_mut().expect("one").repaired = 0, "equal"),
+            (Phase::Lead, Phase::Mirror, |f| f.progress.outward = false, "sync-out"),
+            (
+                Phase::Lead,
+                Phase::Retired,
+                |f| f.references.since = Timestamp::from_millis(999_000),
+                "references",
+            ),
+            (
+                Phase::Lead,
+                Phase::Retired,
+                |f| {
+                    f.references.all.push(Reference {
+                        kind: ReferenceKind::Sql,
+                        caller: "oscar".into(),
+                        what: "select num_in_stock".into(),
+                        count: 1,
+                        last_seen: Timestamp::from_millis(990_000),
+                    });
+                },
+                "references",
+            ),
+        ];
+        for (from, to, breaks, gate) in table {
+            let mut facts = facts(from);
+            assert_eq!(failing(&facts, to), [""; 0], "{from:?} to {to:?} holds at first");
+            breaks(&mut facts);
+            let failing = failing(&facts, to);
+            assert!(failing.contains(&gate), "{from:?} to {to:?}: {failing:?} and not {gate}");
+        }
+    }
+
+    #[test]
+    fn a_route_without_evidence_stands_in_the_way_and_may_be_overridden() {
+        let mut facts = facts(Phase::Mirror);
+        let found = "12 of 1,000 compared".to_owned();
+        facts.routes.push(RouteEvidence { route: "availability".into(), holds: false, found });
+        let gates = gates(&facts, Phase::Lead);
+        let gate = gates.iter().find(|gate| gate.name == "evidence").expect("a gate");
+        assert!(!gate.holds && gate.may_be_overridden);
+    }
+}

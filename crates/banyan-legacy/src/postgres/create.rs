@@ -1,0 +1,115 @@
+//! Makes what is ours in the old database, with the operator's consent. Every step may run again.
+
+use super::address::fault;
+use super::bookkeeping::{OUTBOX, SYNC, ours, quoted, statements};
+use super::catalog::{self, table_sql};
+use super::check_tables::{Identity, identity};
+use super::sessions::Sessions;
+use crate::database::LegacyError;
+use crate::mapping::Mapping;
+use std::collections::BTreeSet;
+use tokio_postgres::Client;
+
+/// Makes bookkeeping tables, replica identities and publication. Gives what was done.
+pub(super) async fn create(sessions: &Sessions, mapping: &Mapping) -> Result<Vec<String>, LegacyError> {
+    sessions
+        .with(|lease| async {
+            let client = &lease.session.client;
+            catalog::read(client, mapping).await?;
+            let mut done = Vec::new();
+            if mapping.database.bookkeeping {
+                bookkeeping(client, mapping, &mut done).await?;
+            }
+            // Before the publication: a published table without identity would refuse the old shop's own updates.
+            for (index, table) in mapping.tables.iter().enumerate() {
+                if identity(client, mapping, index).await? != Identity::Enough {
+                    run(
+                        client,
+                        &format!("alter table {} replica identity full", table_sql(table)),
+                        &mut done,
+                    )
+                    .await?;
+                }
+            }
+            publication(client, mapping, &mut done).await?;
+            Ok((lease, done))
+        })
+        .await
+}
+
+async fn bookkeeping(client: &Client, mapping: &Mapping, done: &mut Vec<String>) -> Result<(), LegacyError> {
+    let there = "select to_regclass($1) is not null and to_regclass($2) is not null \
+         and exists (select 1 from pg_class where oid = to_regclass($1) and relreplident = 'f')";
+    let names = [ours(mapping, SYNC), ours(mapping, OUTBOX)];
+    let row = client.query_one(there, &[&names[0], &names[1]]).await;
+    let whole = row.map_err(|error| fault("looking for our own tables", &error))?.get::<_, bool>(0);
+    if whole {
+        let sql = format!("select 1 from {} where capability = $1", names[0]);
+        let row = client.query_opt(&sql, &[&mapping.capability]).await;
+        if row.map_err(|error| fault("looking for our own row", &error))?.is_some() {
+            return Ok(());
+        }
+    }
+    for statement in statements(mapping) {
+        run(client, &statement, done).await?;
+    }
+    // The old shop reads who leads, and writes into the outbox, as whoever owns its tables.
+    let schema = mapping.tables[0].name.schema.as_deref().unwrap_or("public");
+    let owner = client
+        .query_one(
+            "select quote_ident(pg_get_userbyid(c.relowner)) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+             where n.nspname = $1 and c.relname = $2",
+            &[&schema, &mapping.tables[0].name.table],
+        )
+        .await
+        .map_err(|error| fault("looking for the owner of the mapped table", &error))?;
+    let owner: String = owner.get(0);
+    run(client, &format!("grant select on {} to {owner}", names[0]), done).await?;
+    run(client, &format!("grant select, insert, delete on {} to {owner}", names[1]), done).await?;
+    let sequence = format!("{}.{}", quoted(schema), quoted("banyan_outbox_id_seq"));
+    run(client, &format!("grant usage on sequence {sequence} to {owner}"), done).await
+}
+
+async fn publication(client: &Client, mapping: &Mapping, done: &mut Vec<String>) -> Result<(), LegacyError> {
+    let name = &mapping.database.slot;
+    let looking = |error: tokio_postgres::Error| fault("looking at the publication", &error);
+    let tables = catalog::wanted(mapping);
+    let sql_name = |table: &(&str, &str)| format!("{}.{}", quoted(table.0), quoted(table.1));
+    let known = client.query_opt("select puballtables from pg_publication where pubname = $1", &[name]).await;
+    let operations = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+    let Some(known) = known.map_err(looking)? else {
+        let list: Vec<String> = tables.iter().map(sql_name).collect();
+        let sql =
+            format!("create publication {} for table {} with ({operations})", quoted(name), list.join(", "));
+        return run(client, &sql, done).await;
+    };
+    if catalog::publication_faults(client, mapping).await?.is_empty() {
+        return Ok(());
+    }
+    run(client, &format!("alter publication {} set ({operations})", quoted(name)), done).await?;
+    if known.get::<_, bool>(0) {
+        return Ok(());
+    }
+    let rows = client
+        .query(
+            "select schemaname::text, tablename::text from pg_publication_tables where pubname = $1",
+            &[name],
+        )
+        .await
+        .map_err(looking)?;
+    let has: BTreeSet<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let lacks =
+        tables.iter().filter(|(schema, table)| !has.contains(&((*schema).to_owned(), (*table).to_owned())));
+    let lacks: Vec<String> = lacks.map(sql_name).collect();
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    run(client, &format!("alter publication {} add table {}", quoted(name), lacks.join(", ")), done).await
+}
+
+async fn run(client: &Client, sql: &str, done: &mut Vec<String>) -> Result<(), LegacyError> {
+    let ran = client.batch_execute(sql).await;
+    ran.map_err(|error| fault(&format!("`{sql}`"), &error))?;
+    done.push(sql.to_owned());
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! How the stream does on the old database's side, who still uses the mapped tables, and the last resort.
+
+use super::address::{APPLICATION, fault};
+use super::bookkeeping::{OUTBOX, SYNC, quoted};
+use super::catalog;
+use super::sessions::Sessions;
+use crate::database::{LegacyError, SqlReference, StreamHealth};
+use crate::mapping::Mapping;
+
+/// Statements in the list at most, the most frequent first.
+const REFERENCES_MAX: i64 = 200;
+
+/// Asks for the slot's state.
+pub(super) async fn health(sessions: &Sessions, mapping: &Mapping) -> Result<StreamHealth, LegacyError> {
+    sessions
+        .with(|lease| async {
+            let client = &lease.session.client;
+            let row = client
+                .query_opt(
+                    "select /* banyan */ greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint, \
+                     safe_wal_size, wal_status, active from pg_replication_slots where slot_name = $1",
+                    &[&mapping.database.slot],
+                )
+                .await
+                .map_err(|error| fault("asking for the slot", &error))?;
+            let unsigned = |value: Option<i64>| value.and_then(|value| u64::try_from(value.max(0)).ok());
+            let mut health = match row {
+                None => StreamHealth { status: "absent".to_owned(), ..StreamHealth::default() },
+                Some(row) => StreamHealth {
+                    retained_bytes: unsigned(row.get(0)).unwrap_or(0),
+                    safe_bytes: unsigned(row.get(1)),
+                    status: row.get::<_, Option<String>>(2).unwrap_or_else(|| "unknown".to_owned()),
+                    active: row.get(3),
+                    faults: Vec::new(),
+                },
+            };
+            health.faults = catalog::publication_faults(client, mapping).await?;
+            Ok((lease, health))
+        })
+        .await
+}
+
+/// Statements of others that name a mapped table. Nothing where `pg_stat_statements` is not installed, or not for us.
+pub(super) async fn references(
+    sessions: &Sessions,
+    mapping: &Mapping,
+) -> Result<Option<Vec<SqlReference>>, LegacyError> {
+    sessions
+        .with(|lease| async {
+            let client = &lease.session.client;
+            let looking = |error: tokio_postgres::Error| fault("asking for statements", &error);
+            let schema = client
+                .query_opt(
+                    "select n.nspname::text from pg_extension e join pg_namespace n on n.oid = e.extnamespace \
+                     where e.extname = 'pg_stat_statements'",
+                    &[],
+                )
+                .await
+                .map_err(looking)?;
+            let Some(schema) = schema else { return Ok((lease, None)) };
+            let names: Vec<String> = mapping.tables.iter().map(|table| escaped(&table.name.table)).collect();
+            // Letters, digits and underscores to either side would make it another name.
+            let pattern = format!(r"(^|[^a-zA-Z0-9_])({})([^a-zA-Z0-9_]|$)", names.join("|"));
+            let ours = format!("(/\\* banyan \\*/|{SYNC}|{OUTBOX}|banyan_rows)");
+            let sql = format!(
+                "select coalesce(r.rolname::text, '?'), s.query, s.calls, s.rows from {}.pg_stat_statements s \
+                 left join pg_roles r on r.oid = s.userid \
+                 where s.dbid = (select oid from pg_database where datname = current_database()) \
+                 and s.query ~ $1 and s.query !~ $2 order by s.calls desc limit {REFERENCES_MAX}",
+                quoted(&schema.get::<_, String>(0))
+            );
+            let rows = match client.query(&sql, &[&pattern, &ours]).await {
+                Ok(rows) => rows,
+                // Installed, and not loaded by the server: there is nothing to be had.
+                Err(error) if error.code().is_some_and(|code| code.code() == "55000") => return Ok((lease, None)),
+                Err(error) => return Err(looking(error)),
+            };
+            let count = |value: i64| u64::try_from(value).unwrap_or(0);
+            let found = rows.iter().map(|row| SqlReference {
+                caller: row.get(0),
+                statement: row.get(1),
+                calls: count(row.get(2)),
+                rows: count(row.get(3)),
+            });
+            Ok((lease, Some(found.collect())))
+        })
+        .await
+}
+
+/// Gives the slot up. If somebody reads it, and it is us, that is ended.
+pub(super) async fn drop_stream(sessions: &Sessions, mapping: &Mapping) -> Result<(), LegacyError> {
+    let slot = &mapping.database.slot;
+    sessions
+        .with(|lease| async {
+            let client = &lease.session.client;
+            let dropping = |error: tokio_postgres::Error| fault(&format!("dropping the slot {slot}"), &error);
+            client
+                .execute(
+                    "select pg_terminate_backend(s.active_pid) from pg_replication_slots s \
+                     join pg_stat_activity a on a.pid = s.active_pid where s.slot_name = $1 and a.application_name = $2",
+                    &[slot, &APPLICATION],
+                )
+                .await
+                .map_err(dropping)?;
+            // A process that was told to end needs a moment; the slot is free when it has gone.
+            let sql = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and not active";
+            for _ in 0..100 {
+                client.execute(sql, &[slot]).await.map_err(dropping)?;
+                let left = client.query_opt("select 1 from pg_replication_slots where slot_name = $1", &[slot]).await;
+                if left.map_err(dropping)?.is_none() {
+                    return Ok((lease, ()));
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            Err(LegacyError::Broken(format!("the slot {slot} is still read by somebody")))
+        })
+        .await
+}
+
+/// A name as a pattern that means only itself.
+fn escaped(name: &str) -> String {
+    name.chars()
+        .flat_map(|c| (!c.is_alphanumeric() && c != '_').then_some('\\').into_iter().chain([c]))
+        .collect()
+}

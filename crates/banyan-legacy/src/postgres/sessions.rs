@@ -1,0 +1,98 @@
+//! Sessions with the old database, kept for the next who asks.
+
+use super::address::{Address, Session, fault};
+use super::catalog::{self, Catalog};
+use crate::database::LegacyError;
+use crate::mapping::Mapping;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Sessions that are kept: writer, reconcile, and one more.
+const IDLE_MAX: usize = 3;
+/// Longest a piece of work may take, whatever the old database does: then its connection is given up.
+const WORK_MAX: Duration = Duration::from_secs(60);
+/// What every session of ours sets: our statements must neither hold up the old shop nor depend on its settings.
+const SETTINGS: &str = "set lock_timeout = '5s'; set statement_timeout = '30s'; \
+     set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on";
+
+/// A small pool.
+pub(super) struct Sessions {
+    address: Address,
+    idle: Mutex<Vec<Lease>>,
+}
+
+/// A session with what it knows of the tables.
+pub(super) struct Lease {
+    pub(super) session: Session,
+    pub(super) catalog: Option<Arc<Catalog>>,
+    /// Whether this session's commits carry our replication origin; not tried yet if nothing.
+    pub(super) origin: Option<bool>,
+}
+
+impl Sessions {
+    pub(super) const fn new(address: Address) -> Self {
+        Self { address, idle: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Does a piece of work with a session. A session whose work failed is closed, and so is one whose work was given up.
+    pub(super) async fn with<T, W, F>(&self, work: W) -> Result<T, LegacyError>
+    where
+        W: FnOnce(Lease) -> F,
+        F: Future<Output = Result<(Lease, T), LegacyError>>,
+    {
+        let working = async {
+            let lease = match self.take() {
+                Some(lease) => lease,
+                None => self.open().await?,
+            };
+            work(lease).await
+        };
+        let done = tokio::time::timeout(WORK_MAX, working).await;
+        let (lease, value) = done.unwrap_or_else(|_| {
+            Err(LegacyError::Broken(format!("no answer within {} s", WORK_MAX.as_secs())))
+        })?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX && !lease.session.client.is_closed() {
+            idle.push(lease);
+        }
+        Ok(value)
+    }
+
+    fn take(&self) -> Option<Lease> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(lease) = idle.pop() {
+            if !lease.session.client.is_closed() {
+                return Some(lease);
+            }
+        }
+        None
+    }
+
+    async fn open(&self) -> Result<Lease, LegacyError> {
+        let session = self.address.connect().await?;
+        session
+            .client
+            .batch_execute(SETTINGS)
+            .await
+            .map_err(|error| fault("setting up a session", &error))?;
+        Ok(Lease { session, catalog: None, origin: None })
+    }
+}
+
+impl Lease {
+    /// What the tables look like, as of this session's beginning. A statement that it no longer fits fails, and the session
+    /// with it.
+    pub(super) async fn catalog(&mut self, mapping: &Mapping) -> Result<Arc<Catalog>, LegacyError> {
+        if let Some(catalog) = &self.catalog {
+            return Ok(catalog.clone());
+        }
+        let catalog = Arc::new(catalog::read(&self.session.client, mapping).await?);
+        self.catalog = Some(catalog.clone());
+        Ok(catalog)
+    }
+}

@@ -1,0 +1,69 @@
+//! The tables as of the moment at which the slot begins, read page by page beside the stream.
+
+use super::address::{Address, Session, fault};
+use super::catalog::{self, Catalog};
+use crate::database::LegacyError;
+use crate::mapping::Mapping;
+use crate::stream::Row;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Rows in one page, and so in memory.
+const PAGE_ROWS: u32 = 2_000;
+
+/// Pages as they come; the channel's end is the end of the snapshot.
+pub(super) type Pages = mpsc::Receiver<Result<Vec<Row>, LegacyError>>;
+
+/// Takes the exported snapshot over into a transaction of our own and begins to read. When this returns, the session that
+/// exported it may go on.
+pub(super) async fn begin(
+    address: &Address,
+    mapping: &Arc<Mapping>,
+    exported: &str,
+) -> Result<Pages, LegacyError> {
+    let session = address.connect().await?;
+    // The read may take longer than the old shop allows itself: neither limit is meant for us.
+    let sql = format!(
+        "begin isolation level repeatable read read only; set transaction snapshot '{}'; \
+         set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0",
+        exported.replace('\'', "''")
+    );
+    session.client.batch_execute(&sql).await.map_err(|error| fault("taking over the snapshot", &error))?;
+    let catalog = catalog::read(&session.client, mapping).await?;
+    let (to, pages) = mpsc::channel(2);
+    let mapping = mapping.clone();
+    tokio::spawn(async move {
+        if let Err(error) = read(&session, &mapping, &catalog, &to).await {
+            // Nobody waits any more if this fails.
+            let _gone = to.send(Err(error)).await;
+        }
+    });
+    Ok(pages)
+}
+
+async fn read(
+    session: &Session,
+    mapping: &Mapping,
+    catalog: &Catalog,
+    to: &mpsc::Sender<Result<Vec<Row>, LegacyError>>,
+) -> Result<(), LegacyError> {
+    for table in 0..mapping.tables.len() {
+        let reading =
+            |error: tokio_postgres::Error| fault(&format!("reading {}", mapping.tables[table].name), &error);
+        let declare = format!("declare banyan_rows no scroll cursor for {}", catalog.select(mapping, table));
+        session.client.batch_execute(&declare).await.map_err(reading)?;
+        loop {
+            let fetched = session.client.query(&format!("fetch {PAGE_ROWS} from banyan_rows"), &[]).await;
+            let rows = fetched.map_err(reading)?;
+            if rows.is_empty() {
+                break;
+            }
+            let rows = rows.iter().map(|row| catalog::row(table, row)).collect::<Result<Vec<_>, _>>()?;
+            if to.send(Ok(rows)).await.is_err() {
+                return Ok(());
+            }
+        }
+        session.client.batch_execute("close banyan_rows").await.map_err(reading)?;
+    }
+    session.client.batch_execute("commit").await.map_err(|error| fault("ending the snapshot", &error))
+}

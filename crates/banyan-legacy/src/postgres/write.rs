@@ -1,0 +1,193 @@
+//! The way out: full values and their checkpoint in one transaction.
+
+use super::address::fault;
+use super::bookkeeping::{OUTBOX, SYNC, book as book_of, ours, quoted};
+use super::catalog::{Catalog, table_sql};
+use super::marker;
+use super::sessions::{Lease, Sessions};
+use crate::database::{Book, LegacyError, TargetRow, Written};
+use crate::mapping::Mapping;
+use std::collections::BTreeSet;
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+
+/// The bookkeeping row; nothing if the table or the row was not made.
+pub(super) async fn book(sessions: &Sessions, mapping: &Mapping) -> Result<Option<Book>, LegacyError> {
+    if !mapping.database.bookkeeping {
+        return Ok(None);
+    }
+    sessions
+        .with(|lease| async {
+            let book = read_book(&lease.session.client, mapping, "").await?;
+            Ok((lease, book))
+        })
+        .await
+}
+
+/// Reads the bookkeeping row; `lock` may be `for update`.
+pub(super) async fn read_book(
+    client: &Client,
+    mapping: &Mapping,
+    lock: &str,
+) -> Result<Option<Book>, LegacyError> {
+    let sync = ours(mapping, SYNC);
+    let reading = |error: tokio_postgres::Error| fault(&format!("reading {sync}"), &error);
+    let there = client.query_one("select to_regclass($1) is not null", &[&sync]).await.map_err(reading)?;
+    if !there.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let sql = format!("select /* banyan */ phase, epoch, seq, move from {sync} where capability = $1 {lock}");
+    let row = client.query_opt(&sql, &[&mapping.capability]).await.map_err(reading)?;
+    row.map(|row| book_of(row.get(0), row.get(1), row.get(2), row.get(3)).map_err(LegacyError::Refused))
+        .transpose()
+}
+
+/// Writes rows and checkpoint, all or nothing.
+pub(super) async fn write(
+    sessions: &Sessions,
+    mapping: &Mapping,
+    rows: &[TargetRow],
+    seq: u64,
+    epoch: u64,
+) -> Result<Written, LegacyError> {
+    if !mapping.database.bookkeeping {
+        return Err(LegacyError::Refused(
+            "the mapping has bookkeeping = false: Banyan may read, and not write".to_owned(),
+        ));
+    }
+    let (Ok(seq), Ok(epoch)) = (i64::try_from(seq), i64::try_from(epoch)) else {
+        return Err(LegacyError::Refused(format!("position {seq} or epoch {epoch} is beyond 63 bits")));
+    };
+    sessions
+        .with(|mut lease| async {
+            let catalog = lease.catalog(mapping).await?;
+            mark(&mut lease, mapping).await;
+            let written = transaction(&mut lease.session.client, mapping, &catalog, rows, seq, epoch).await?;
+            Ok((lease, written))
+        })
+        .await
+}
+
+async fn transaction(
+    client: &mut Client,
+    mapping: &Mapping,
+    catalog: &Catalog,
+    rows: &[TargetRow],
+    seq: i64,
+    epoch: i64,
+) -> Result<Written, LegacyError> {
+    let writing = |error: tokio_postgres::Error| fault("writing to the old tables", &error);
+    let transaction = client.transaction().await.map_err(writing)?;
+    // First the checkpoint: its lock keeps any other writer out, and in the stream it stands before the rows it marks.
+    let sql = format!(
+        "update /* banyan */ {} set seq = $1, changed_at = now() \
+         where capability = $2 and epoch = $3 and seq <= $1 and phase in ('lead', 'retired')",
+        ours(mapping, SYNC)
+    );
+    let fenced = transaction.execute(&sql, &[&seq, &mapping.capability, &epoch]).await.map_err(writing)? == 0;
+    if fenced {
+        transaction.rollback().await.map_err(writing)?;
+        return Ok(Written::Fenced { book: read_book(client, mapping, "").await? });
+    }
+    transaction
+        .execute(
+            "select pg_logical_emit_message(true, $1, $2::text)",
+            &[&marker::PREFIX, &marker::text(mapping, rows)],
+        )
+        .await
+        .map_err(writing)?;
+    let mut absent = Vec::new();
+    let tables: BTreeSet<usize> = rows.iter().map(|row| row.table).collect();
+    for table in tables {
+        let of_table: Vec<(usize, &TargetRow)> =
+            rows.iter().enumerate().filter(|(_, row)| row.table == table).collect();
+        let sql = update_sql(mapping, catalog, table)?;
+        let sku: Vec<&str> = of_table.iter().map(|(_, row)| row.sku.as_str()).collect();
+        let location: Vec<&str> = of_table.iter().map(|(_, row)| row.location.as_str()).collect();
+        let in_stock: Vec<i64> = of_table.iter().map(|(_, row)| row.in_stock).collect();
+        let allocated: Vec<i64> = of_table.iter().map(|(_, row)| row.allocated).collect();
+        let values: [&(dyn ToSql + Sync); 4] = [&sku, &location, &in_stock, &allocated];
+        let missing = transaction.query(&sql, &values).await.map_err(writing)?;
+        for row in missing {
+            let at =
+                usize::try_from(row.get::<_, i64>(0)).ok().and_then(|at| of_table.get(at.wrapping_sub(1)));
+            absent.extend(at.map(|(index, _)| *index));
+        }
+    }
+    absent.sort_unstable();
+    transaction.commit().await.map_err(|error| LegacyError::Broken(format!("committing: {error}")))?;
+    Ok(Written::Done { absent })
+}
+
+/// Updates what differs, and gives the numbers (from 1) of the rows that are not there.
+fn update_sql(mapping: &Mapping, catalog: &Catalog, table: usize) -> Result<String, LegacyError> {
+    let Some(target) = mapping.tables.get(table) else {
+        return Err(LegacyError::Refused(format!("there is no table number {table} in the mapping")));
+    };
+    let name = table_sql(target);
+    let item = catalog.is_item(mapping, table);
+    let in_stock = quoted(&target.in_stock);
+    let (set, old, new) = match &target.allocated {
+        Some(allocated) => {
+            let allocated = quoted(allocated);
+            (
+                format!("{in_stock} = u.in_stock, {allocated} = u.allocated"),
+                format!("t.{in_stock}, t.{allocated}"),
+                "u.in_stock, u.allocated",
+            )
+        }
+        None => (format!("{in_stock} = u.in_stock"), format!("t.{in_stock}"), "u.in_stock"),
+    };
+    Ok(format!(
+        "with u as (select /* banyan */ * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) \
+         with ordinality as u(sku, location, in_stock, allocated, n)), \
+         done as (update {name} t set {set} from u where {item} and ({old}) is distinct from ({new}) returning u.n) \
+         select u.n from u where not exists (select 1 from {name} t where {item}) order by u.n"
+    ))
+}
+
+/// Marks this session's commits with our replication origin, where our rights allow it: other subscribers of the old
+/// database can then leave them out. Our own stream does not need it.
+async fn mark(lease: &mut Lease, mapping: &Mapping) {
+    if lease.origin.is_some() {
+        return;
+    }
+    let name = &mapping.database.slot;
+    let client = &lease.session.client;
+    let allowed = "select bool_and(has_function_privilege(p.oid, 'execute')) from pg_proc p \
+         where p.proname in ('pg_replication_origin_oid', 'pg_replication_origin_create', 'pg_replication_origin_session_setup')";
+    let allowed =
+        client.query_one(allowed, &[]).await.is_ok_and(|row| row.get::<_, Option<bool>>(0) == Some(true));
+    let set_up = async {
+        let known = client.query_one("select pg_replication_origin_oid($1) is not null", &[name]).await?;
+        if !known.get::<_, bool>(0) {
+            client.execute("select pg_replication_origin_create($1)", &[name]).await?;
+        }
+        client.execute("select pg_replication_origin_session_setup($1)", &[name]).await
+    };
+    // Another session of ours may still hold it; then this one's commits go without.
+    lease.origin = Some(allowed && set_up.await.is_ok());
+}
+
+/// Deletes outbox rows up to `id`. The stream has told them already, so nothing is lost with them.
+pub(super) async fn clear_outbox(
+    sessions: &Sessions,
+    mapping: &Mapping,
+    id: i64,
+) -> Result<u64, LegacyError> {
+    if !mapping.database.bookkeeping {
+        return Ok(0);
+    }
+    let sql = format!(
+        "delete /* banyan */ from {outbox} where id in \
+         (select id from {outbox} where capability = $1 and id <= $2 order by id limit 10000 for update skip locked)",
+        outbox = ours(mapping, OUTBOX)
+    );
+    sessions
+        .with(|lease| async {
+            let deleted = lease.session.client.execute(&sql, &[&mapping.capability, &id]).await;
+            let deleted = deleted.map_err(|error| fault("clearing the outbox", &error))?;
+            Ok((lease, deleted))
+        })
+        .await
+}

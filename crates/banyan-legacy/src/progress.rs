@@ -1,0 +1,172 @@
+//! How the sync is doing, as numbers that anybody may look at without waiting: for the console, the metrics and the gates.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Points of the lag's history that are kept: at one a second, ten minutes.
+const POINTS_MAX: usize = 600;
+
+/// What the parts of the sync report. One for each mapping; shared.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Position of the last item that the stream gave.
+    position_seen: AtomicU64,
+    /// Position up to which everything is durable here.
+    position_applied: AtomicU64,
+    /// When the stream last gave anything, milliseconds since 1970.
+    heard_at: AtomicU64,
+    /// Lag of the last source transaction when it was durable here, milliseconds.
+    lag_millis: AtomicU64,
+    transactions: AtomicU64,
+    rows_in: AtomicU64,
+    /// Position of Banyan's log up to which everything is in the old tables.
+    seq_written: AtomicU64,
+    rows_out: AtomicU64,
+    /// Lag of the last write when it was committed in the old database, milliseconds.
+    out_lag_millis: AtomicU64,
+    echoes: AtomicU64,
+    inward: AtomicBool,
+    outward: AtomicBool,
+    trouble: Mutex<Trouble>,
+    history: Mutex<VecDeque<LagPoint>>,
+}
+
+/// What stands in the way, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// Of the stream in.
+    pub inward: Option<String>,
+    /// Of the sync out.
+    pub outward: Option<String>,
+}
+
+/// The lags at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LagPoint {
+    /// When, milliseconds since 1970.
+    pub at: u64,
+    /// Of the stream in, milliseconds.
+    pub inward: u64,
+    /// Of the sync out, milliseconds.
+    pub outward: u64,
+}
+
+/// [`Progress`] at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgressView {
+    /// Position of the last item that the stream gave.
+    pub position_seen: u64,
+    /// Position up to which everything is durable here.
+    pub position_applied: u64,
+    /// When the stream last gave anything, milliseconds since 1970; 0 if never.
+    pub heard_at: u64,
+    /// Lag of the last source transaction when it was durable here, milliseconds.
+    pub lag_millis: u64,
+    /// Source transactions applied since the start.
+    pub transactions: u64,
+    /// Rows they had.
+    pub rows_in: u64,
+    /// Position of Banyan's log up to which everything is in the old tables.
+    pub seq_written: u64,
+    /// Rows written since the start.
+    pub rows_out: u64,
+    /// Lag of the last write when it was committed in the old database, milliseconds.
+    pub out_lag_millis: u64,
+    /// Own writes that came back and were recognised.
+    pub echoes: u64,
+    /// Whether the stream in is being followed.
+    pub inward: bool,
+    /// Whether the sync out is running.
+    pub outward: bool,
+    /// What stands in the way.
+    pub trouble: Trouble,
+}
+
+impl Progress {
+    /// The stream gave something at `position`.
+    pub fn heard(&self, position: u64, now_millis: u64) {
+        self.position_seen.store(position, Ordering::Relaxed);
+        self.heard_at.store(now_millis, Ordering::Relaxed);
+    }
+
+    /// Everything up to `position` is durable here.
+    pub fn applied(&self, position: u64) {
+        self.position_applied.store(position, Ordering::Relaxed);
+    }
+
+    /// A source transaction of `rows` rows is durable here, `lag_millis` after it was committed there.
+    pub fn took(&self, rows: u64, lag_millis: u64) {
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        self.rows_in.fetch_add(rows, Ordering::Relaxed);
+        self.lag_millis.store(lag_millis, Ordering::Relaxed);
+    }
+
+    /// Everything up to `seq` is in the old tables; `rows` were written for it, `lag_millis` after it happened.
+    pub fn wrote(&self, seq: u64, rows: u64, lag_millis: u64) {
+        self.seq_written.store(seq, Ordering::Relaxed);
+        self.rows_out.fetch_add(rows, Ordering::Relaxed);
+        self.out_lag_millis.store(lag_millis, Ordering::Relaxed);
+    }
+
+    /// Own writes came back.
+    pub fn echoed(&self, rows: u64) {
+        self.echoes.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// The stream in is followed, or not any more; what stands in the way, if something does.
+    pub fn inward(&self, running: bool, trouble: Option<String>) {
+        self.inward.store(running, Ordering::Relaxed);
+        self.lock_trouble().inward = trouble;
+    }
+
+    /// The sync out runs, or not any more; what stands in the way, if something does.
+    pub fn outward(&self, running: bool, trouble: Option<String>) {
+        self.outward.store(running, Ordering::Relaxed);
+        self.lock_trouble().outward = trouble;
+    }
+
+    /// Notes the lags of now, once a second.
+    pub fn note_lag(&self, now_millis: u64) {
+        let inward = self.lag_millis.load(Ordering::Relaxed);
+        let outward = self.out_lag_millis.load(Ordering::Relaxed);
+        let mut history = self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if history.len() == POINTS_MAX {
+            history.pop_front();
+        }
+        history.push_back(LagPoint { at: now_millis, inward, outward });
+    }
+
+    /// The lags noted, oldest first.
+    #[must_use]
+    pub fn history(&self) -> Vec<LagPoint> {
+        let history = self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        history.iter().copied().collect()
+    }
+
+    /// All of it at this moment. Each number is right; together they may be of slightly different moments.
+    #[must_use]
+    pub fn view(&self) -> ProgressView {
+        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        ProgressView {
+            position_seen: get(&self.position_seen),
+            position_applied: get(&self.position_applied),
+            heard_at: get(&self.heard_at),
+            lag_millis: get(&self.lag_millis),
+            transactions: get(&self.transactions),
+            rows_in: get(&self.rows_in),
+            seq_written: get(&self.seq_written),
+            rows_out: get(&self.rows_out),
+            out_lag_millis: get(&self.out_lag_millis),
+            echoes: get(&self.echoes),
+            inward: self.inward.load(Ordering::Relaxed),
+            outward: self.outward.load(Ordering::Relaxed),
+            trouble: self.lock_trouble().clone(),
+        }
+    }
+
+    fn lock_trouble(&self) -> std::sync::MutexGuard<'_, Trouble> {
+        // Words only: what a panic left half done does no harm.
+        self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

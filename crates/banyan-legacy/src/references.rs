@@ -1,0 +1,177 @@
+//! The reference ledger: who still touches what is to go, and when they last did.
+//!
+//! Databases count statements since some moment of their own, so one look says nothing of when. What grew between two looks
+//! was used in between. What was counted before the first look counts as used then: silence has to be watched, not assumed.
+
+use crate::database::SqlReference;
+use banyan_domain::Timestamp;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Most references kept; the ones used longest ago go first.
+const REFERENCES_MAX: usize = 2_000;
+
+/// How a reference reaches what is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReferenceKind {
+    /// An SQL statement on the mapped tables.
+    Sql,
+    /// A request through the gateway on a route that touches the capability and is still the old shop's.
+    Route,
+}
+
+/// Somebody who touches what is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// How.
+    pub kind: ReferenceKind,
+    /// Who: a database user, or a caller of the gateway.
+    pub caller: String,
+    /// What: the statement without its constants, or the route.
+    pub what: String,
+    /// How often since it is counted.
+    pub count: u64,
+    /// When it was last known to be used.
+    pub last_seen: Timestamp,
+}
+
+/// Every reference at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferencesView {
+    /// Since when it is watched without a gap.
+    pub since: Timestamp,
+    /// All, the last used first.
+    pub all: Vec<Reference>,
+}
+
+/// The ledger.
+#[derive(Debug, Default)]
+pub struct References {
+    since: Option<Timestamp>,
+    known: BTreeMap<(ReferenceKind, String, String), (u64, Timestamp)>,
+}
+
+impl ReferenceKind {
+    /// In one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sql => "sql",
+            Self::Route => "route",
+        }
+    }
+}
+
+impl References {
+    /// Takes a look at the database's statistics.
+    pub fn statements(&mut self, now: Timestamp, statements: Vec<SqlReference>) {
+        for SqlReference { caller, statement, calls, .. } in statements {
+            self.look(now, (ReferenceKind::Sql, caller, statement), calls);
+        }
+        self.looked(now);
+    }
+
+    /// Takes a look at a caller of a route, of which the gateway knows itself when it was last seen.
+    pub fn route(&mut self, caller: String, route: String, count: u64, last_seen: Timestamp) {
+        self.known.insert((ReferenceKind::Route, caller, route), (count, last_seen));
+    }
+
+    /// Nobody could look: what was used meanwhile is not known, so watching begins anew.
+    pub fn gap(&mut self) {
+        self.since = None;
+    }
+
+    /// Everything at this moment.
+    #[must_use]
+    pub fn view(&self, now: Timestamp) -> ReferencesView {
+        let mut all: Vec<Reference> = self
+            .known
+            .iter()
+            .map(|((kind, caller, what), (count, last_seen))| Reference {
+                kind: *kind,
+                caller: caller.clone(),
+                what: what.clone(),
+                count: *count,
+                last_seen: *last_seen,
+            })
+            .collect();
+        all.sort_by_key(|reference| std::cmp::Reverse(reference.last_seen));
+        ReferencesView { since: self.since.unwrap_or(now), all }
+    }
+
+    fn look(&mut self, now: Timestamp, key: (ReferenceKind, String, String), calls: u64) {
+        match self.known.get_mut(&key) {
+            // Fewer: the statistics were reset, and the statement was used since.
+            Some((count, last_seen)) if *count != calls => (*count, *last_seen) = (calls, now),
+            Some(_) => {}
+            None => {
+                self.known.insert(key, (calls, now));
+            }
+        }
+    }
+
+    fn looked(&mut self, now: Timestamp) {
+        self.since.get_or_insert(now);
+        while self.known.len() > REFERENCES_MAX {
+            let oldest = self.known.iter().min_by_key(|(_, (_, last_seen))| *last_seen);
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
+            self.known.remove(&key);
+        }
+    }
+}
+
+impl ReferencesView {
+    /// How many were used within `quiet` before `now`.
+    #[must_use]
+    pub fn left(&self, now: Timestamp, quiet: Duration) -> usize {
+        let from = now.as_millis().saturating_sub(quiet.as_millis() as u64);
+        self.all.iter().filter(|reference| reference.last_seen.as_millis() > from).count()
+    }
+
+    /// For how long it has been watched without a gap.
+    #[must_use]
+    pub fn watched_for(&self, now: Timestamp) -> Duration {
+        Duration::from_millis(now.as_millis().saturating_sub(self.since.as_millis()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    fn used(statement: &str, calls: u64) -> SqlReference {
+        SqlReference { caller: "oscar".into(), statement: statement.into(), calls, rows: 0 }
+    }
+
+    #[test]
+    fn what_grew_between_two_looks_was_used_in_between() {
+        let mut references = References::default();
+        references.statements(at(100), vec![used("a", 5), used("b", 9)]);
+        references.statements(at(110), vec![used("a", 6), used("b", 9)]);
+        let view = references.view(at(130));
+        assert_eq!(view.left(at(130), Duration::from_secs(25)), 1, "a, used since the first look");
+        assert_eq!(view.left(at(130), Duration::from_secs(31)), 2, "b may have been used just before it");
+        assert_eq!(view.watched_for(at(130)), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn statistics_that_were_reset_hide_nobody() {
+        let mut references = References::default();
+        references.statements(at(100), vec![used("a", 5)]);
+        references.statements(at(200), vec![used("a", 1)]);
+        assert_eq!(references.view(at(200)).left(at(200), Duration::from_secs(10)), 1);
+    }
+
+    #[test]
+    fn a_gap_begins_the_watch_anew() {
+        let mut references = References::default();
+        references.statements(at(100), vec![]);
+        references.gap();
+        references.statements(at(500), vec![]);
+        assert_eq!(references.view(at(510)).watched_for(at(510)), Duration::from_secs(10));
+    }
+}
