@@ -18,6 +18,8 @@ pub mod inward;
 mod keeper;
 mod mapping;
 mod mover;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod outbox;
 pub mod outward;
 mod parts;

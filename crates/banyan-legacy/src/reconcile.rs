@@ -106,12 +106,15 @@ pub async fn pass(
     progress: &Progress,
     repair: bool,
 ) -> Result<ReconcileReport, ReconcileError> {
-    let phase = desk.look(|state| state.legacy().capability(STOCK).phase).await?;
-    let copied = desk
-        .look(|state| state.legacy().capability(STOCK).source.is_some_and(|source| !source.copying))
-        .await?;
-    // The first comparison comes before the mirror is begun: the rows have been copied then.
-    let in_step = matches!(phase, Phase::Mirror | Phase::Lead) || (phase == Phase::Legacy && copied);
+    let state = desk.look(|state| state.legacy().capability(STOCK)).await?;
+    let phase = state.phase;
+    let in_step = match phase {
+        Phase::Mirror | Phase::Lead => true,
+        // The first comparison comes before the mirror is begun: the rows have been copied then.
+        Phase::Legacy => state.source.is_some_and(|source| !source.copying),
+        // On the way back the old columns are brought up to date before they are relied upon.
+        Phase::Retired => state.moving.is_some_and(|moving| moving.to == Phase::Lead),
+    };
     if !in_step {
         return Err(ReconcileError::NotInStep(phase));
     }

@@ -102,6 +102,8 @@ impl MariaDb {
         }
         let data = folder.owned("data", user.as_ref())?;
         let data = format!("--datadir={}", data.display());
+        // Temporary tables of two servers in one folder have the same names.
+        let temporary = format!("--tmpdir={}", folder.owned("tmp", user.as_ref())?.display());
         // The small redo log and the skipped syncs are for the new server's own tables only.
         Launch::new("mariadb-install-db", "mariadb-install-db", folder.join("install.log"))
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
@@ -110,12 +112,13 @@ impl MariaDb {
                 "--innodb-log-file-size=16M",
                 "--innodb-flush-method=nosync",
                 &data,
+                &temporary,
             ])
             .user(user.clone())
             .run(Duration::from_secs(120))?;
         let settings = settings(options, port);
         let mut process = Launch::new("mariadb", "mariadbd", folder.join("mariadb.log"))
-            .args(["--no-defaults", &data])
+            .args(["--no-defaults", &data, &temporary])
             .args([format!("--socket={}", folder.join("server.sock").display())])
             .args([format!("--pid-file={}", folder.join("server.pid").display())])
             .args(settings)

@@ -1,3 +1,5 @@
+//! Each fault of the proxy, seen from both of its sides.
+
 use super::*;
 use crate::wait_until;
 

@@ -1,7 +1,7 @@
 //! The kinds of old database that this build speaks.
 
 use crate::exit::Failure;
-use banyan_legacy::{DatabaseKind, Mapping, OldDatabase, postgres};
+use banyan_legacy::{DatabaseKind, Mapping, OldDatabase, mysql, postgres};
 use std::sync::Arc;
 
 /// The old database of a mapping. Connects when something is asked.
@@ -9,6 +9,6 @@ pub(crate) fn open(mapping: Mapping) -> Result<Arc<dyn OldDatabase>, Failure> {
     let (kind, mapping) = (mapping.database.kind, Arc::new(mapping));
     Ok(match kind {
         DatabaseKind::Postgres => Arc::new(postgres::Postgres::new(mapping).map_err(Failure::usage)?),
-        DatabaseKind::Mysql => return Err(Failure::usage("MySQL and MariaDB are not spoken yet")),
+        DatabaseKind::Mysql => Arc::new(mysql::Mysql::new(mapping).map_err(Failure::usage)?),
     })
 }

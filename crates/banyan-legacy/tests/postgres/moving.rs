@@ -215,6 +215,14 @@ async fn there_and_back_with_both_sides_deciding_in_turn() {
     let compared = banyan.keeper.compare(false).await.expect("comparable");
     assert_eq!(compared, (3, 0));
 
+    // Retired and back: what happened meanwhile is in the old columns before they are relied upon again.
+    banyan.to(Phase::Retired).await;
+    let gone = banyan.reserve("A", 1).await.expect("Banyan goes on");
+    assert_eq!(shop.row("A").await, Some((10, 2)), "the old columns are not kept");
+    banyan.to(Phase::Lead).await;
+    shop.until_row("A", (10, 3)).await;
+    shop.tell("allocate", &format!("{{\"reservation\": \"{gone}\"}}")).await;
+
     // Back: what is reserved is waited for, and the old shop's last word counts.
     shop.tell("allocate", &format!("{{\"reservation\": \"{reservation}\"}}")).await;
     shop.tell("ship", r#"{"sku": "C", "quantity": 5, "location": "1"}"#).await;

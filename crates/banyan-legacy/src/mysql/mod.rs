@@ -1,0 +1,282 @@
+//! MySQL and MariaDB as the old database: MySQL 5.7 to 9, MariaDB 10.3 to 11, own servers and managed ones.
+//!
+//! Start reading at `position.rs` (what a place in the binary log is, and whether it still means the same), then `log.rs`
+//! (from events to transactions) and `reader.rs` (the stream around it); `view.rs` says how a snapshot and its place in the
+//! log are had together. The way out is `write.rs` and `book.rs`.
+
+mod book;
+mod check;
+mod check_tables;
+mod health;
+mod layout;
+mod log;
+mod position;
+mod reader;
+mod server;
+mod shape;
+mod view;
+mod words;
+mod write;
+
+use crate::database::{
+    Book, BoxFuture, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference, StreamHealth,
+    TargetRow, Written,
+};
+use crate::mapping::Mapping;
+use crate::stream::{ChangeStream, SourceId};
+use layout::Layout;
+use reader::Opening;
+use server::{Address, Session};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+use view::View;
+
+pub use view::Way;
+
+/// A MySQL or MariaDB database. Cheap to share.
+pub struct Mysql {
+    mapping: Arc<Mapping>,
+    address: Address,
+    idle: Mutex<Option<Session>>,
+    way: Option<Way>,
+    place: Arc<watch::Sender<Option<u64>>>,
+}
+
+impl Mysql {
+    /// Reads the mapping's address. Connects when something is asked.
+    ///
+    /// # Errors
+    /// Why the address cannot be had or is none, without showing it.
+    pub fn new(mapping: Arc<Mapping>) -> Result<Self, String> {
+        let address = mapping.database.connection.address()?;
+        Self::at(mapping, &address)
+    }
+
+    /// As [`Mysql::new`], with an address that is at hand.
+    ///
+    /// # Errors
+    /// Why it is no address of a MySQL or MariaDB, without showing it.
+    pub fn at(mapping: Arc<Mapping>, address: &str) -> Result<Self, String> {
+        let address = Address::parse(address)?;
+        let (place, _) = watch::channel(None);
+        Ok(Self { mapping, address, idle: Mutex::new(None), way: None, place: Arc::new(place) })
+    }
+
+    /// Takes snapshots in this way, and not in the best that the server has.
+    #[must_use]
+    pub fn snapshots(mut self, way: Way) -> Self {
+        self.way = Some(way);
+        self
+    }
+
+    fn database(&self) -> &str {
+        self.address.database()
+    }
+
+    fn capability(&self) -> &str {
+        &self.mapping.capability
+    }
+
+    fn bookkeeping(&self) -> Option<(&str, &str)> {
+        self.mapping.database.bookkeeping.then(|| (self.database(), self.capability()))
+    }
+
+    fn needs_bookkeeping(&self) -> Result<(), LegacyError> {
+        let why = "the mapping has bookkeeping = false: Banyan may mirror, and not lead";
+        self.bookkeeping().map(|_| ()).ok_or_else(|| LegacyError::Refused(why.to_owned()))
+    }
+
+    async fn layouts(&self, session: &mut Session) -> Result<Vec<Layout>, LegacyError> {
+        layout::read_all(session, &self.mapping, self.database()).await?.map_err(LegacyError::Refused)
+    }
+
+    /// Does something with a session: the one that was used last, if nobody else does now. One in which anything went wrong
+    /// is not used again, nor one whose work was not waited for.
+    async fn with<T, F, W>(&self, work: F) -> Result<T, LegacyError>
+    where
+        F: FnOnce(Session) -> W,
+        W: Future<Output = Result<(Session, T), LegacyError>>,
+    {
+        let idle = self.idle.lock().await.take();
+        let session = match idle {
+            Some(session) if !session.conn.is_disconnected() => session,
+            _ => self.address.connect().await?,
+        };
+        let (session, answer) = work(session).await?;
+        *self.idle.lock().await = Some(session);
+        Ok(answer)
+    }
+}
+
+impl OldDatabase for Mysql {
+    fn check(&self) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(check::check(&self.address, &self.mapping))
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
+        Box::pin(async move {
+            self.needs_bookkeeping()?;
+            self.with(|mut session| async {
+                let done = book::create(&mut session, self.database(), self.capability()).await?;
+                Ok((session, done))
+            })
+            .await
+        })
+    }
+
+    fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>> {
+        Box::pin(async move {
+            if self.bookkeeping().is_none() {
+                return Ok(None);
+            }
+            self.with(|mut session| async {
+                let book = book::read(&mut session, self.database(), self.capability(), "").await?;
+                Ok((session, book))
+            })
+            .await
+        })
+    }
+
+    fn hold(&self, wait_max: Duration) -> BoxFuture<'_, Result<Hold, LegacyError>> {
+        Box::pin(async move {
+            self.needs_bookkeeping()?;
+            book::hold(&self.address, self.capability(), wait_max).await
+        })
+    }
+
+    fn write<'a>(
+        &'a self,
+        rows: &'a [TargetRow],
+        seq: u64,
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<Written, LegacyError>> {
+        Box::pin(async move {
+            self.needs_bookkeeping()?;
+            self.with(|mut session| async {
+                let layouts = self.layouts(&mut session).await?;
+                let (database, capability) = (self.database(), self.capability());
+                let written =
+                    write::write(&mut session, database, capability, &layouts, rows, (seq, epoch)).await?;
+                Ok((session, written))
+            })
+            .await
+        })
+    }
+
+    fn stream<'a>(
+        &'a self,
+        from: Option<(SourceId, u64)>,
+    ) -> BoxFuture<'a, Result<Box<dyn ChangeStream>, LegacyError>> {
+        let opening = Opening {
+            address: self.address.clone(),
+            mapping: self.mapping.clone(),
+            way: self.way,
+            place: self.place.clone(),
+        };
+        Box::pin(opening.open(from))
+    }
+
+    fn read_page<'a>(
+        &'a self,
+        table: usize,
+        after: Option<&'a PageKey>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        Box::pin(async move {
+            let layout = self
+                .with(|mut session| async {
+                    let mut layouts = self.layouts(&mut session).await?;
+                    let missing =
+                        || LegacyError::Refused(format!("there is no table number {table} in the mapping"));
+                    let layout = if table < layouts.len() {
+                        layouts.swap_remove(table)
+                    } else {
+                        return Err(missing());
+                    };
+                    Ok((session, layout))
+                })
+                .await?;
+            let mut view = View::open(&self.address, self.way, self.bookkeeping()).await?;
+            let (rows, next) = view.page(&layout, after, limit).await?;
+            view.into_page(rows, next).await
+        })
+    }
+
+    fn read_items<'a>(
+        &'a self,
+        items: &'a [(usize, String, String)],
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        Box::pin(async move {
+            let layouts = self
+                .with(|mut session| async {
+                    let layouts = self.layouts(&mut session).await?;
+                    Ok((session, layouts))
+                })
+                .await?;
+            let mut of_table: BTreeMap<usize, Vec<(&str, &str)>> = BTreeMap::new();
+            for (table, sku, location) in items {
+                of_table.entry(*table).or_default().push((sku, location));
+            }
+            let mut view = View::open(&self.address, self.way, self.bookkeeping()).await?;
+            let mut rows = Vec::new();
+            for layout in &layouts {
+                if let Some(items) = of_table.get(&layout.table) {
+                    rows.extend(view.items(layout, items).await?);
+                }
+            }
+            view.into_page(rows, None).await
+        })
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<StreamHealth, LegacyError>> {
+        Box::pin(async move {
+            let place = *self.place.borrow();
+            self.with(|mut session| async {
+                let health = health::health(&mut session, place).await?;
+                Ok((session, health))
+            })
+            .await
+        })
+    }
+
+    fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>> {
+        Box::pin(async move {
+            self.with(|mut session| async {
+                let layouts = self.layouts(&mut session).await?;
+                let references = health::references(&mut session, &layouts).await?;
+                Ok((session, references))
+            })
+            .await
+        })
+    }
+
+    /// The server keeps nothing for its readers, so there is nothing to give up but our note of the place.
+    fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+        Box::pin(async move {
+            self.place.send_replace(None);
+            let Some((database, capability)) = self.bookkeeping() else { return Ok(()) };
+            self.with(|mut session| async {
+                book::forget_place(&mut session, database, capability).await?;
+                Ok((session, ()))
+            })
+            .await
+        })
+    }
+
+    fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
+        Box::pin(async move {
+            if self.bookkeeping().is_none() || ids.is_empty() {
+                return Ok(0);
+            }
+            self.with(|mut session| async {
+                let deleted =
+                    write::clear_outbox(&mut session, self.database(), self.capability(), ids).await?;
+                Ok((session, deleted))
+            })
+            .await
+        })
+    }
+}

@@ -1,0 +1,219 @@
+//! How the old database is reached, and what its faults mean.
+
+use crate::database::LegacyError;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error, Opts, OptsBuilder, SslOpts};
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest wait for a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Longest wait for one statement that is not known to take long.
+pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(30);
+/// Largest event of the binary log that is read, in bytes: the protocol's own limit.
+const EVENT_BYTES_MAX: usize = 1 << 30;
+
+/// Faults that pass: too many connections, shut down, killed, a lock that was not had, a statement that took too long.
+const PASSING: [u16; 14] =
+    [1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1317, 1927, 3024, 4031];
+/// A lock was not had in time.
+const LOCK_WAIT: u16 = 1205;
+/// Two transactions waited for each other, and this one was rolled back.
+const DEADLOCK: u16 = 1213;
+
+/// Where the old database is, and how to prove who we are. Never shown: it holds a password.
+#[derive(Clone)]
+pub(super) struct Address {
+    opts: Opts,
+    database: String,
+}
+
+/// Which server it is, as far as its dialect goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flavor {
+    /// MariaDB, not MySQL.
+    pub(super) mariadb: bool,
+    /// Major, minor, patch.
+    pub(super) version: (u16, u16, u16),
+}
+
+/// A session, with the time zone, character set and strictness that our statements rely on.
+pub(super) struct Session {
+    pub(super) conn: Conn,
+    pub(super) flavor: Flavor,
+}
+
+impl Address {
+    /// Reads `mysql://user:password@host:3306/database?require_ssl=true&ssl_ca=/path/ca.pem`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (rest, root) = take_root(text);
+        let opts = Opts::from_url(&rest)
+            .map_err(|error| format!("the old database's address is not one of MySQL or MariaDB: {error}"))?;
+        let database = opts.db_name().unwrap_or_default().to_owned();
+        if database.is_empty() || opts.user().unwrap_or_default().is_empty() {
+            return Err("the old database's address must name user and database".to_owned());
+        }
+        let mut builder = OptsBuilder::from_opts(opts.clone());
+        if let Some(root) = root {
+            let ssl = opts.ssl_opts().cloned().unwrap_or_else(SslOpts::default);
+            builder = builder.ssl_opts(ssl.with_root_certs(vec![root.into()]));
+        }
+        // The client would otherwise look for the server's socket file, past whatever the address says.
+        let builder =
+            builder.prefer_socket(false).tcp_keepalive(Some(Duration::from_secs(15))).client_found_rows(true);
+        Ok(Self { opts: builder.into(), database })
+    }
+
+    /// The database that tables without one are in, and our own tables.
+    pub(super) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Whether the way there is protected.
+    pub(super) fn has_tls(&self) -> bool {
+        self.opts.ssl_opts().is_some()
+    }
+
+    /// Whether the way there stays on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.opts.socket().is_some()
+            || self.opts.addr_is_loopback()
+            || self.opts.ip_or_hostname() == "localhost"
+    }
+
+    /// Opens a session.
+    pub(super) async fn connect(&self) -> Result<Session, LegacyError> {
+        self.open(OptsBuilder::from_opts(self.opts.clone())).await
+    }
+
+    /// Opens a session that will be turned into a reader of the binary log.
+    pub(super) async fn connect_reader(&self) -> Result<Session, LegacyError> {
+        self.open(OptsBuilder::from_opts(self.opts.clone()).max_allowed_packet(Some(EVENT_BYTES_MAX))).await
+    }
+
+    async fn open(&self, builder: OptsBuilder) -> Result<Session, LegacyError> {
+        if self.has_tls() {
+            // The client library takes the process's provider, and there may be two to choose from. Set already is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let mut conn = within("connecting", CONNECT_MAX, Conn::new(builder)).await?;
+        let version: Option<String> =
+            within("asking for the version", STATEMENT_MAX, conn.query_first("select version()")).await?;
+        let mariadb = version.unwrap_or_default().contains("MariaDB");
+        let flavor = Flavor { mariadb, version: conn.server_version() };
+        let setup = "set names utf8mb4, time_zone = '+00:00', \
+                     sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'";
+        within("setting the session up", STATEMENT_MAX, conn.query_drop(setup)).await?;
+        Ok(Session { conn, flavor })
+    }
+}
+
+impl Flavor {
+    /// The statement that tells where the binary log ends.
+    pub(super) fn log_status(self) -> &'static str {
+        if !self.mariadb && self.version >= (8, 2, 0) {
+            "show binary log status"
+        } else {
+            "show master status"
+        }
+    }
+}
+
+/// Waits for an answer, and says what its failure means.
+pub(super) async fn within<T>(
+    doing: &str,
+    limit: Duration,
+    work: impl Future<Output = mysql_async::Result<T>>,
+) -> Result<T, LegacyError> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(fault(doing, &error)),
+        Err(_) => Err(LegacyError::Broken(format!("{doing}: no answer within {} s", limit.as_secs()))),
+    }
+}
+
+/// What a fault means: whether to try again.
+pub(super) fn fault(doing: &str, error: &Error) -> LegacyError {
+    let text = format!("{doing}: {error}");
+    match error {
+        Error::Server(server) if !PASSING.contains(&server.code) => LegacyError::Refused(text),
+        Error::Url(_) => LegacyError::Refused(text),
+        _ => LegacyError::Broken(text),
+    }
+}
+
+/// Whether a lock was not had in time; the transaction is still open.
+pub(super) fn is_lock_wait(error: &Error) -> bool {
+    matches!(error, Error::Server(server) if server.code == LOCK_WAIT)
+}
+
+/// Whether the server rolled the transaction back to end a deadlock: nothing of it happened.
+pub(super) fn is_deadlock(error: &Error) -> bool {
+    matches!(error, Error::Server(server) if server.code == DEADLOCK)
+}
+
+/// A name in a statement.
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// Takes the one setting out that the client library does not know.
+fn take_root(text: &str) -> (String, Option<PathBuf>) {
+    let Some((base, query)) = text.split_once('?') else { return (text.to_owned(), None) };
+    let (mut root, mut kept) = (None, Vec::new());
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            Some(("ssl_ca", path)) => root = Some(PathBuf::from(path.replace("%2F", "/"))),
+            _ => kept.push(pair),
+        }
+    }
+    (if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }, root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_user_and_database() {
+        for bad in
+            ["mysql://u@a", "mysql://a/shop", "postgres://u@a/shop", "?", "", "mysql://u@a/shop?what=1"]
+        {
+            let why = Address::parse(bad).err().unwrap_or_else(|| panic!("{bad:?} was taken"));
+            assert!(why.contains("the old database's address"), "{why}");
+            assert!(!why.contains("u@a"), "no part of an address is shown: {why}");
+        }
+        let address = Address::parse("mysql://u:p@127.0.0.1:3307/shop").expect("an address");
+        assert!(address.database() == "shop" && address.is_local() && !address.has_tls());
+        let address = Address::parse("mysql://u:p@db.example/shop?ssl_ca=%2Fca.pem&require_ssl=true");
+        let address = address.expect("an address");
+        assert!(address.has_tls() && !address.is_local());
+        assert_eq!(address.opts.ssl_opts().map(|ssl| ssl.root_certs().len()), Some(1));
+    }
+
+    #[test]
+    fn a_fault_is_passing_or_not() {
+        let of = |code| {
+            fault(
+                "writing",
+                &Error::Server(mysql_async::ServerError {
+                    code,
+                    message: "why".into(),
+                    state: "HY000".into(),
+                }),
+            )
+        };
+        assert!(
+            matches!(of(1213), LegacyError::Broken(why) if why.contains("writing") && why.contains("why"))
+        );
+        assert!(matches!(of(1045), LegacyError::Refused(_)), "a wrong password stays wrong");
+        let closed = Error::Driver(mysql_async::DriverError::ConnectionClosed);
+        assert!(matches!(fault("writing", &closed), LegacyError::Broken(_)));
+    }
+
+    #[test]
+    fn names_are_quoted() {
+        assert_eq!(quoted("a`b"), "`a``b`");
+    }
+}

@@ -1,0 +1,232 @@
+//! The way out: full values and their checkpoint in one transaction.
+
+use super::book::{OUTBOX, SYNC, commit, ours, read, rollback};
+use super::layout::{Layout, Location};
+use super::server::{STATEMENT_MAX, Session, fault, is_deadlock, within};
+use super::shape::Origin;
+use crate::database::{LegacyError, PageKey, TargetRow, Written};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Params, Row, Value};
+use std::collections::BTreeMap;
+
+/// Rows written by one statement.
+const ROWS_PER_STATEMENT: usize = 100;
+/// How often a transaction that the server rolled back to end a deadlock is tried again.
+const DEADLOCKS_MAX: usize = 10;
+
+/// Writes rows and checkpoint, all or nothing.
+pub(super) async fn write(
+    session: &mut Session,
+    database: &str,
+    capability: &str,
+    layouts: &[Layout],
+    rows: &[TargetRow],
+    checkpoint: (u64, u64),
+) -> Result<Written, LegacyError> {
+    for setup in [
+        "set session transaction isolation level read committed",
+        "set session innodb_lock_wait_timeout = 20",
+    ] {
+        within("setting the session up", STATEMENT_MAX, session.conn.query_drop(setup)).await?;
+    }
+    let mut attempts = 0;
+    loop {
+        match attempt(session, database, capability, layouts, rows, checkpoint).await {
+            Err(Failed::Deadlock) if attempts < DEADLOCKS_MAX => attempts += 1,
+            Err(Failed::Deadlock) => {
+                return Err(LegacyError::Broken(
+                    "writing: the server ended it as a deadlock, again and again".into(),
+                ));
+            }
+            Err(Failed::Fault(error)) => return Err(error),
+            Ok(written) => return Ok(written),
+        }
+    }
+}
+
+enum Failed {
+    /// The server rolled the transaction back: nothing of it happened.
+    Deadlock,
+    Fault(LegacyError),
+}
+
+impl From<LegacyError> for Failed {
+    fn from(error: LegacyError) -> Self {
+        Self::Fault(error)
+    }
+}
+
+async fn attempt(
+    session: &mut Session,
+    database: &str,
+    capability: &str,
+    layouts: &[Layout],
+    rows: &[TargetRow],
+    (seq, epoch): (u64, u64),
+) -> Result<Written, Failed> {
+    run(session, "start transaction", Params::Empty).await?;
+    // First the checkpoint: its lock keeps any other writer out, and in the log it stands before the rows it marks.
+    let table = ours(database, SYNC);
+    let sql = format!(
+        "update {table} set seq = ?, changed_at = current_timestamp(6) \
+         where capability = ? and epoch = ? and seq <= ? and phase = 'lead'"
+    );
+    run(session, &sql, Params::Positional(vec![seq.into(), capability.into(), epoch.into(), seq.into()]))
+        .await?;
+    if session.conn.affected_rows() == 0 {
+        rollback(session).await?;
+        return Ok(Written::Fenced { book: read(session, database, capability, "").await? });
+    }
+    let mut absent = Vec::new();
+    for layout in layouts {
+        let of_table: Vec<(usize, &TargetRow)> =
+            rows.iter().enumerate().filter(|(_, row)| row.table == layout.table).collect();
+        for chunk in of_table.chunks(ROWS_PER_STATEMENT) {
+            write_chunk(session, layout, chunk, &mut absent).await?;
+        }
+    }
+    absent.sort_unstable();
+    commit(session, "committing").await?;
+    Ok(Written::Done { absent })
+}
+
+/// Writes the rows that are there. Which row of the table is meant is looked up first and compared byte by byte, since the
+/// table's own comparison may take `a-1` for `A-1`; then it is written by its key.
+async fn write_chunk(
+    session: &mut Session,
+    layout: &Layout,
+    rows: &[(usize, &TargetRow)],
+    absent: &mut Vec<usize>,
+) -> Result<(), Failed> {
+    let mut items: BTreeMap<(&str, Option<&str>), (usize, &TargetRow)> = BTreeMap::new();
+    let place = |row: &TargetRow| match layout.location {
+        Location::Constant(_) => None,
+        Location::Column(_) => Some(row.location.clone()),
+    };
+    let places: Vec<Option<String>> = rows.iter().map(|(_, row)| place(row)).collect();
+    for ((index, row), place) in rows.iter().zip(&places) {
+        items.insert((row.sku.as_str(), place.as_deref()), (*index, row));
+    }
+    let skus: Vec<&str> = items.keys().map(|(sku, _)| *sku).collect();
+    let found = find(session, layout, &skus).await?;
+    let mut targets: Vec<(PageKey, &TargetRow)> = Vec::new();
+    for (key, sku, location) in found {
+        let item =
+            (sku.as_str(), matches!(layout.location, Location::Column(_)).then_some(location.as_str()));
+        if let Some((_, row)) = items.get(&item) {
+            targets.push((key, row));
+        }
+    }
+    let is_there = |sku: &str, location: Option<&str>| {
+        let is_it =
+            |row: &TargetRow| row.sku == sku && location.is_none_or(|location| row.location == location);
+        targets.iter().any(|(_, row)| is_it(row))
+    };
+    for ((sku, location), (index, _)) in &items {
+        if !is_there(sku, *location) {
+            absent.push(*index);
+        }
+    }
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let (sql, values) = update(layout, &targets);
+    run(session, &sql, Params::Positional(values)).await
+}
+
+/// The rows of these SKUs as the table compares them: key, SKU and location.
+async fn find(
+    session: &mut Session,
+    layout: &Layout,
+    skus: &[&str],
+) -> Result<Vec<(PageKey, String, String)>, LegacyError> {
+    let (rows, used) = select(session, layout, skus).await?;
+    let read = |row: Row| {
+        let cell =
+            |at: usize| used.iter().position(|column| *column == at).and_then(|place| row.as_ref(place));
+        let mapped = layout.row(Origin::Query, cell)?;
+        Ok((layout.key_of(cell)?, mapped.sku, mapped.location))
+    };
+    let doing = format!("reading {}.{}", layout.schema, layout.name);
+    rows.into_iter()
+        .map(read)
+        .collect::<Result<_, String>>()
+        .map_err(|why| LegacyError::Refused(format!("{doing}: {why}")))
+}
+
+/// The rows of these SKUs, and which column each value is of.
+pub(super) async fn select(
+    session: &mut Session,
+    layout: &Layout,
+    skus: &[&str],
+) -> Result<(Vec<Row>, Vec<usize>), LegacyError> {
+    let used = layout.used();
+    let columns: Vec<String> = used.iter().map(|at| layout.column(*at)).collect();
+    let marks = vec!["?"; skus.len()].join(", ");
+    let sql = format!(
+        "select {} from {} where {} in ({marks})",
+        columns.join(", "),
+        layout.from(),
+        layout.column(layout.sku)
+    );
+    let values = Params::Positional(skus.iter().map(|sku| Value::from(*sku)).collect());
+    let doing = format!("reading {}.{}", layout.schema, layout.name);
+    let rows = within(&doing, STATEMENT_MAX, session.conn.exec(sql, values)).await?;
+    Ok((rows, used))
+}
+
+/// One statement for many rows: `set in_stock = case when key = ? then ? .. end .. where (key = ?) or ..`.
+fn update(layout: &Layout, targets: &[(PageKey, &TargetRow)]) -> (String, Vec<Value>) {
+    let is_key: Vec<String> = layout.key.iter().map(|at| format!("{} = ?", layout.column(*at))).collect();
+    let is_key = is_key.join(" and ");
+    let mut values = Vec::new();
+    let mut sets = Vec::new();
+    let mut set = |at: usize, number: &dyn Fn(&TargetRow) -> i64| {
+        let column = layout.column(at);
+        let cases = format!("when {is_key} then ? ").repeat(targets.len());
+        sets.push(format!("{column} = case {cases}else {column} end"));
+        for (key, row) in targets {
+            values.extend(layout.key_values(key));
+            values.push(number(row).into());
+        }
+    };
+    set(layout.in_stock, &|row| row.in_stock);
+    if let Some(at) = layout.allocated {
+        set(at, &|row| row.allocated);
+    }
+    let rows = match layout.key.as_slice() {
+        // A list of one column's values is what every server finds by its index.
+        [at] => format!("{} in ({})", layout.column(*at), vec!["?"; targets.len()].join(", ")),
+        _ => vec![format!("({is_key})"); targets.len()].join(" or "),
+    };
+    values.extend(targets.iter().flat_map(|(key, _)| layout.key_values(key)));
+    (format!("update {} set {} where {rows}", layout.from(), sets.join(", ")), values)
+}
+
+async fn run(session: &mut Session, sql: &str, values: Params) -> Result<(), Failed> {
+    let doing = "writing";
+    match tokio::time::timeout(STATEMENT_MAX, session.conn.exec_drop(sql, values)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if is_deadlock(&error) => Err(Failed::Deadlock),
+        Ok(Err(error)) => Err(Failed::Fault(fault(doing, &error))),
+        Err(_) => Err(Failed::Fault(LegacyError::Broken(format!("{doing}: no answer")))),
+    }
+}
+
+/// Deletes outbox rows up to `id`. The stream has told them already, so nothing is lost with them.
+pub(super) async fn clear_outbox(
+    session: &mut Session,
+    database: &str,
+    capability: &str,
+    ids: &[i64],
+) -> Result<u64, LegacyError> {
+    // Numbers of ours, so they may stand in the statement.
+    let list: Vec<String> = ids.iter().map(i64::to_string).collect();
+    let sql = format!(
+        "delete from {} where capability = ? and id in ({})",
+        ours(database, OUTBOX),
+        list.join(", ")
+    );
+    within("clearing the outbox", STATEMENT_MAX, session.conn.exec_drop(sql, (capability,))).await?;
+    Ok(session.conn.affected_rows())
+}

@@ -1,0 +1,305 @@
+//! Values into a real MariaDB and leadership between both, with everything that can come between.
+
+mod maria;
+
+use banyan_domain::legacy::Phase;
+use banyan_legacy::{
+    Change, CheckLevel, Hold, Item, LegacyError, OldDatabase, Switch, Switched, TargetRow, Transaction,
+    Written,
+};
+use banyan_testkit::{MariaDbOptions, TcpProxy, Way as Direction, wait_until};
+use maria::{Follower, SOON, Shop, follow, mapping, next};
+use std::time::Duration;
+
+fn target(table: usize, sku: &str, location: &str, in_stock: i64, allocated: i64) -> TargetRow {
+    TargetRow { table, sku: sku.into(), location: location.into(), in_stock, allocated }
+}
+
+fn lead(shop: &Shop, seq: u64) {
+    shop.sql(&format!("update banyan_sync set phase = 'lead', epoch = 3, seq = {seq}, move = 3"));
+}
+
+fn switch(move_no: u64, to: Phase, epoch: u64) -> Switch {
+    Switch { move_no, to, epoch, seq_at_least: 0 }
+}
+
+/// Holds the door and hands over.
+async fn hand_over(shop: &Shop, asked: Switch) -> Switched {
+    match shop.database.hold(SOON).await.expect("an answer") {
+        Hold::Held(door) => door.switch(asked).await.expect("an answer"),
+        Hold::LockBusy => panic!("nothing is in flight"),
+    }
+}
+
+async fn transaction(stream: &mut dyn banyan_legacy::ChangeStream) -> Transaction {
+    loop {
+        match next(stream).await.expect("an item") {
+            Item::Transaction(transaction) => return transaction,
+            Item::Idle { .. } | Item::SnapshotBegin { .. } | Item::SnapshotEnd | Item::Rows(_) | Item::Outbox(_) => {}
+            other @ Item::SchemaChanged { .. } => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn values_are_written_whole_with_their_checkpoint_and_come_back_marked() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql("insert into stock (sku, place, num_in_stock) values ('A-1', 'main', 5), ('A-1', 'cellar', 5), ('b', 'main', 5)");
+    shop.sql("insert into stock (sku, place, num_in_stock) select concat('S-', seq), 'main', seq from seq_1_to_777");
+    shop.sql("insert into display values ('A-1', 1), ('b', 1)");
+    let mut stream = shop.database.stream(None).await.expect("a stream");
+    let mut follower = Follower::default();
+    follow(&mut *stream, &mut follower, |follower| follower.snapshots == 1).await;
+    lead(&shop, 10);
+    let switched = transaction(&mut *stream).await.switched.expect("leadership changed hands");
+    assert_eq!((switched.phase, switched.epoch, switched.seq, switched.move_no), (Phase::Lead, 3, 10, 3));
+
+    // `B` is not `b`, though the table takes one for the other.
+    let rows = [
+        target(0, "A-1", "main", 0, 2),
+        target(0, "B", "main", 9, 9),
+        target(0, "gone", "main", 9, 9),
+        target(0, "A-1", "attic", 9, 9),
+        target(1, "b", "display", 2, 0),
+    ];
+    let written = shop.database.write(&rows, 17, 3).await.expect("written");
+    assert_eq!(written, Written::Done { absent: vec![1, 2, 3] });
+    let echo = transaction(&mut *stream).await;
+    assert_eq!(echo.ours, Some((17, 3)));
+    assert_eq!(echo.switched, None);
+    // What a trigger did in our transaction is in it, and can be told from what we wrote.
+    let after: Vec<(usize, String, Option<i64>, Option<i64>)> = echo
+        .changes
+        .iter()
+        .map(|change| match change {
+            Change::Update { after, .. } => (after.table, after.sku.clone(), after.in_stock, after.allocated),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [(0, "A-1", Some(0), Some(2)), (1, "A-1", Some(0), None), (1, "b", Some(2), None)];
+    assert_eq!(after, expected.map(|(table, sku, a, b)| (table, sku.to_owned(), a, b)));
+    assert_eq!(shop.sql("select was, became from stock_history"), "5\t0");
+
+    // What anybody else writes is not marked.
+    shop.sql("update stock set num_in_stock = 1 where sku = 'b'");
+    assert_eq!(transaction(&mut *stream).await.ours, None);
+
+    // Many rows, and nothing but the checkpoint.
+    let many: Vec<TargetRow> = (1..=777).map(|n| target(0, &format!("S-{n}"), "main", n * 2, n)).collect();
+    assert_eq!(shop.database.write(&many, 18, 3).await, Ok(Written::Done { absent: vec![] }));
+    assert_eq!(
+        shop.sql("select count(*) from stock where sku like 'S-%' and num_in_stock = num_allocated * 2"),
+        "777"
+    );
+    assert_eq!(shop.database.write(&[], 19, 3).await, Ok(Written::Done { absent: vec![] }));
+    assert_eq!(
+        shop.database.write(&[], 19, 3).await,
+        Ok(Written::Done { absent: vec![] }),
+        "again is the same"
+    );
+    let mut seen = Vec::new();
+    while seen.last() != Some(&Some((19, 3))) {
+        seen.push(transaction(&mut *stream).await.ours);
+    }
+    assert!(seen.iter().all(|ours| ours.is_some_and(|(_, epoch)| epoch == 3)), "{seen:?}");
+
+    // All or nothing: a value that the table cannot hold.
+    let error =
+        shop.database.write(&[target(0, "b", "main", 3, 3), target(1, "b", "display", 300, 0)], 20, 3).await;
+    assert!(matches!(&error, Err(LegacyError::Refused(why)) if why.contains("units")), "{error:?}");
+    assert_eq!(shop.sql("select seq, num_in_stock from banyan_sync, stock where sku = 'b'"), "19\t1");
+}
+
+#[tokio::test]
+async fn a_writer_that_was_overtaken_is_fenced() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql("insert into stock (sku, num_in_stock) values ('A', 5)");
+    let rows = [target(0, "A", "main", 1, 0)];
+    let fenced = async |seq, epoch| match shop.database.write(&rows, seq, epoch).await {
+        Ok(Written::Fenced { book }) => book.expect("there is a row"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(fenced(1, 0).await.phase, Phase::Legacy, "the old shop leads");
+    lead(&shop, 10);
+    assert_eq!(fenced(11, 2).await.epoch, 3, "an older epoch");
+    assert_eq!(fenced(9, 3).await.seq, 10, "somebody has written further");
+    assert_eq!(shop.sql("select num_in_stock from stock"), "5");
+    assert_eq!(shop.database.write(&rows, 10, 3).await, Ok(Written::Done { absent: vec![] }));
+    let book = shop.database.book().await.expect("a book").expect("a row");
+    assert_eq!((book.phase, book.epoch, book.seq), (Phase::Lead, 3, 10));
+    shop.sql("delete from banyan_sync");
+    assert_eq!(shop.database.write(&rows, 11, 3).await, Ok(Written::Fenced { book: None }));
+    assert_eq!(shop.database.book().await, Ok(None));
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_said_to_be_unknown_and_the_book_tells() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql("insert into stock (sku, num_in_stock) values ('A', 5)");
+    lead(&shop, 10);
+    let proxy = TcpProxy::start(([127, 0, 0, 1], shop.server.port()).into()).expect("a proxy");
+    let database = shop.through(proxy.port());
+    database.book().await.expect("a session is there");
+    // The answer to the commit never comes: what was asked is on its way, or was done.
+    for seq in 11..16 {
+        let units = i64::try_from(seq).expect("few");
+        let rows = [target(0, "A", "main", units, 0)];
+        database.book().await.expect("a session is there");
+        proxy.hold(Direction::ToClient, true);
+        let (writing, ()) = tokio::join!(database.write(&rows, seq, 3), async {
+            assert!(wait_until(SOON, || proxy.waiting(Direction::ToClient) > 0));
+            proxy.cut();
+            proxy.hold(Direction::ToClient, false);
+        });
+        assert!(matches!(writing, Err(LegacyError::Broken(_))), "{writing:?}");
+        let book = database.book().await.expect("a book").expect("a row");
+        let units_now: i64 = shop.sql("select num_in_stock from stock").parse().expect("a number");
+        assert_eq!(
+            book.seq == seq,
+            units_now == units,
+            "rows and checkpoint are there together or not at all"
+        );
+        assert_eq!(
+            database.write(&rows, seq, 3).await,
+            Ok(Written::Done { absent: vec![] }),
+            "again is safe"
+        );
+        assert_eq!(shop.sql("select num_in_stock, seq from stock, banyan_sync"), format!("{units}\t{seq}"));
+    }
+}
+
+/// An order of the old shop: what it decides rests on a phase that cannot change until it is committed.
+const ORDER: &str = "begin; select phase from banyan_door where capability = 'stock' lock in share mode; \
+    insert into orders (sku, quantity) values ('A', 1); update stock set num_in_stock = num_in_stock - 1; ";
+
+fn order(shop: &Shop, then: &str) -> std::process::Child {
+    std::process::Command::new("mariadb")
+        .args(["--no-defaults", "-uroot", "-N", "shop", "-e", &format!("{ORDER}{then}; commit"), "--socket"])
+        .arg(shop.server.socket())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("an order")
+}
+
+#[tokio::test]
+async fn leadership_is_handed_over_when_no_order_is_in_flight() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql("insert into stock (sku, num_in_stock) values ('A', 5)");
+    let in_flight = order(&shop, "select sleep(10)");
+    let doing = |what: &str| {
+        shop.sql(&format!("select count(*) from information_schema.processlist where info like '{what}%'"))
+    };
+    assert!(wait_until(SOON, || doing("select sleep") == "1"), "the order is under way");
+    assert!(matches!(shop.database.hold(Duration::from_secs(1)).await, Ok(Hold::LockBusy)));
+    // Who waits long enough has what the order did before the door's place in the log.
+    let Ok(Hold::Held(door)) = shop.database.hold(SOON).await else { panic!("the order ends") };
+    assert!(in_flight.wait_with_output().expect("the order").status.success());
+    assert_eq!(shop.sql("select num_in_stock from stock"), "4");
+
+    // While the door is held, an order waits, and sync out does not.
+    let waiting = order(&shop, "select 1");
+    assert!(wait_until(SOON, || doing("select phase from banyan_door") == "1"), "it waits");
+    lead(&shop, 10);
+    let rows = [target(0, "A", "main", 7, 0)];
+    assert_eq!(shop.database.write(&rows, 11, 3).await, Ok(Written::Done { absent: vec![] }));
+    assert_eq!(doing("select phase from banyan_door"), "1");
+    let done = door.switch(switch(4, Phase::Mirror, 3)).await.expect("an answer");
+    let Switched::Done(book) = done else { panic!("{done:?}") };
+    assert_eq!((book.phase, book.epoch, book.seq, book.move_no), (Phase::Mirror, 4, 11, 4));
+    // The order that waited sees who leads now.
+    let output = waiting.wait_with_output().expect("the order");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("mirror"), "{output:?}");
+    assert_eq!(shop.sql("select num_in_stock from stock"), "6");
+
+    assert_eq!(
+        hand_over(&shop, switch(4, Phase::Mirror, 3)).await,
+        Switched::Done(book),
+        "again is the same"
+    );
+    let refused = async |asked: Switch, why: &str| match hand_over(&shop, asked).await {
+        Switched::Refused(text) => assert!(text.contains(why), "{text}"),
+        other @ Switched::Done(_) => panic!("{other:?}"),
+    };
+    refused(switch(5, Phase::Lead, 3), "epoch is 4").await;
+    refused(switch(4, Phase::Lead, 4), "was made already").await;
+    refused(Switch { seq_at_least: 12, ..switch(5, Phase::Lead, 4) }, "position 11").await;
+    // A door that is let go changes nothing and keeps nobody.
+    drop(shop.database.hold(SOON).await.expect("held"));
+    let Switched::Done(book) = hand_over(&shop, switch(5, Phase::Lead, 4)).await else { panic!("not done") };
+    assert_eq!((book.phase, book.epoch), (Phase::Lead, 5));
+    assert_eq!(shop.sql("select phase from banyan_door"), "lead");
+}
+
+#[tokio::test]
+async fn the_preflight_says_what_to_mend() {
+    let options = MariaDbOptions::default()
+        .set("binlog_format", "STATEMENT")
+        .set("binlog_row_image", "MINIMAL")
+        .set("log_bin_compress", "ON")
+        .set("binlog_expire_logs_seconds", 60)
+        .set("server_id", 4711);
+    let shop = Shop::open(&options).await;
+    shop.sql(
+        "drop table display; create table display (sku varchar(40), units double) engine=myisam; \
+         drop table banyan_outbox; insert into stock (sku, num_in_stock) values ('A', 5), (' ', 3)",
+    );
+    let findings = shop.database.check().await;
+    let has = |findings: &[banyan_legacy::Finding], level: CheckLevel, subject: &str, fix: &str| {
+        let is_it = |finding: &&banyan_legacy::Finding| {
+            finding.level == level && finding.subject.contains(subject) && finding.fix.contains(fix)
+        };
+        assert!(findings.iter().any(|finding| is_it(&finding)), "{level:?} {subject} {fix}: {findings:#?}");
+    };
+    has(&findings, CheckLevel::Stop, "binlog_format", "ROW");
+    has(&findings, CheckLevel::Stop, "binlog_row_image", "FULL");
+    has(&findings, CheckLevel::Stop, "log_bin_compress", "OFF");
+    has(&findings, CheckLevel::Stop, "server_id", "server_id that neither");
+    has(&findings, CheckLevel::Warn, "retention", "259200");
+    has(&findings, CheckLevel::Warn, "binlog_row_metadata", "FULL");
+    has(&findings, CheckLevel::Stop, "shop.display", "mend");
+    has(&findings, CheckLevel::Stop, "banyan_outbox", "--create");
+    has(&findings, CheckLevel::Warn, "stock triggers", "breach");
+    has(&findings, CheckLevel::Warn, "stock.sku", "left alone");
+
+    // A key that is none, an engine without transactions, a cascade, items twice, a user without rights.
+    shop.sql(
+        "drop table display; create table display (sku varchar(40) not null, units int) engine=myisam; \
+         insert into display values ('A', 1), ('A', 2); insert into product (sku, title, price) values ('A', 'A', 1), (' ', 'B', 1); \
+         alter table stock add constraint c foreign key (sku) references product (sku) on delete cascade",
+    );
+    shop.sql("create user little@'%' identified by 'p'; grant select on shop.* to little@'%'");
+    let address = format!("mysql://little:p@127.0.0.1:{}/shop", shop.server.port());
+    let little = banyan_legacy::mysql::Mysql::at(mapping(maria::MAPPING), &address).expect("an address");
+    let findings = little.check().await;
+    has(&findings, CheckLevel::Stop, "shop.display", "InnoDB");
+    has(&findings, CheckLevel::Stop, "display key", "primary key");
+    has(&findings, CheckLevel::Stop, "display.sku", "merge");
+    has(&findings, CheckLevel::Stop, "right to see", "replication client");
+    has(&findings, CheckLevel::Stop, "right to read", "replication slave");
+    has(&findings, CheckLevel::Stop, "shop.stock rights", "grant select, update");
+    let wrong = banyan_legacy::mysql::Mysql::at(mapping(maria::MAPPING), &address.replace(":p@", ":q@"));
+    has(&wrong.expect("an address").check().await, CheckLevel::Stop, "connection", "password");
+}
+
+#[tokio::test]
+async fn a_shop_that_is_ready_passes_and_its_callers_are_known() {
+    let options =
+        MariaDbOptions::default().set("performance_schema", "ON").set("binlog_row_metadata", "FULL");
+    let shop = Shop::open(&options).await;
+    shop.sql("insert into stock (sku, num_in_stock) values ('A', 5)");
+    assert_eq!(shop.database.create().await, Ok(vec![]), "all was made already");
+    let findings = shop.database.check().await;
+    let stops: Vec<_> = findings.iter().filter(|finding| finding.level == CheckLevel::Stop).collect();
+    assert!(stops.is_empty(), "{stops:#?}");
+    shop.database.read_page(0, None, 10).await.expect("a page");
+    shop.sql("select num_in_stock from stock where sku = 'A'; select num_in_stock from stock where sku = 'B'; select 1 from orders");
+    let references = shop.database.references().await.expect("statistics").expect("they are kept");
+    let found = references.iter().find(|reference| {
+        reference.statement.to_lowercase().starts_with("select `num_in_stock` from `stock`")
+    });
+    assert_eq!(found.map(|found| (found.calls, found.caller.as_str())), Some((2, "shop")), "{references:#?}");
+    assert!(references.iter().all(|reference| !reference.statement.contains("banyan")), "{references:#?}");
+    assert!(references.iter().all(|reference| !reference.statement.contains("orders")), "{references:#?}");
+    let quiet = Shop::open(&MariaDbOptions::default()).await;
+    assert_eq!(quiet.database.references().await, Ok(None), "no statistics are kept there");
+}
