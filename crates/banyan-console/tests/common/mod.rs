@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+pub mod front;
+pub mod old_shop;
 pub mod shop;
 
 use axum::Router;
