@@ -252,7 +252,7 @@ impl OldDatabase for Database {
         _: u64,
         _: u64,
     ) -> BoxFuture<'a, Result<Written, LegacyError>> {
-        Box::pin(async { Ok(Written::Done) })
+        Box::pin(async { Ok(Written::Done { absent: Vec::new() }) })
     }
 
     fn stream<'a>(
