@@ -134,7 +134,7 @@ fn routes<'a>(
                 div.route-head {
                     a.route-name href=(route_parts::route_href(route.name())) { (route.name()) }
                     @if matches(spec) != route.name() { code.hint { (matches(spec)) } }
-                    span.sides { (lang.f(text::FROM_TO, &[spec.upstream.as_deref().unwrap_or("–"), spec.banyan.as_deref().unwrap_or("–")])) }
+                    span.upstreams { (lang.f(text::FROM_TO, &[spec.upstream.as_deref().unwrap_or("–"), spec.banyan.as_deref().unwrap_or("–")])) }
                 }
                 div.route-share { (route_parts::placed("share", route.name(), &route_parts::share(lang, route))) }
                 div.route-traffic { (route_parts::placed("traffic", route.name(), &route_parts::traffic(&viewer.console, lang, route.name()))) }

@@ -33,7 +33,7 @@ pub(crate) fn not_configured(viewer: &Viewer, status: StatusCode) -> Response {
         (layout::title(lang.t(text::OVER), &html! {}))
         (parts::empty(lang.t(text::NO_OLD_SHOP), lang.t(text::NO_OLD_SHOP_HINT), command))
     };
-    (status, Page::new(lang.t(text::OVER), Section::None, body).show(viewer)).into_response()
+    (status, Page::new(lang.t(text::OVER), Section::Over, body).show(viewer)).into_response()
 }
 
 /// The page, with an attempt at a change that failed if there was one.

@@ -215,7 +215,10 @@ fn standing_words(lang: Lang, standing: &Standing) -> Markup {
                     @let amount = |n: f64| if ratio { format!("× {n:.2}") } else { rate(n) };
                     tr {
                         th scope="row" { (lang.t(text::rule(finding.rule))) }
-                        td { (holds(lang, finding.holds)) }
+                        td {
+                            @if !finding.holds && finding.at_most.is_none() { (parts::state(lang, "scheduled", text::NOT_KNOWN_YET)) }
+                            @else { (holds(lang, finding.holds)) }
+                        }
                         td.num data-label=(lang.t(text::SEEN)) { (amount(finding.seen)) }
                         td.num data-label=(lang.t(text::AT_MOST)) { @match finding.at_most {
                             Some(bound) => { b { (amount(bound)) } },

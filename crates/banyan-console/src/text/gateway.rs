@@ -156,6 +156,7 @@ pub(crate) const IT_DOES_NOT: Text = Text("does not hold", "미충족");
 pub(crate) const SEEN: Text = Text("Seen", "관찰값");
 pub(crate) const AT_MOST: Text = Text("At most", "상한");
 pub(crate) const NOT_ENOUGH: Text = Text("too few yet", "아직 부족");
+pub(crate) const NOT_KNOWN_YET: Text = Text("not known yet", "아직 모름");
 pub(crate) const EVIDENCE_SURE: Text = Text("The upper bounds hold with {0} % confidence at look {1}: each further look asks for more, so that looking often proves nothing by itself.", "상한은 {1}번째 판단에서 {0} % 신뢰도로 성립합니다. 자주 본다고 증명되지 않도록 볼 때마다 더 엄격해집니다.");
 pub(crate) const EVIDENCE_BACKS: Text = Text("It went back by itself {0} times since the gateway started.", "게이트웨이 시작 후 {0}번 스스로 되돌아갔습니다.");
 
@@ -197,7 +198,7 @@ pub(crate) const SAMPLES: Text = Text("Samples", "표본");
 pub(crate) const SAMPLES_HINT: Text = Text("The first one and the last ones. Secrets are hidden; what counts is marked, what differs without counting (noise, ignored) is only tinted.", "첫 표본과 최근 표본입니다. 비밀은 가려져 있고, 세는 차이는 표시되며 잡음이나 무시한 차이는 옅게 보입니다.");
 pub(crate) const NO_SUCH_GROUP: Text = Text("No such mismatch", "없는 불일치");
 pub(crate) const NO_SUCH_GROUP_HINT: Text = Text("Route {0} has no mismatch of this name any more: groups that were not seen for long are forgotten.", "경로 {0}에 이 불일치가 더는 없습니다. 오래 보이지 않은 것은 지워집니다.");
-pub(crate) const EQUAL_LINES: Text = Text("{0} equal lines", "같은 줄 {0}개");
+pub(crate) const EQUAL_LINES: Text = Text("equal lines: {0}", "같은 줄: {0}");
 pub(crate) const CUT_LINES: Text = Text("{0} more lines on the left, {1} on the right", "왼쪽 {0}줄, 오른쪽 {1}줄 더 있음");
 pub(crate) const COUNTS: Text = Text("counts", "세는 차이");
 
