@@ -1,6 +1,7 @@
 //! The project's chores, as `cargo xtask CHORE`. Not shipped. Start reading at [`Chore`].
 
 mod bench;
+mod legacy;
 mod run;
 mod test;
 mod tidy;
@@ -27,6 +28,9 @@ enum Chore {
     Bench(bench::Args),
     /// Kill the server in the middle of a sale, again and again, and check every acknowledged answer
     Kill9(bench::Kill9Args),
+    /// The old shop of the strangler tutorial, and shoppers for it
+    #[command(subcommand)]
+    Legacy(legacy::Act),
     /// Rehearse a sale day with a failing payment company, kill the server during it, and compare every book
     SaleDay(bench::SaleDayArgs),
 }
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Kill9(args) => bench::kill9(&args),
+        Chore::Legacy(act) => legacy::run(&act),
         Chore::SaleDay(args) => bench::sale_day(&args),
     };
     match done {

@@ -48,7 +48,7 @@ impl Share {
         let steps = percent * 100.0;
         let whole = steps.round();
         if !(0.0..=100.0).contains(&percent) || (steps - whole).abs() > 1e-6 {
-            return Err(format!("{percent} is not a share: give 0 to 100 percent in steps of 0.01"));
+            return Err(format!("{percent} is not between 0 and 100 in steps of 0.01"));
         }
         // Checked above: a whole number of 0 to 10,000.
         Ok(Self(whole as u16))

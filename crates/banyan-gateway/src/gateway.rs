@@ -118,9 +118,6 @@ impl Gateway {
     /// # Errors
     /// See [`Refused`]; the table is as it was.
     pub fn change(&self, expected: u64, change: Change, by: &str, reason: &str) -> Result<u64, Refused> {
-        if let Change::Undo { version } = change {
-            return self.undo(version, by, reason);
-        }
         self.next(Some(expected), change, by, reason)
     }
 

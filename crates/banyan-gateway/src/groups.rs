@@ -16,6 +16,8 @@ pub const SAMPLES_MAX: usize = 3;
 pub const SAMPLE_BYTES_MAX: usize = 2_048;
 /// Most differences that a sample keeps.
 pub const SAMPLE_DIFFERENCES_MAX: usize = 8;
+/// When there is no room, groups that were not seen for so long and never judged make some: 30 days, in milliseconds.
+pub const FORGET_MILLIS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Longest reason of a judgement, in bytes.
 pub const WHY_BYTES_MAX: usize = 500;
 /// Where differences go when there are too many groups.
@@ -129,6 +131,9 @@ impl Groups {
         let mut counts = false;
         for (mut id, kind, mut path) in ids {
             if !self.groups.contains_key(&id) && self.groups.len() >= GROUPS_MAX {
+                self.forget(now.saturating_sub(FORGET_MILLIS));
+            }
+            if !self.groups.contains_key(&id) && self.groups.len() >= GROUPS_MAX {
                 (id, path) = (self::id(route, Kind::Value, OTHERS), OTHERS);
             }
             let group = self.groups.entry(id.clone()).or_insert_with(|| Group {
@@ -179,8 +184,8 @@ impl Groups {
         Some(group)
     }
 
-    /// Forgets what is older than `before` and was never judged.
-    pub fn forget(&mut self, before: u64) {
+    /// Forgets what was last seen before `before` and was never judged.
+    fn forget(&mut self, before: u64) {
         self.groups.retain(|_, group| group.last_at >= before || !group.judged.is_empty());
     }
 }
@@ -263,7 +268,10 @@ mod tests {
         assert_eq!((list[0].path.as_str(), list[0].count), (OTHERS, 1_000 - GROUPS_MAX as u64));
         let text = serde_json::to_string(&groups).expect("writes");
         assert_eq!(serde_json::from_str::<Groups>(&text).expect("reads"), groups);
-        groups.forget(2_000);
-        assert!(groups.list().is_empty());
+        let kept = groups.list()[1].id.clone();
+        groups.judge(&kept, judged(Judgement::Bug));
+        let later = 2_000 + FORGET_MILLIS;
+        groups.take("shop", later, &[difference(Kind::Value, "$.new")], || sample(later));
+        assert_eq!(groups.list().len(), 2, "what nobody judged and nobody saw for a month made room");
     }
 }

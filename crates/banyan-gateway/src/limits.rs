@@ -20,3 +20,5 @@ pub(crate) const IDLE_CONNECTIONS_MAX: usize = 256;
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 /// Times that a request is tried in all.
 pub(crate) const TRIES_MAX: u32 = 2;
+/// Longest time that can be configured, in milliseconds: 30 days.
+pub(crate) const MILLIS_MAX: u64 = 30 * 24 * 3_600 * 1_000;

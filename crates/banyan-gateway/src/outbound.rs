@@ -7,6 +7,7 @@ use crate::proxy::account::Account;
 use crate::proxy::ask::{self, Asked, Trouble};
 use crate::proxy::body::{AnswerBody, SendBody, Source};
 use crate::proxy::forward;
+use crate::proxy::silence::Watchdog;
 use crate::proxy::worker::Worker;
 use crate::side::Side;
 use crate::table::{Route, Target};
@@ -86,7 +87,7 @@ impl Outbound {
             Target::InProcess => {
                 let Some(service) = self.inner.in_process.clone() else { return Err(AskFailed::NoTarget) };
                 let answer = service.oneshot(Request::from_parts(head, body));
-                let answer = ask::in_time(answer, route.first_byte, None).await;
+                let answer = ask::in_time(answer, route.first_byte, None, &mut Watchdog::default()).await;
                 return answer.map_err(AskFailed::from).map(|Ok(response)| response);
             }
             Target::Upstream(upstream) => {

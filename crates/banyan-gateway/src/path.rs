@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 /// A path whose harmless escapes (`%61` for `a`) are undone, for matching only: what is sent on is what came.
-pub struct Matchable<'a>(Cow<'a, str>);
+pub(crate) struct Matchable<'a>(Cow<'a, str>);
 
 impl<'a> Matchable<'a> {
     /// Undoes escapes of letters, digits and `-._~`.
-    pub fn new(path: &'a str) -> Self {
+    pub(crate) fn new(path: &'a str) -> Self {
         if !path.contains('%') {
             return Self(Cow::Borrowed(path));
         }
@@ -31,12 +31,12 @@ impl<'a> Matchable<'a> {
     }
 
     /// The path to compare with.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether a segment is `.` or `..`, also written as `%2e`, or behind a backslash, which some servers read as `/`.
-    pub fn has_dot_segments(&self) -> bool {
+    pub(crate) fn has_dot_segments(&self) -> bool {
         self.0.contains('.')
             && self.0.split(['/', '\\']).any(|segment| {
                 let name = segment.split(';').next().unwrap_or(segment);

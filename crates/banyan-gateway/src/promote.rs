@@ -281,6 +281,17 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_judged_proves_nothing() {
+        let world = World::new(SHOP);
+        world.check(0, Mode::Shadow, 0.0);
+        world.copies(200, Outcome::Equal, false);
+        for _ in 0..50 {
+            world.lane().skip(crate::shadow::Skipped::Unjudged);
+        }
+        world.check(1_000, Mode::Shadow, 0.0);
+    }
+
+    #[test]
     fn mismatches_keep_a_route_where_it_is() {
         let world = World::new(SHOP);
         world.check(0, Mode::Shadow, 0.0);

@@ -85,14 +85,15 @@ impl Rules {
 }
 
 fn compile_canary(route: &str, spec: &CanarySpec, key: Option<[u8; 32]>) -> Result<Canary, String> {
-    let share = |percent| Share::from_percent(percent).map_err(|why| format!("canary: {why}"));
-    let steps = spec
-        .ramp
-        .iter()
-        .map(|step| Ok(RampStep { at: millis("canary.ramp.at", &step.at)?, share: share(step.percent)? }));
+    let share =
+        |field: &str, percent| Share::from_percent(percent).map_err(|why| format!("canary.{field}: {why}"));
+    let steps = spec.ramp.iter().map(|step| {
+        Ok(RampStep { at: millis("canary.ramp.at", &step.at)?, share: share("ramp.percent", step.percent)? })
+    });
     let steps = steps.collect::<Result<Vec<_>, String>>()?;
     let paused = spec.paused_at.as_deref().map(|at| millis("canary.paused_at", at)).transpose()?;
-    let ramp = Ramp::new(share(spec.percent)?, steps).map_err(|why| format!("canary.ramp: {why}"))?;
+    let ramp =
+        Ramp::new(share("percent", spec.percent)?, steps).map_err(|why| format!("canary.ramp: {why}"))?;
     let header = spec.override_header.as_deref().map(|name| {
         name.parse().map_err(|_| format!("canary.override_header: {name:?} is no name of a header"))
     });

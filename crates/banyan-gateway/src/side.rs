@@ -13,9 +13,7 @@ use crate::table::Route;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, request, response};
 use serde::{Deserialize, Serialize};
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,13 +183,9 @@ fn read_key(path: &Path) -> std::io::Result<[u8; 32]> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let mut key = [0; 32];
             getrandom::fill(&mut key).map_err(std::io::Error::other)?;
-            let new = path.with_extension("key-new");
-            // What a crash left half written.
-            drop(std::fs::remove_file(&new));
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-            writeln!(file, "{}", blake3::Hash::from_bytes(key).to_hex())?;
-            file.sync_all()?;
-            std::fs::rename(&new, path)?;
+            let text = format!("{}\n", blake3::Hash::from_bytes(key).to_hex());
+            let folder = path.parent().unwrap_or(Path::new("."));
+            crate::shadow::write(folder, path, text.as_bytes())?;
             Ok(key)
         }
         Err(error) => Err(error),

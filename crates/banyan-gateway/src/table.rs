@@ -236,7 +236,7 @@ impl Table {
     }
 
     /// The route that answers. `host` is without its port.
-    pub fn find(
+    pub(crate) fn find(
         &self,
         host: &str,
         path: &Matchable<'_>,
@@ -271,5 +271,139 @@ impl Table {
             }
         }
         first(&self.any).map(|at| &self.any[at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Rewrite;
+
+    fn route(
+        name: &str,
+        host: Option<&str>,
+        path: &str,
+        methods: &[&str],
+        headers: &[(&str, &str)],
+    ) -> Arc<Route> {
+        let spec = RouteSpec {
+            name: name.to_owned(),
+            host: host.map(str::to_owned),
+            path: path.to_owned(),
+            methods: methods.iter().map(|&method| method.to_owned()).collect(),
+            headers: headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            ..RouteSpec::default()
+        };
+        Arc::new(compiled(spec))
+    }
+
+    fn compiled(spec: RouteSpec) -> Route {
+        let second = Duration::from_secs(1);
+        Route::new(
+            spec,
+            RouteParts {
+                legacy: None,
+                banyan: None,
+                traffic: Arc::new(RouteTraffic::new(1)),
+                first_byte: second,
+                idle: second,
+                whole: None,
+                body_bytes_max: None,
+                rules: Rules::default(),
+                lane: Arc::default(),
+            },
+        )
+    }
+
+    #[test]
+    fn the_most_specific_route_answers() {
+        let table = Table::new(
+            1,
+            vec![
+                route("all", None, "/", &[], &[]),
+                route("shop", None, "/shop", &[], &[]),
+                route("shop-slash", None, "/shop/deals/", &[], &[]),
+                route("post", None, "/shop", &["POST"], &[]),
+                route("beta", None, "/shop", &[], &[("x-beta", "*")]),
+                route("beta-1", None, "/shop", &[], &[("x-beta", "1"), ("x-more", "*")]),
+                route("host", Some("Shop.example"), "/api", &["GET"], &[]),
+                route("wild", Some("*.example"), "/", &[], &[]),
+                route("wilder", Some("*.shop.example"), "/", &[], &[]),
+                route("six", Some("[::1]"), "/", &[], &[]),
+            ],
+        );
+        for (host, method, path, headers, wanted) in [
+            ("x", "GET", "/", &[][..], Some("all")),
+            ("x", "GET", "/shopping", &[], Some("all")),
+            ("x", "GET", "/shop", &[], Some("shop")),
+            ("x", "GET", "/shop/", &[], Some("shop")),
+            ("x", "GET", "/shop/1", &[], Some("shop")),
+            ("x", "GET", "/%73hop/1", &[], Some("shop")),
+            ("x", "GET", "/shop%2F1", &[], Some("all")),
+            ("x", "GET", "/shop/deals", &[], Some("shop-slash")),
+            ("x", "POST", "/shop/1", &[], Some("post")),
+            ("x", "POST", "/shop/1", &[("x-beta", "2")], Some("beta")),
+            ("x", "GET", "/shop", &[("x-beta", "1"), ("x-more", "")], Some("beta-1")),
+            ("shop.example", "GET", "/api", &[], Some("host")),
+            ("SHOP.example.", "GET", "/api/x", &[], Some("host")),
+            ("shop.example", "POST", "/api", &[], Some("wild")),
+            ("shop.example", "GET", "/other", &[], Some("wild")),
+            ("a.shop.example", "GET", "/shop", &[], Some("wilder")),
+            ("example", "GET", "/", &[], Some("all")),
+            ("[::1]", "GET", "/", &[], Some("six")),
+            ("x", "GET", "*", &[], None),
+        ] {
+            let mut fields = HeaderMap::new();
+            for &(name, value) in headers {
+                fields.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            let method = method.parse().expect("a method");
+            let found = table.find(host, &Matchable::new(path), &method, &fields);
+            assert_eq!(found.map(|route| route.name()), wanted, "{method} {host} {path} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_rewritten_at_segment_borders() {
+        for (from, to, path, wanted) in [
+            ("/api", "/v1", "/api/cart?x=1", Some("/v1/cart?x=1")),
+            ("/api", "/v1", "/api", Some("/v1")),
+            ("/api", "/v1", "/api?x", Some("/v1?x")),
+            ("/api", "/v1", "/apis", None),
+            ("/api", "/", "/api", Some("/")),
+            ("/api", "/", "/api?x", Some("/?x")),
+            ("/api", "/", "/api/x", Some("/x")),
+            ("/", "/shop", "/x", Some("/shop/x")),
+            ("/", "/shop", "/", Some("/shop/")),
+            ("/api/", "/v1/", "/api/x", Some("/v1/x")),
+        ] {
+            let rewrite = Some(Rewrite { from: from.to_owned(), to: to.to_owned(), side: None });
+            let route = compiled(RouteSpec { path: "/".to_owned(), rewrite, ..RouteSpec::default() });
+            assert_eq!(route.rewritten(path, Side::Legacy).as_deref(), wanted, "{from} -> {to}: {path}");
+        }
+        let rewrite = Some(Rewrite { from: "/a".to_owned(), to: "/b".to_owned(), side: Some(Side::Banyan) });
+        let route = compiled(RouteSpec { path: "/".to_owned(), rewrite, ..RouteSpec::default() });
+        assert_eq!(
+            (route.rewritten("/a", Side::Legacy), route.rewritten("/a", Side::Banyan)),
+            (None, Some("/b".to_owned()))
+        );
+    }
+
+    #[test]
+    fn dot_segments_are_seen_however_they_are_written() {
+        for (path, wanted) in [
+            ("/a/../b", true),
+            ("/a/./b", true),
+            ("/a/..", true),
+            ("/%2e%2E/b", true),
+            ("/a/.%2e/b", true),
+            ("/a/..;x=1/b", true),
+            ("/a\\..\\b", true),
+            ("/a..b/c.d/.well-known/...", false),
+            ("/a.html", false),
+            ("/", false),
+        ] {
+            assert_eq!(Matchable::new(path).has_dot_segments(), wanted, "{path}");
+        }
     }
 }

@@ -422,3 +422,61 @@ async fn other_traffic_is_not_touched_by_one_that_waits() {
     }
     tokio::time::sleep(Duration::ZERO).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_clients_get_what_they_can_read() {
+    let server = RawServer::with(|bytes, _| match message_end(bytes) {
+        None => Reply::More,
+        Some(_) => Reply::Send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".to_vec(),
+        ),
+    })
+    .await;
+    let gateway = start(&route_to(server.address));
+    let answer = raw(gateway.address, "GET /old HTTP/1.0\r\n\r\n").await;
+    assert_eq!(
+        (status(&answer), body(&answer), field(&answer, "transfer-encoding")),
+        (200, "abcde", None),
+        "{answer}"
+    );
+    let seen = server.all();
+    assert!(seen.starts_with("GET /old HTTP/1.1\r\n"), "{seen}");
+    assert_eq!(
+        field(&seen, "host"),
+        Some(server.address.to_string().as_str()),
+        "without a host, the server's own"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_takes_only_so_many_requests_at_once() {
+    let release = Arc::new(AtomicBool::new(false));
+    let server = slow_server(release.clone()).await;
+    let gateway = start(&format!("[limits]\nrequests_max = 1\n{}", route_to(server)));
+    let address = gateway.address;
+    let first = tokio::spawn(async move { get(address, "/1").await });
+    until("the first is under way", || gateway.gateway.upstreams()[0].servers[0].under_way == 1).await;
+    let second = get(address, "/2").await;
+    assert_eq!(
+        (status(&second), slug(&second), field(&second, "retry-after")),
+        (503, "gateway-busy", Some("1"))
+    );
+    release.store(true, Ordering::Relaxed);
+    assert_eq!(status(&first.await.expect("no panic")), 200);
+    assert_eq!(status(&get(address, "/3").await), 200, "there is room again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_nothing_is_let_go_and_its_server_too() {
+    let server = RawServer::with(|bytes, _| match message_end(bytes) {
+        None => Reply::More,
+        Some(_) => Reply::Send(ok(&"x".repeat(64 << 20))),
+    })
+    .await;
+    let gateway = start(&format!("[timeouts]\nidle_millis = 200\n{}", route_to(server.address)));
+    let mut socket = TcpStream::connect(gateway.address).await.expect("connected");
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    until("it is under way", || gateway.gateway.upstreams()[0].servers[0].under_way == 1).await;
+    until("it is let go", || gateway.gateway.upstreams()[0].servers[0].under_way == 0).await;
+    assert_eq!(gateway.gateway.traffic()[0].legacy.failures, 0, "no fault of the server");
+}

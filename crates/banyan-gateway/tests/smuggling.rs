@@ -208,3 +208,37 @@ async fn bytes_that_drip_are_judged_alike() {
     }
     assert_eq!(server.all().matches("POST /x").count(), 2);
 }
+
+/// A server that says more than it announced: what is too much is never the answer to somebody else's request.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_of_an_answer_is_nobodys_answer() {
+    use common::{Reply, body, one_answer};
+    use tokio::io::AsyncWriteExt;
+    const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+    for (method, first) in [
+        ("HEAD", format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{POISON}", POISON.len())),
+        ("GET", format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok{POISON}")),
+        ("GET", format!("HTTP/1.1 204 No Content\r\n\r\n{POISON}")),
+        ("GET", format!("HTTP/1.1 304 Not Modified\r\n\r\n{POISON}")),
+        ("GET", format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{POISON}")),
+    ] {
+        let answer = first.clone();
+        let server = RawServer::with(move |bytes, _| match message_end(bytes) {
+            None => Reply::More,
+            Some(_) if bytes.windows(6).any(|window| window == b"/first") => {
+                Reply::Send(answer.clone().into_bytes())
+            }
+            Some(_) => Reply::Send(common::ok("mine")),
+        })
+        .await;
+        let gateway = start(&route_to(server.address));
+        for n in 0..10 {
+            let text = format!("{method} /first HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let got = raw(gateway.address, text).await;
+            assert!(!body(&got).contains("poison"), "{first:?}: {got}");
+            let mut other = tokio::net::TcpStream::connect(gateway.address).await.expect("connected");
+            other.write_all(b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+            assert_eq!(body(&one_answer(&mut other).await), "mine", "{first:?}, round {n}");
+        }
+    }
+}

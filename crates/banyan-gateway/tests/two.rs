@@ -161,7 +161,7 @@ async fn from_two_to_one() {
     }
     let answer = ask(&mut client, asked).await;
     assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
-    assert_eq!(answer.headers().get("via").map(|via| via.as_bytes()), Some(&b"1.1 banyan"[..]));
+    assert_eq!(answer.headers().get("via").map(http::HeaderValue::as_bytes), Some(&b"1.1 banyan"[..]));
     let seen = server.all();
     assert!(seen.starts_with("POST /x?y=1 HTTP/1.1\r\n"), "{seen}");
     assert_eq!(field(&seen, "host"), Some("shop.example"));
@@ -184,7 +184,7 @@ async fn from_two_to_two_with_trailers_and_one_connection() {
     let answer = ask(&mut client, asked).await;
     let body = answer.into_body().collect().await.expect("a whole body");
     assert_eq!(
-        body.trailers().and_then(|trailers| trailers.get("x-sum")).map(|sum| sum.as_bytes()),
+        body.trailers().and_then(|trailers| trailers.get("x-sum")).map(http::HeaderValue::as_bytes),
         Some(&b"5"[..])
     );
     let many = (0..50).map(|n| {
@@ -201,9 +201,9 @@ async fn from_two_to_two_with_trailers_and_one_connection() {
     let seen = seen.lock().expect("no panic");
     let (head, body, trailers) = &seen[0];
     assert_eq!((head.version, head.uri.to_string().as_str()), (Version::HTTP_2, "http://shop.example/grpc"));
-    assert_eq!(head.headers.get("te").map(|te| te.as_bytes()), Some(&b"trailers"[..]));
+    assert_eq!(head.headers.get("te").map(http::HeaderValue::as_bytes), Some(&b"trailers"[..]));
     assert_eq!(
-        (body.as_ref(), trailers.as_ref().and_then(|t| t.get("x-mine")).map(|v| v.as_bytes())),
+        (body.as_ref(), trailers.as_ref().and_then(|t| t.get("x-mine")).map(http::HeaderValue::as_bytes)),
         (&b"hello"[..], Some(&b"7"[..]))
     );
     assert_eq!(seen.len(), 51);
@@ -226,7 +226,7 @@ async fn tls_on_both_legs() {
         assert_eq!(answer.status(), StatusCode::OK);
         let seen = seen.lock().expect("no panic");
         assert_eq!(
-            seen[0].0.headers.get("x-forwarded-proto").map(|proto| proto.as_bytes()),
+            seen[0].0.headers.get("x-forwarded-proto").map(http::HeaderValue::as_bytes),
             Some(&b"https"[..])
         );
         assert_eq!(seen[0].0.uri.to_string(), "https://shop.example/x");

@@ -5,19 +5,16 @@
 //! As it comes it would listen on every address and write into a file that all its processes share; it is started here so
 //! that it does neither.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::folder::Folder;
-use crate::{Error, Launch, Process, with_free_ports};
+use crate::{Error, Launch, Process, python, with_free_ports};
 
 /// The version that the tests were written against.
 const VERSION: &str = "1.15.10";
-/// Longest time for fetching it.
-const INSTALL_TIME_MAX: Duration = Duration::from_secs(300);
 /// On loopback, and with its data in memory only.
 const START: &str = "import sys
 from aiohttp import web
@@ -38,7 +35,8 @@ impl LocalStripe {
     /// Starts an empty server; the first time on a machine, fetches it with `pip` into a Python environment of its own
     /// in the user's cache folder. Takes about 1 s, the first time about 15 s.
     pub fn start() -> Result<Self, Error> {
-        let python = environment()?;
+        let wanted = format!("localstripe=={VERSION}");
+        let python = python::environment(&format!("localstripe-{VERSION}"), &[&wanted])?;
         with_free_ports(|[port]| Self::start_on(&python, port))
     }
 
@@ -75,42 +73,4 @@ fn answers(port: u16) -> std::io::Result<bool> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text.starts_with("HTTP/1.1 401"))
-}
-
-/// The Python of an environment that holds localstripe; made if it is not there.
-fn environment() -> Result<PathBuf, Error> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let cache = cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("banyan-testkit");
-    let ready = cache.join(format!("localstripe-{VERSION}"));
-    let python = ready.join("bin/python");
-    if python.exists() {
-        return Ok(python);
-    }
-    fs::create_dir_all(&cache).map_err(|e| Error::io(format!("making {}", cache.display()), e))?;
-    // Made beside its place and moved there whole: another test may be making it too, and the first one wins.
-    let making = tempfile::Builder::new().prefix("localstripe-").tempdir_in(&cache);
-    let making = making.map_err(|e| Error::io(format!("making a folder in {}", cache.display()), e))?;
-    let (new, log) = (making.path().join("env"), making.path().join("install.log"));
-    let run = |program: &Path, args: &[&str]| {
-        let launch = Launch::new("python", program, &log).args(args.iter().copied());
-        let keep = ["HOME", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "https_proxy", "HTTPS_PROXY"];
-        let settings = keep.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
-        let launch = settings.fold(launch, |launch, (name, value)| launch.env(name, value));
-        launch.run(INSTALL_TIME_MAX).map_err(|error| Error::Missing {
-            program: format!("localstripe {VERSION}"),
-            hint: format!(
-                "it needs Python 3 with venv and pip (Debian's python3-venv) and a package index: {error}"
-            ),
-        })
-    };
-    run(Path::new("python3"), &["-m", "venv", &new.display().to_string()])?;
-    let wanted = format!("localstripe=={VERSION}");
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &wanted];
-    run(&new.join("bin/python"), &pip)?;
-    match fs::rename(&new, &ready) {
-        Err(_) if python.exists() => {}
-        moved => moved.map_err(|e| Error::io(format!("moving localstripe to {}", ready.display()), e))?,
-    }
-    Ok(python)
 }

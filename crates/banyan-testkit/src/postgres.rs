@@ -35,6 +35,7 @@ impl PostgresOptions {
 pub struct Postgres {
     process: Process, // before the folder: it must be gone first
     folder: Folder,
+    programs: PathBuf,
     port: u16,
 }
 
@@ -68,6 +69,38 @@ impl Postgres {
     /// The server's log.
     pub fn log(&self) -> &Path {
         self.process.log()
+    }
+
+    /// Runs statements in `database` with `psql` and returns the rows as text: columns with `|` between, a row a line.
+    pub fn query(&self, database: &str, sql: &str) -> Result<String, Error> {
+        self.psql(database, &["-c", sql])
+    }
+
+    /// Runs `psql` in `database` with more arguments; returns what it printed.
+    pub(crate) fn psql(&self, database: &str, more: &[&str]) -> Result<String, Error> {
+        let port = self.port.to_string();
+        let args = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port];
+        let args = args.into_iter().chain(["-U", "postgres", "-d", database]).chain(more.iter().copied());
+        self.client("psql", args)
+    }
+
+    /// Runs one of the server's client programs to its end; returns what it printed.
+    pub(crate) fn client<'a>(
+        &self,
+        program: &str,
+        args: impl IntoIterator<Item = &'a str>,
+    ) -> Result<String, Error> {
+        let mut command = std::process::Command::new(self.programs.join(program));
+        command.args(args).env_clear().env("LANG", "C.UTF-8").stdin(std::process::Stdio::null());
+        let output = command.output().map_err(|e| Error::io(format!("running {program}"), e))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+        }
+        Err(Error::Failed {
+            command: format!("{command:?}"),
+            status: output.status.to_string(),
+            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 
     /// Kills every process of the server at once, as a crash does. [`Postgres::restart`] brings it back.
@@ -105,7 +138,7 @@ impl Postgres {
             .stop_by(Signal::INT)
             .start()?;
         wait_ready(&mut process, &data)?;
-        Ok(Self { process, folder, port })
+        Ok(Self { process, folder, programs: programs.to_owned(), port })
     }
 }
 

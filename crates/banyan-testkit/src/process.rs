@@ -36,6 +36,8 @@ pub struct Launch {
     pub args: Vec<String>,
     /// Its whole environment, besides `PATH` and `LANG`: settings of the caller are not inherited.
     pub env: Vec<(String, String)>,
+    /// The folder it runs in; `None` is the caller's.
+    pub folder: Option<PathBuf>,
     /// Who it runs as; `None` is the caller.
     pub user: Option<User>,
     /// Standard output and error go here, added to the end.
@@ -54,6 +56,7 @@ impl Launch {
             program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
+            folder: None,
             user: None,
             log: log.into(),
             stop: Signal::TERM,
@@ -72,6 +75,13 @@ impl Launch {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.env.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Runs in `folder`.
+    #[must_use]
+    pub fn folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
         self
     }
 
@@ -131,6 +141,9 @@ impl Launch {
             ]);
         }
         command.arg("--").arg(&self.program).args(&self.args);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         command.env_clear().env("LANG", "C.UTF-8");
         command
             .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin:/usr/sbin:/sbin".into()));

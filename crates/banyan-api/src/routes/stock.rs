@@ -290,7 +290,9 @@ fn item_answer(outcome: &Outcome) -> ItemAnswer {
 
 /// A SKU as it is, if there is one.
 fn show(state: &banyan_domain::State, sku: &SkuId, shopper: bool) -> Option<SkuJson> {
-    let locations: Vec<_> = state.stock().items_of(sku).map(|item| LocationJson::new(&item)).collect();
+    let items = state.stock().items_of(sku);
+    let locations: Vec<_> =
+        items.map(|item| LocationJson::new(&item, state.legacy().mirrored(item.item))).collect();
     if locations.is_empty() {
         return None;
     }

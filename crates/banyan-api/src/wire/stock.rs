@@ -2,6 +2,7 @@
 
 use crate::clock::{self, rfc3339};
 use crate::problem::Problem;
+use banyan_domain::legacy::Mirrored;
 use banyan_domain::stock::{Configuration, ItemView, Line, Lines};
 use banyan_domain::{LocationId, SkuId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -139,6 +140,12 @@ pub struct LocationJson {
     pub preorder_max: u32,
     /// The release; null if the item is out.
     pub released_at: Option<String>,
+    /// Units sold by orders of the old shop and not shipped yet, which are not on hand any more; of its items only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocated: Option<u32>,
+    /// Units that the old shop sold beyond what there was; of its items only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short: Option<u32>,
 }
 
 /// A page of SKUs.
@@ -312,9 +319,9 @@ impl ItemJson {
 }
 
 impl LocationJson {
-    /// An item as it is.
+    /// An item as it is, with what the old shop's books say of it if it came from there.
     #[must_use]
-    pub fn new(item: &ItemView<'_>) -> Self {
+    pub fn new(item: &ItemView<'_>, mirrored: Option<Mirrored>) -> Self {
         let level = item.level;
         Self {
             location: item.location.to_string(),
@@ -327,6 +334,8 @@ impl LocationJson {
             backorder_max: level.backorder_max,
             preorder_max: level.preorder_max,
             released_at: level.released_at.map(rfc3339),
+            allocated: mirrored.map(|mirrored| mirrored.allocated),
+            short: mirrored.map(|mirrored| mirrored.short),
         }
     }
 }

@@ -1,3 +1,5 @@
+//! Shares, buckets, keys, overrides and ramps.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
 //! What the types of the configuration do not say.
 
 use super::{Address, ConfigError, IN_PROCESS, Limits, Mode, RouteSpec, Timeouts, UpstreamSpec};
-use crate::limits::{NAME_BYTES_MAX, ROUTES_MAX};
+use crate::limits::{MILLIS_MAX, NAME_BYTES_MAX, ROUTES_MAX};
 use http::{HeaderName, HeaderValue, Method};
 
 /// Checks one route beside those that are there already, and fills in its name.
@@ -19,6 +19,7 @@ pub fn check_route(
     let failed = |why: String| ConfigError(format!("route {:?}: {why}", spec.name));
     check_match(&spec).map_err(failed)?;
     check_sides(&spec, upstreams).map_err(failed)?;
+    check_timeouts(&spec).map_err(failed)?;
     check_rules(&spec).map_err(failed)?;
     if others.len() >= ROUTES_MAX {
         return Err(failed(format!("there are {ROUTES_MAX} routes already, the most there can be")));
@@ -185,6 +186,42 @@ pub(super) fn check_limits(limits: &Limits, timeouts: &Timeouts) -> Result<(), C
         ("timeouts.tunnel_millis", timeouts.tunnel_millis),
     ] {
         least(field, value, 1)?;
+    }
+    for (field, value) in [
+        ("timeouts.head_millis", timeouts.head_millis),
+        ("timeouts.keep_alive_millis", timeouts.keep_alive_millis),
+        ("timeouts.connect_millis", timeouts.connect_millis),
+        ("timeouts.first_byte_millis", timeouts.first_byte_millis),
+        ("timeouts.idle_millis", timeouts.idle_millis),
+        ("timeouts.whole_millis", timeouts.whole_millis),
+        ("timeouts.tunnel_millis", timeouts.tunnel_millis),
+        ("timeouts.drain_millis", timeouts.drain_millis),
+    ] {
+        not_longer(field, value).map_err(ConfigError)?;
+    }
+    Ok(())
+}
+
+/// Times are added to the clock: none may be beyond all clocks.
+pub(super) fn not_longer(field: &str, millis: u64) -> Result<(), String> {
+    if millis > MILLIS_MAX {
+        return Err(format!("{field}: at most {MILLIS_MAX} (30 days), not {millis}"));
+    }
+    Ok(())
+}
+
+fn check_timeouts(spec: &RouteSpec) -> Result<(), String> {
+    let Some(own) = &spec.timeouts else { return Ok(()) };
+    for (field, value, least) in [
+        ("timeouts.first_byte_millis", own.first_byte_millis, 1),
+        ("timeouts.idle_millis", own.idle_millis, 1),
+        ("timeouts.whole_millis", own.whole_millis, 0),
+    ] {
+        let Some(value) = value else { continue };
+        if value < least {
+            return Err(format!("{field}: at least {least}, not {value}"));
+        }
+        not_longer(field, value)?;
     }
     Ok(())
 }

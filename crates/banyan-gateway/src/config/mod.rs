@@ -333,3 +333,6 @@ fn socket(field: &str, text: &str) -> Result<SocketAddr, ConfigError> {
         ConfigError(format!("{field}: {text:?} is no address to listen on: write one such as \"127.0.0.1:8080\" or \"[::]:8080\""))
     })
 }
+
+#[cfg(test)]
+mod tests;

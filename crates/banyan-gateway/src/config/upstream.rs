@@ -1,5 +1,6 @@
 //! Upstreams as they are written, and the addresses in them.
 
+use super::check::not_longer;
 use http::uri::{Authority, Scheme};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -214,7 +215,12 @@ pub(super) fn check(spec: &UpstreamSpec) -> Result<(), String> {
     if spec.requests_max == 0 {
         return Err("requests_max: at least 1, or nothing could be asked".to_owned());
     }
+    not_longer("waiting_millis", spec.waiting_millis)?;
+    not_longer("keep_millis", spec.keep_millis)?;
+    not_longer("breaker.open_millis", spec.breaker.open_millis)?;
     if let Some(health) = &spec.health {
+        not_longer("health.interval_millis", health.interval_millis)?;
+        not_longer("health.timeout_millis", health.timeout_millis)?;
         if !health.path.starts_with('/') || health.path.parse::<http::uri::PathAndQuery>().is_err() {
             return Err(format!("health.path: {:?} is no path: begin it with /", health.path));
         }

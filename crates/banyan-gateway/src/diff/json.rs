@@ -225,6 +225,19 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_is_a_key_is_not_shown() {
+        let read = |text: &str| parse(text.as_bytes()).expect("JSON");
+        let by_token = rules(&[("$.sessions", "token")], &[]);
+        let found = compare(
+            &by_token,
+            &read(r#"{"sessions":[{"token":"tk-1","n":1}]}"#),
+            &read(r#"{"sessions":[{"token":"tk-1","n":2}]}"#),
+        );
+        assert_eq!(found.differences.len(), 1);
+        assert!(!format!("{found:?}").contains("tk-1"), "{found:?}");
+    }
+
+    #[test]
     fn many_differences_are_bounded() {
         let big = |n: u32| format!("[{}]", vec![n.to_string(); 50_000].join(","));
         let read = |text: &str| parse(text.as_bytes()).expect("JSON");

@@ -3,6 +3,7 @@
 //! A place is written `$.items[3].price`, or `$.items[sku=A-1].price` where an array is compared by key. A pattern may
 //! say `*` for any field, `[*]` for any element, and `..` for any number of levels: `$..updated_at`.
 
+use super::redact::{HIDDEN, is_secret_name};
 use std::fmt;
 
 /// One step down.
@@ -51,6 +52,9 @@ impl fmt::Display for Place {
             match piece {
                 Piece::Field(name) => push_field(&mut text, name),
                 Piece::Index(index) => text.push_str(&format!("[{index}]")),
+                Piece::Key(field, _, nth) if is_secret_name(field) => {
+                    text.push_str(&format!("[{field}={HIDDEN}#{nth}]"));
+                }
                 Piece::Key(field, value, 0) => text.push_str(&format!("[{field}={value}]")),
                 Piece::Key(field, value, nth) => text.push_str(&format!("[{field}={value}#{nth}]")),
             }

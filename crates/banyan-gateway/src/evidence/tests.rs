@@ -1,3 +1,5 @@
+//! The rules of evidence, and simulations of what they promise.
+
 use super::*;
 use proptest::prelude::*;
 
@@ -71,6 +73,21 @@ fn a_batch_that_fails_costs_a_look() {
     assert!(standing.confidence > 0.99 && standing.need > needed(&rules, 1));
     add(&mut totals, standing.need, 0, 0);
     assert!(matches!(course.step(&rules, 2, SHADOW, &totals), Some(Act::Promote { .. })));
+}
+
+/// A limit of 0: not one of the batch, whatever its size.
+#[test]
+fn a_limit_of_nothing_allows_nothing() {
+    let rules = EvidenceRules { mismatch_max: 0.0, error_max: 0.0, ..rules() };
+    let judge = |mismatched: u64, errors: u64| {
+        let (mut course, mut totals) = (Course::default(), Totals::default());
+        course.step(&rules, 0, SHADOW, &totals);
+        add(&mut totals, 200, mismatched, errors);
+        course.step(&rules, 1, SHADOW, &totals).is_some()
+    };
+    assert!(judge(0, 0));
+    assert!(!judge(1, 0));
+    assert!(!judge(0, 1));
 }
 
 #[test]

@@ -5,9 +5,10 @@
 //! - it was never written to the connection, or
 //! - it has no body, its method is idempotent or it carries an `Idempotency-Key`, and not a byte of an answer came.
 
-use super::body::{Progress, SendBody, Source};
+use super::body::{Progress, SendBody, Sending, Source};
 use super::forward;
 use super::problem::Problem;
+use super::silence::Watchdog;
 use super::worker::Worker;
 use crate::config::HttpVersion;
 use crate::limits::TRIES_MAX;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::time::{Sleep, sleep};
+use tokio::time::Sleep;
 
 /// How a request is to be asked.
 pub(crate) struct Plan<'a> {
@@ -119,24 +120,27 @@ pub(crate) async fn in_time<T>(
     answer: impl Future<Output = T>,
     limit: Duration,
     progress: Option<&Progress>,
+    dog: &mut Watchdog,
 ) -> Result<T, Trouble> {
     let mut answer = pin!(answer);
-    let mut timer = pin!(sleep(limit));
+    let mut deadline = Instant::now() + limit;
     let mut seen = None;
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Ok(answer));
         }
         loop {
-            std::task::ready!(timer.as_mut().poll(cx));
-            // While a body goes out, there is time: for each piece anew.
-            let pieces = progress.and_then(Progress::pieces);
-            let ended_meanwhile = progress.is_some() && pieces.is_none() && seen != Some(u64::MAX);
-            if (pieces.is_none() && !ended_meanwhile) || (pieces.is_some() && pieces == seen) {
-                return Poll::Ready(Err(Trouble::TooSlow));
+            std::task::ready!(dog.poll(cx, deadline.into()));
+            let now = Instant::now();
+            match progress.map(Progress::state) {
+                // While a body goes out there is time, for each piece anew.
+                Some(Sending::Pieces(pieces)) if seen != Some(pieces) => {
+                    seen = Some(pieces);
+                    deadline = now + limit;
+                }
+                Some(Sending::Ended(at)) if at + limit > now => deadline = at + limit,
+                _ => return Poll::Ready(Err(Trouble::TooSlow)),
             }
-            seen = Some(pieces.unwrap_or(u64::MAX));
-            timer.as_mut().reset(tokio::time::Instant::now() + limit);
         }
     })
     .await
@@ -331,7 +335,11 @@ async fn send(
     };
     match connection {
         Connection::One(mut one) => {
-            match in_time(one.send(request), plan.first_byte, plan.progress).await.map_err(slow)? {
+            let mut dog = one.take_watchdog();
+            let answer =
+                in_time(one.send(request), plan.first_byte, plan.progress, &mut dog).await.map_err(slow)?;
+            one.put_watchdog(dog);
+            match answer {
                 Ok(response) => {
                     let (head, body) = apart(response);
                     Ok((head, Source::One(body, Some(one))))
@@ -341,7 +349,8 @@ async fn send(
         }
         Connection::Two(mut two) => {
             let stay = two.begin();
-            match in_time(two.send(request), plan.first_byte, plan.progress).await.map_err(slow)? {
+            let mut dog = Watchdog::default();
+            match in_time(two.send(request), plan.first_byte, plan.progress, &mut dog).await.map_err(slow)? {
                 Ok(response) => {
                     let (head, body) = apart(response);
                     Ok((head, Source::Two(body, stay)))

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Whatever went wrong with a body.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -60,8 +60,17 @@ pub(crate) enum Fault {
 #[derive(Default)]
 pub(crate) struct Progress {
     fault: AtomicU8,
-    ended: AtomicBool,
+    ended: OnceLock<Instant>,
     pieces: AtomicU64,
+}
+
+/// How far a client's body is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Sending {
+    /// So many pieces were sent.
+    Pieces(u64),
+    /// All of it was sent, at this time.
+    Ended(Instant),
 }
 
 impl Progress {
@@ -74,9 +83,8 @@ impl Progress {
         }
     }
 
-    /// Whether it is still being sent, and how many pieces were.
-    pub(crate) fn pieces(&self) -> Option<u64> {
-        (!self.ended.load(Relaxed)).then(|| self.pieces.load(Relaxed))
+    pub(crate) fn state(&self) -> Sending {
+        self.ended.get().map_or_else(|| Sending::Pieces(self.pieces.load(Relaxed)), |at| Sending::Ended(*at))
     }
 }
 
@@ -116,7 +124,7 @@ impl ClientBody {
     }
 
     fn end(&self, trailers: Option<&http::HeaderMap>) {
-        if !self.progress.ended.swap(true, Relaxed)
+        if self.progress.ended.set(Instant::now()).is_ok()
             && let Some(watching) = &self.watching
         {
             watching.tell(|watcher| watcher.request_end(trailers));
@@ -235,7 +243,7 @@ impl AnswerBody {
         let bytes = (!bytes.is_empty()).then_some(bytes);
         Self {
             source: Source::Whole(bytes),
-            silence: Silence::new(Duration::MAX / 4),
+            silence: Silence::new(Duration::from_secs(60)),
             account: None,
             ended: false,
             failed: None,

@@ -2,16 +2,17 @@
 
 use super::account::{Account, Line};
 use super::ask::{self, Asked, Trouble};
-use super::body::{AnswerBody, ClientBody, Fault, Progress, SendBody, Source, Watching};
+use super::body::{AnswerBody, ClientBody, Fault, Progress, SendBody, Sending, Source, Watching};
 use super::forward::{self, Sender};
 use super::guard::Shared;
 use super::problem::Problem;
+use super::silence::Watchdog;
 use super::tunnel;
 use super::worker::Worker;
 use crate::path::Matchable;
 use crate::side::{Choice, Ended};
 use crate::table::{Route, Target};
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
@@ -21,6 +22,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt as _;
+
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// One client's connection, as its requests see it.
 pub(crate) struct Client {
@@ -292,8 +296,10 @@ fn prepare(client: &Client, head: &mut request::Parts, way: &Way) -> bool {
         head.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
     }
     let trailers = forward::remove_hop(&mut head.headers);
-    head.headers.remove(header::EXPECT);
-    head.headers.remove("http2-settings");
+    if head.headers.keys().any(|name| name == header::EXPECT || name == HTTP2_SETTINGS) {
+        head.headers.remove(header::EXPECT);
+        head.headers.remove(HTTP2_SETTINGS);
+    }
     if from == Version::HTTP_2 {
         forward::join_cookies(&mut head.headers);
     }
@@ -311,7 +317,7 @@ fn prepare(client: &Client, head: &mut request::Parts, way: &Way) -> bool {
         }
         if let Ok(value) = HeaderValue::from_bytes(&trace) {
             head.headers.insert(forward::TRACEPARENT, value);
-            head.headers.remove("tracestate");
+            head.headers.remove(TRACESTATE);
         }
     }
     trailers
@@ -337,7 +343,7 @@ async fn in_process(
         _ => axum::body::Body::empty(),
     };
     let answer = service.oneshot(Request::from_parts(head, body));
-    let Ok(response) = ask::in_time(answer, route.first_byte, progress).await?;
+    let Ok(response) = ask::in_time(answer, route.first_byte, progress, &mut Watchdog::default()).await?;
     let (head, body) = response.into_parts();
     Ok(Asked { head, source: Source::Any(body), lease: None, room: None })
 }
@@ -433,7 +439,9 @@ fn failed(
     account.status = problem.status.as_u16();
     account.late = None;
     let mut response = own(client, problem);
-    if progress.is_some_and(|progress| progress.pieces().is_some()) && client.shared.is_some() {
+    if progress.is_some_and(|progress| matches!(progress.state(), Sending::Pieces(_)))
+        && client.shared.is_some()
+    {
         // The rest of the body is not read.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

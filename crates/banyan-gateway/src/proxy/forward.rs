@@ -4,9 +4,12 @@ use crate::config::Network;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
-/// Fields that speak of one connection only.
-const HOP: [HeaderName; 6] = [
+/// How many fields speak of one connection only.
+const HOPS: usize = 6;
+/// Fields that speak of one connection only; [`remove_hop`] knows their order.
+static HOP: [HeaderName; HOPS] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -21,7 +24,7 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Fields that only a proxy may say something in, besides those that are written anew: taken from strangers.
-const ONLY_PROXIES: [HeaderName; 8] = [
+static ONLY_PROXIES: [HeaderName; 8] = [
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-client-ip"),
     HeaderName::from_static("x-forwarded-port"),
@@ -34,19 +37,36 @@ const ONLY_PROXIES: [HeaderName; 8] = [
 
 /// Removes what ends here. Returns whether the sender takes trailers.
 pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
+    // One look at the names that are there costs less than looking for each that could be.
+    let mut seen = [false; HOPS];
+    for name in headers.keys() {
+        let at = match name.as_str() {
+            "connection" => 0,
+            "keep-alive" => 1,
+            "proxy-connection" => 2,
+            "te" => 3,
+            "transfer-encoding" => 4,
+            "upgrade" => 5,
+            _ => continue,
+        };
+        seen[at] = true;
+    }
+    if seen == [false; HOPS] {
+        return false;
+    }
     let named: Vec<HeaderName> = match headers.get(header::CONNECTION) {
         None => Vec::new(),
         Some(only) if is_plain(only) && headers.get_all(header::CONNECTION).iter().count() == 1 => Vec::new(),
         Some(_) => connection_names(headers),
     };
-    let trailers = headers.contains_key(header::TE) && has_token(headers, &header::TE, "trailers");
+    let trailers = seen[3] && has_token(headers, &header::TE, "trailers");
     for name in named {
         // What frames a message or says whom it is for is never one connection's own business.
         if name != header::HOST && name != header::CONTENT_LENGTH {
             headers.remove(name);
         }
     }
-    for name in &HOP {
+    for (name, _) in HOP.iter().zip(seen).filter(|(_, seen)| *seen) {
         headers.remove(name);
     }
     trailers
@@ -95,6 +115,8 @@ pub(crate) struct Sender {
     pub trusted: bool,
     proto: HeaderValue,
     peer_value: HeaderValue,
+    /// The last host and what was said of it.
+    last: Mutex<Option<(HeaderValue, HeaderValue)>>,
 }
 
 impl Sender {
@@ -107,6 +129,7 @@ impl Sender {
             trusted: trusted.iter().any(|network| network.contains(peer)),
             proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
             peer_value,
+            last: Mutex::new(None),
         }
     }
 
@@ -130,13 +153,15 @@ impl Sender {
     /// Says who asked, by what scheme and host.
     pub(crate) fn write(&self, headers: &mut HeaderMap, host: &HeaderValue) {
         if !self.trusted {
-            for name in &ONLY_PROXIES {
-                headers.remove(name);
+            if headers.keys().any(|name| name.as_str().starts_with("x-")) {
+                for name in &ONLY_PROXIES {
+                    headers.remove(name);
+                }
             }
             headers.insert(X_FORWARDED_FOR, self.peer_value.clone());
             headers.insert(X_FORWARDED_PROTO, self.proto.clone());
             headers.insert(X_FORWARDED_HOST, host.clone());
-            if let Some(value) = self.forwarded(None, host) {
+            if let Some(value) = self.forwarded_alone(host) {
                 headers.insert(header::FORWARDED, value);
             }
         } else {
@@ -154,6 +179,19 @@ impl Sender {
             }
         }
         remove_look_alikes(headers);
+    }
+
+    /// What is said of nearly every request of a connection: made once for each host.
+    fn forwarded_alone(&self, host: &HeaderValue) -> Option<HeaderValue> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((for_host, value)) = &*last
+            && for_host == host
+        {
+            return Some(value.clone());
+        }
+        let value = self.forwarded(None, host)?;
+        *last = Some((host.clone(), value.clone()));
+        Some(value)
     }
 
     fn forwarded(&self, before: Option<&str>, host: &HeaderValue) -> Option<HeaderValue> {

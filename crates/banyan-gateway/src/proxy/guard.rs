@@ -4,8 +4,8 @@
 //! hyper never sees a head that is not whole and good. In place of a bad one it gets a head that stands for it, and the
 //! service behind hyper answers with what was wrong ([`Shared::flaw_of`]).
 
-use super::silence::Silence;
-use super::stream::Stream;
+use super::silence::{Silence, Watchdog};
+use super::stream::{Stream, poll_write_gathered};
 use super::strict::{Flaw, HeadLimits, Scanner, Verdict};
 use futures_util::task::AtomicWaker;
 use std::io;
@@ -80,7 +80,7 @@ pub(crate) struct Guard {
     broken: Option<Flaw>,
     waiting_since: Option<Instant>,
     first: bool,
-    timer: Option<Pin<Box<Sleep>>>,
+    dog: Watchdog,
     writing: Silence,
     linger: Option<(Pin<Box<Sleep>>, usize)>,
 }
@@ -121,7 +121,7 @@ impl Guard {
             broken: None,
             waiting_since: None,
             first: true,
-            timer: None,
+            dog: Watchdog::default(),
             writing: Silence::new(patience.idle),
             linger: None,
         }
@@ -173,18 +173,7 @@ impl Guard {
         let in_head = !self.held.is_empty();
         let limit = if in_head || self.first { self.patience.head } else { self.patience.keep_alive };
         let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        // A timer that was set for an earlier wait fires too early at worst: cheaper than to set it for each request.
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                return Poll::Ready(in_head);
-            }
-            timer.as_mut().reset(deadline);
-        }
+        self.dog.poll(cx, deadline).map(|()| in_head)
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -314,7 +303,7 @@ impl AsyncWrite for Guard {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        let written = poll_write_gathered(&mut this.io, cx, bufs);
         this.poll_written(cx, written)
     }
 

@@ -11,7 +11,7 @@ mod exchange;
 pub(crate) mod forward;
 mod guard;
 mod problem;
-mod silence;
+pub(crate) mod silence;
 pub(crate) mod stream;
 mod strict;
 mod tunnel;
@@ -92,6 +92,9 @@ impl Gateway {
         };
         let listening = listeners.iter().map(address).collect::<Result<Vec<_>, _>>()?;
         let admin_address = admin.as_ref().map(address).transpose()?;
+        for address in &listening {
+            tracing::info!(%address, version = self.table().version(), "the gateway listens");
+        }
         let mut serving = Serving { listening, admin: admin_address, threads: Vec::new() };
         let (mut workers, mut senders) = (Vec::new(), Vec::new());
         let mut posts = Vec::new();

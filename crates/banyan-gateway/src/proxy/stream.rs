@@ -84,6 +84,27 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Writes pieces; small ones in one piece, which costs the kernel less than several.
+pub(crate) fn poll_write_gathered(
+    io: &mut Stream,
+    cx: &mut Context<'_>,
+    bufs: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    if let [only] = bufs {
+        return Pin::new(io).poll_write(cx, only);
+    }
+    let mut space = [0; 2 << 10];
+    let mut length = 0;
+    for buf in bufs {
+        let Some(place) = space.get_mut(length..length + buf.len()) else {
+            return Pin::new(io).poll_write_vectored(cx, bufs);
+        };
+        place.copy_from_slice(buf);
+        length += buf.len();
+    }
+    Pin::new(io).poll_write(cx, &space[..length])
+}
+
 /// A connection with a server, which can be asked whether it is still worth anything.
 pub(crate) struct ServerStream {
     io: Stream,
@@ -152,7 +173,7 @@ impl AsyncWrite for ServerStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        poll_write_gathered(&mut self.io, cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Memory of copies: one budget for all, taken before anything is allocated, given back by dropping.
 
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -81,6 +82,11 @@ impl Capture {
         }
         self.held += bytes;
         Ok(())
+    }
+
+    /// Gives up the bytes without a copy. Their room is held until this is dropped: drop it after them.
+    pub(crate) fn give(&mut self) -> Bytes {
+        Bytes::from(std::mem::take(&mut self.bytes))
     }
 
     /// What was taken.

@@ -315,9 +315,15 @@ impl Lane {
         self.times.side(Side::Banyan).histogram
     }
 
-    /// What the rules of evidence count: compared, mismatched, asked, errors.
+    /// What the rules of evidence count: compared, mismatched, asked, errors. A pair that could not be judged, or whose
+    /// copy is longer than what is compared although the user's answer is not, counts as a mismatch.
     pub(crate) fn counts(&self) -> [u64; 4] {
-        [&self.compared, &self.mismatched, &self.asked, &self.errors].map(|count| count.load(Relaxed))
+        let [compared, mismatched, asked, errors] =
+            [&self.compared, &self.mismatched, &self.asked, &self.errors].map(|count| count.load(Relaxed));
+        // What could not be judged must not count as nothing: a route would be promoted on the rest.
+        let doubtful = [Skipped::Unjudged, Skipped::AnswerTooLarge];
+        let doubtful: u64 = doubtful.iter().map(|why| self.skipped[*why as usize].load(Relaxed)).sum();
+        [compared + doubtful, mismatched + doubtful, asked, errors]
     }
 }
 

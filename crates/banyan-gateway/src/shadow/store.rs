@@ -4,6 +4,7 @@ use super::lane::{Known, Lane};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -97,7 +98,8 @@ impl Store {
 pub(crate) fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let new = path.with_extension("new");
-    let mut file = fs::File::create(&new)?;
+    // What customers saw is in the samples: nobody else's to read.
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -109,6 +111,7 @@ mod tests {
     use super::*;
     use crate::diff::{Difference, Kind};
     use crate::groups::{Judged, Judgement, Sample, Shown};
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn take(lane: &Lane) -> bool {
         let shown = Shown { status: 200, headers: Vec::new(), body: String::new() };
@@ -140,6 +143,8 @@ mod tests {
         let judged = Judged { judgement: Judgement::Ignore, by: "mina".into(), why: "known".into(), at: 1 };
         assert!(lane.judge(&id, judged).is_some());
         store.save();
+        let mode = fs::metadata(store.path("shop")).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         let again = Store::new(state.path()).lane("shop");
         assert_eq!(again.groups(), lane.groups());
         assert!(!take(&again), "what is ignored stays ignored");

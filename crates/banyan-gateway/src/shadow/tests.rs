@@ -217,6 +217,23 @@ fn faults_of_the_other_side_are_counted_by_reason() {
     }
 }
 
+/// A kept connection that is closed in the moment it is used again is no fault of the other side.
+#[test]
+fn a_read_that_breaks_before_its_answer_is_asked_once_more_and_a_write_is_not() {
+    for (method, asked, equal) in [(Method::GET, 2, 1), (Method::POST, 1, 0)] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let tries = count.clone();
+        let first_breaks = always(move || match tries.fetch_add(1, SeqCst) {
+            0 => Err(AskFault::Broken),
+            _ => Ok(json("{}")),
+        });
+        let world = world("dry_run = true", first_breaks);
+        world.user(&method, &[]).asks(b"{}").answers(json("{}")).ends(Ended::Whole);
+        let report = world.settled();
+        assert_eq!((report.equal, count.load(SeqCst)), (equal, asked), "{method}: {report:?}");
+    }
+}
+
 #[test]
 fn an_endless_answer_is_read_up_to_its_limit() {
     let pieces = Arc::new(AtomicUsize::new(0));

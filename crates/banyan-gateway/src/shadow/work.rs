@@ -160,9 +160,9 @@ async fn ask_copy(
     if pass.is_some() {
         question.headers.insert(DRY_RUN_HEADER, HeaderValue::from_static("true"));
     }
-    let body = Bytes::copy_from_slice(question.body.bytes());
-    let request = request(&question.method, &question.uri, &question.headers, &body)?;
-    let answer = ask(shadow, asker, route, rules, side, request).await?;
+    let body = question.body.give();
+    let request = || request(&question.method, &question.uri, &question.headers, &body);
+    let answer = ask(shadow, asker, route, rules, side, pass.is_none(), request).await?;
     if let Some(pass) = pass {
         let confirms = answer.headers.get(DRY_RUN_HEADER).is_some_and(|value| value == "true");
         pass.answered(confirms, answer.status.is_success());
@@ -170,12 +170,7 @@ async fn ask_copy(
     Ok(answer)
 }
 
-fn request(
-    method: &Method,
-    uri: &http::Uri,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<Request<Body>, Skipped> {
+fn request(method: &Method, uri: &http::Uri, headers: &HeaderMap, body: &Bytes) -> Request<Body> {
     let mut request = Request::new(if body.is_empty() { Body::empty() } else { Body::from(body.clone()) });
     *request.method_mut() = method.clone();
     *request.uri_mut() = uri.clone();
@@ -189,21 +184,27 @@ fn request(
     }
     // What is compared is unpacked anyway, and not every packing can be.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    Ok(request)
+    request
 }
 
-/// Asks a side, and reads its answer, all within the route's time and size.
+/// Asks a side, and reads its answer, all within the route's time and size. What may be asked twice is: a server may close
+/// a kept connection in the moment it is used again, and that is no fault.
 async fn ask(
     shadow: &Shadow,
     asker: &dyn Asker,
     route: &Arc<Route>,
     rules: &ShadowRules,
     side: Side,
-    request: Request<Body>,
+    again: bool,
+    request: impl Fn() -> Request<Body>,
 ) -> Result<CopyAnswer, Skipped> {
     let asked = async {
         let began = Instant::now();
-        let response = asker.ask(route.clone(), side, request).await.map_err(|fault| match fault {
+        let mut response = asker.ask(route.clone(), side, request()).await;
+        if again && matches!(response, Err(AskFault::Broken)) {
+            response = asker.ask(route.clone(), side, request()).await;
+        }
+        let response = response.map_err(|fault| match fault {
             AskFault::Busy => Skipped::UpstreamBusy,
             AskFault::Down => Skipped::UpstreamDown,
             AskFault::Slow => Skipped::Timeout,
@@ -305,8 +306,8 @@ async fn ask_again(
 ) {
     let mut headers = headers.clone();
     headers.insert(LOOP_HEADER, HeaderValue::from_static("noise"));
-    let Ok(request) = request(method, uri, &headers, &Bytes::new()) else { return };
-    let Ok(second) = ask(shadow, asker, route, rules, Side::Legacy, request).await else { return };
+    let request = || request(method, uri, &headers, &Bytes::new());
+    let Ok(second) = ask(shadow, asker, route, rules, Side::Legacy, true, request).await else { return };
     lane.asked_again();
     if let Compared::Judged(found) = diff::compare(&rules.compare, first, &second.answer()) {
         let now = shadow.now();

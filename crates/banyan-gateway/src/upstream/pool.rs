@@ -5,8 +5,9 @@
 
 use crate::limits::IDLE_CONNECTIONS_MAX;
 use crate::proxy::body::SendBody;
+use crate::proxy::silence::Watchdog;
 use crate::proxy::stream::{Probe, ServerStream};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -98,6 +99,9 @@ pub(crate) struct One {
     sender: http1::SendRequest<SendBody>,
     connection: Box<http1::Connection<TokioIo<ServerStream>, SendBody>>,
     probe: Arc<Probe>,
+    dog: Watchdog,
+    /// The last answer was one to HEAD: a server that sends a body after it would answer the next request with it.
+    wary: bool,
     ended: bool,
 }
 
@@ -106,7 +110,14 @@ impl One {
         let mut builder = http1::Builder::new();
         builder.max_headers(256);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
-        Ok(Self { sender, connection: Box::new(connection), probe, ended: false })
+        Ok(Self {
+            sender,
+            connection: Box::new(connection),
+            probe,
+            dog: Watchdog::default(),
+            wary: false,
+            ended: false,
+        })
     }
 
     /// Lets the connection move.
@@ -117,8 +128,17 @@ impl One {
         }
     }
 
+    /// Its timer for answers, which outlives requests.
+    pub(crate) fn take_watchdog(&mut self) -> Watchdog {
+        std::mem::take(&mut self.dog)
+    }
+
+    pub(crate) fn put_watchdog(&mut self, dog: Watchdog) {
+        self.dog = dog;
+    }
+
     fn poll_usable(&mut self, sure: bool, cx: &mut Context<'_>) -> bool {
-        if sure {
+        if sure || self.wary {
             self.probe.look();
         }
         self.drive(cx);
@@ -131,6 +151,7 @@ impl One {
         request: Request<SendBody>,
     ) -> Result<Response<Incoming>, SendFailed> {
         self.probe.forget();
+        self.wary = request.method() == Method::HEAD;
         let answer = self.sender.try_send_request(request);
         let mut answer = pin!(answer);
         poll_fn(|cx| {

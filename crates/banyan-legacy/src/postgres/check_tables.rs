@@ -289,7 +289,7 @@ async fn rows(client: &Client, table: &TableMapping, findings: &mut Vec<Finding>
     let beyond =
         format!("({in_stock} < 0 or {allocated} < 0 or {in_stock} > 4294967295 or {allocated} > 4294967295)");
     let sql = format!(
-        "select count(*), count(*) filter (where {bad_sku}), min({sku}) filter (where {bad_sku}), \
+        "select /* banyan */ count(*), count(*) filter (where {bad_sku}), min({sku}) filter (where {bad_sku}), \
          count(*) filter (where {bad_place}), min({place}) filter (where {bad_place}), \
          count(*) filter (where {beyond}), min({sku}) filter (where {beyond}), \
          count(*) filter (where {allocated} > {in_stock}), min({sku}) filter (where {allocated} > {in_stock}) from {name}"
@@ -341,7 +341,7 @@ async fn rows(client: &Client, table: &TableMapping, findings: &mut Vec<Finding>
         fault(Finding::warn(subject.clone(), found, fix));
     }
     let sql = format!(
-        "select count(*), min(s) from (select rtrim({sku}) as s, rtrim({place}) as p from {name} group by 1, 2 having count(*) > 1) d"
+        "select /* banyan */ count(*), min(s) from (select rtrim({sku}) as s, rtrim({place}) as p from {name} group by 1, 2 having count(*) > 1) d"
     );
     match ask(client, &subject, &sql, &[]).await {
         Err(finding) => fault(finding),

@@ -40,7 +40,8 @@ pub(super) async fn health(sessions: &Sessions, mapping: &Mapping) -> Result<Str
         .await
 }
 
-/// Statements of others that name a mapped table. Nothing where `pg_stat_statements` is not installed, or not for us.
+/// Statements of others that name a mapped table and one of its stock columns, or all its columns: a table may hold much else
+/// that stays with the old shop. Nothing where `pg_stat_statements` is not installed, or not for us.
 pub(super) async fn references(
     sessions: &Sessions,
     mapping: &Mapping,
@@ -61,15 +62,19 @@ pub(super) async fn references(
             let names: Vec<String> = mapping.tables.iter().map(|table| escaped(&table.name.table)).collect();
             // Letters, digits and underscores to either side would make it another name.
             let pattern = format!(r"(^|[^a-zA-Z0-9_])({})([^a-zA-Z0-9_]|$)", names.join("|"));
+            let columns = mapping.tables.iter().flat_map(|table| [Some(&table.in_stock), table.allocated.as_ref()]);
+            let columns: Vec<String> = columns.flatten().map(|column| escaped(column)).collect();
+            // A star behind a parenthesis only counts rows.
+            let columns = format!(r"(^|[^a-zA-Z0-9_])({})([^a-zA-Z0-9_]|$)|[^(]\*", columns.join("|"));
             let ours = format!("(/\\* banyan \\*/|{SYNC}|{OUTBOX}|banyan_rows)");
             let sql = format!(
                 "select coalesce(r.rolname::text, '?'), s.query, s.calls, s.rows from {}.pg_stat_statements s \
                  left join pg_roles r on r.oid = s.userid \
                  where s.dbid = (select oid from pg_database where datname = current_database()) \
-                 and s.query ~ $1 and s.query !~ $2 order by s.calls desc limit {REFERENCES_MAX}",
+                 and s.query ~ $1 and s.query ~ $3 and s.query !~ $2 order by s.calls desc limit {REFERENCES_MAX}",
                 quoted(&schema.get::<_, String>(0))
             );
-            let rows = match client.query(&sql, &[&pattern, &ours]).await {
+            let rows = match client.query(&sql, &[&pattern, &ours, &columns]).await {
                 Ok(rows) => rows,
                 // Installed, and not loaded by the server: there is nothing to be had.
                 Err(error) if error.code().is_some_and(|code| code.code() == "55000") => return Ok((lease, None)),

@@ -1,0 +1,1 @@
+"""Oscar's app `basket`, whose lines load stock by the plugin's rule."""

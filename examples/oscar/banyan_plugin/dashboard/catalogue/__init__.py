@@ -1,0 +1,1 @@
+"""What differs in the dashboard's pages of products."""

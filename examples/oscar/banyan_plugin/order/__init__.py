@@ -1,0 +1,1 @@
+"""The shop's app `order`, with orders that reserve in Banyan."""
