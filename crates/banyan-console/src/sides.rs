@@ -55,9 +55,10 @@ fn lines(shown: &Shown, differences: &[Difference]) -> Vec<Line> {
     lines.push(Line { text: String::new(), counts: false });
     match serde_json::from_str::<Value>(&shown.body) {
         Ok(value @ (Value::Object(_) | Value::Array(_))) => {
-            let places = differences.iter().filter_map(|found| found.place.strip_prefix('$')).collect();
+            let places: Vec<&str> =
+                differences.iter().filter_map(|found| found.place.strip_prefix('$')).collect();
             let mut json = Json { lines: Vec::new() };
-            json.write("", &value, places, 0, "");
+            json.write("", &value, &places, 0, "");
             lines.append(&mut json.lines);
         }
         _ => {
@@ -74,6 +75,9 @@ fn lines(shown: &Shown, differences: &[Difference]) -> Vec<Line> {
     lines
 }
 
+/// What stands before a value in its object or array, the value, and how places may write the step to it.
+type Child<'a> = (String, &'a Value, Vec<String>);
+
 /// A JSON document as lines.
 struct Json {
     lines: Vec<Line>,
@@ -81,10 +85,10 @@ struct Json {
 
 impl Json {
     /// Writes `value` after `head`. `places` is what is left of the places of the differences that lie in it.
-    fn write(&mut self, head: &str, value: &Value, places: Vec<&str>, depth: usize, tail: &str) {
+    fn write(&mut self, head: &str, value: &Value, places: &[&str], depth: usize, tail: &str) {
         let counts = places.iter().any(|place| place.is_empty());
         let indent = "  ".repeat(depth);
-        let (open, close, children): (char, char, Vec<(String, &Value, Vec<String>)>) = match value {
+        let (open, close, children): (char, char, Vec<Child<'_>>) = match value {
             Value::Object(fields) if !fields.is_empty() => {
                 let child = |(name, value): (&String, _)| {
                     (format!("{}: ", Value::from(name.clone())), value, vec![field_step(name)])
@@ -104,11 +108,11 @@ impl Json {
         let last = children.len() - 1;
         for (index, (head, value, steps)) in children.into_iter().enumerate() {
             // All of what differs as a whole is marked.
-            let inside = match counts {
+            let inside: Vec<&str> = match counts {
                 true => vec![""],
                 false => places.iter().filter_map(|place| below(place, &steps)).collect(),
             };
-            self.write(&head, value, inside, depth + 1, if index < last { "," } else { "" });
+            self.write(&head, value, &inside, depth + 1, if index < last { "," } else { "" });
         }
         self.lines.push(Line { text: format!("{indent}{close}{tail}"), counts });
     }

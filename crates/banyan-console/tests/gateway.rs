@@ -3,7 +3,7 @@
 mod common;
 
 use banyan_gateway::Mode;
-use banyan_gateway::groups::Judgement;
+use banyan_gateway::groups::{Group, Judgement};
 use common::front::{Front, ROUTES};
 use common::{Browser, Page, Store};
 use http::StatusCode;
@@ -192,7 +192,7 @@ async fn mismatches_stand_side_by_side_and_are_judged() {
         let page = browser.post(&judge, &fields).await;
         assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", main(&page));
         let groups = front.gateway.groups("catalog").expect("the route");
-        let judged = groups.iter().find(|group| group.path == "$.price").map(|group| group.judgement());
+        let judged = groups.iter().find(|group| group.path == "$.price").map(Group::judgement);
         assert_eq!(judged, Some(judgement));
     }
     let page = browser.get(&path).await;
