@@ -208,6 +208,14 @@ async fn callers_and_traffic_are_shown() {
     let callers = main(&page).split("id=\"callers\"").nth(1).expect("the callers");
     assert!(callers.contains("stock") && callers.contains("2 left"), "one caller on two routes: {callers}");
     assert!(callers.contains("has not been watched for that long"), "{callers}");
+    let live = browser.event("/console/live?of=gateway", "tick").await;
+    for part in ["table-version", "traffic-basket", "share-everything%20else"] {
+        assert!(live["parts"][part].is_string(), "{part}: {live}");
+    }
+    let live = browser.event("/console/live?of=route:catalog", "tick").await;
+    assert!(live["parts"]["groups-catalog"].as_str().is_some_and(|html| html.contains("$.price")), "{live}");
+    let live = browser.event("/console/live", "tick").await;
+    assert!(live.get("parts").is_none(), "other pages are not sent them");
     // The sampler needs two looks, a second apart.
     for _ in 0..600 {
         front.ask("/basket", "m1").await;

@@ -101,6 +101,14 @@ async fn the_wizard_leads_there_and_back() {
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", main(&page));
     arrives(&keeper, Phase::Lead).await;
 
+    let live = browser.event("/console/live?of=over:1.0", "tick").await;
+    assert!(live["parts"]["over-old"].as_str().is_some_and(|html| html.contains("It has moved")), "{live}");
+    let live = browser.event("/console/live?of=over:2.0", "tick").await;
+    assert_eq!(live["parts"]["over-old"], "", "the page is of now");
+    assert!(live["parts"]["over-phases"].as_str().is_some_and(|html| html.contains("data-phase=\"now\"")));
+    let history = browser.event("/console/live?of=over:2.0", "history").await;
+    assert_eq!(history["series"]["fields"], serde_json::json!(["t", "inward", "outward"]));
+
     old_shop::breach(&store, "mug-white", "num_in_stock is 3, 240 belongs there").await;
     let page = browser.get("/console/over").await;
     assert!(main(&page).contains("240 belongs there") && main(&page).contains("/console/stock/mug-white"));
