@@ -176,7 +176,7 @@ pub(crate) fn compared(lang: Lang, status: &Status) -> Markup {
             " " (parts::time(lang, last.at))
         }
         dl.facts {
-            (fact(lang.t(text::AS_OF_POSITION), &html! { (position(lang, status, last.position)) }))
+            (fact(lang.t(text::AS_OF_POSITION), &html! { (position(lang, last.position)) }))
             (fact(lang.t(text::ROWS_COMPARED), &html! { span.num { (format::number(last.rows)) } }))
             (fact(lang.t(text::ROWS_DIFFERED), &html! { span.num .harm-word[last.differing > 0] { (format::number(last.differing)) } }))
             (fact(lang.t(text::ROWS_REPAIRED), &html! { span.num { (format::number(last.repaired)) } }))
@@ -184,8 +184,8 @@ pub(crate) fn compared(lang: Lang, status: &Status) -> Markup {
     }
 }
 
-/// A position as the old database writes it, as far as it is known which kind it is.
-fn position(lang: Lang, _: &Status, position: u64) -> Markup {
+/// A position in two halves, whole to copy.
+fn position(lang: Lang, position: u64) -> Markup {
     // Postgres writes its positions in two halves of 32 bits; of MariaDB the halves are file number and offset.
     let halves = format!("{:X}/{:X}", position >> 32, position & 0xFFFF_FFFF);
     parts::copy(lang, &position.to_string(), &halves)
@@ -210,7 +210,7 @@ pub(crate) fn sync(lang: Lang, status: &Status) -> Markup {
                 (fact(lang.t(text::TRANSACTIONS), &n(progress.transactions)))
                 (fact(lang.t(text::ROWS), &n(progress.rows_in)))
                 (fact(lang.t(text::ECHOES), &n(progress.echoes)))
-                (fact(lang.t(text::POSITION), &position(lang, status, progress.position_applied)))
+                (fact(lang.t(text::POSITION), &position(lang, progress.position_applied)))
             } }
             div.card { h3 { (lang.t(text::SYNC_OUT)) } dl.facts {
                 (fact(lang.t(text::STATE), &runs(progress.outward, &progress.trouble.outward)))
