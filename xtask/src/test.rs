@@ -23,8 +23,7 @@ struct Tally {
 
 /// Installs what the tests need, runs them, and says how many ran.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
-    let needed = [Package::Postgres, Package::Redis, Package::RabbitMq, Package::Chromium];
-    ensure_packages(&needed).map_err(|error| error.to_string())?;
+    ensure_packages(&Package::ALL).map_err(|error| error.to_string())?;
     let mut command = run::cargo_command();
     command.args(["test", "--no-fail-fast"]);
     if args.rest.is_empty() {

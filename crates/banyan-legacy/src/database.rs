@@ -201,8 +201,8 @@ pub trait OldDatabase: Send + Sync {
         epoch: u64,
     ) -> BoxFuture<'a, Result<Written, LegacyError>>;
 
-    /// Opens the stream at `from`, or with a snapshot first. The transaction at `from` itself may come again, and must if it
-    /// was not acknowledged: of a large one perhaps only some parts were applied.
+    /// Opens the stream at `from`, or with a snapshot first. What was not acknowledged may come again, also from before `from`;
+    /// the transaction at `from` itself must, since of a large one perhaps only some parts were applied.
     /// [`LegacyError::SourceUnknown`] if it cannot go on there.
     fn stream<'a>(
         &'a self,
@@ -232,8 +232,17 @@ pub trait OldDatabase: Send + Sync {
     /// Gives the stream up, so that the old database keeps nothing for us. The way on is a new snapshot.
     fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>>;
 
-    /// Deletes outbox rows that have been applied: those up to `id`. Gives how many. Best effort.
-    fn clear_outbox(&self, id: i64) -> BoxFuture<'_, Result<u64, LegacyError>>;
+    /// Deletes these outbox rows, which have been applied. Gives how many were there. By number and not up to a number: numbers
+    /// do not come in the order of commits.
+    fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>>;
+
+    /// Writes items' rows as they are, so that they come through the stream again in their place. Where that cannot be
+    /// done, it is refused.
+    fn touch<'a>(&'a self, items: &'a [(usize, String, String)]) -> BoxFuture<'a, Result<(), LegacyError>> {
+        let why =
+            format!("{} rows cannot be sent again by this kind of database; a new snapshot can", items.len());
+        Box::pin(async move { Err(LegacyError::Refused(why)) })
+    }
 }
 
 impl Finding {

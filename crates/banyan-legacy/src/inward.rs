@@ -1,359 +1,528 @@
-//! The stream in: every committed transaction of the old database becomes one command, in its order, exactly once. A position
-//! is acknowledged only after Banyan's own log has it on disk.
+//! The stream in: what the old database commits becomes commands, and is acknowledged once they are durable.
+//!
+//! It remembers nothing that counts. Where to go on is in Banyan's own state, in the same block as what came of it, so
+//! whatever comes twice is passed over there.
 
-use crate::breach;
+use crate::breach::{Meaning, meaning};
 use crate::database::{LegacyError, OldDatabase};
 use crate::desk::{Desk, DeskError};
 use crate::keeper::Halt;
 use crate::mapping::Mapping;
-use crate::owned::Owned;
+use crate::outbox::{self, reason};
 use crate::progress::Progress;
-use crate::stream::{Change, ChangeStream, Item, SourceId as StreamSource, Transaction};
-use crate::translate::{Name, gone, mirror_row, name, outbox_item, rows_after};
-use banyan_domain::legacy::{Capability, Command, MirrorRow, Refusal, SourceBatch, SourceId};
-use banyan_domain::{ItemNo, LocationId, Refusal as AnyRefusal, SkuId, State, limits};
+use crate::stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};
+use crate::values::{ItemName, STOCK, levels, mirror_row, name_of, named_level, row_numbers};
+use banyan_domain::legacy::{self, Command, MirrorRow, OutboxItem, OutboxKind, Phase, SourceBatch};
+use banyan_domain::{LocationId, Refusal, SkuId, limits};
 use banyan_engine::wall_clock;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-const STOCK: Capability = Capability::Stock;
-/// Pauses before the old database is tried again: doubled each time.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Items that one look at the state goes through: the writer waits for it.
-const LOOK_ITEMS: usize = 2_000;
-/// Own writes say nothing that must be kept; so much of the old database's log may pass before their position is.
-const UNKEPT_MAX: Duration = Duration::from_secs(5);
+/// How long to wait before connecting again: first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How long a position of which nothing else is to be kept may wait: each costs an entry in the log, and our own writes come
+/// back here, so that keeping each at once would go round for ever.
+const PASSED_WAIT: Duration = Duration::from_secs(1);
 
-/// What the stream in works with.
-pub(crate) struct Inward {
-    pub desk: Desk,
-    pub database: Arc<dyn OldDatabase>,
-    pub mapping: Arc<Mapping>,
-    pub progress: Arc<Progress>,
-    pub owned: Arc<Owned>,
+/// Follows the stream until told to stop, or until somebody must look.
+pub async fn follow(
+    desk: &Desk,
+    database: &dyn OldDatabase,
+    mapping: &Mapping,
+    progress: &Progress,
+    mut stop: watch::Receiver<bool>,
+) -> Halt {
+    progress.inward(true, None);
+    let mut inward = Inward { desk, database, mapping, progress, anew: false };
+    let halt = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Halt::Stopped,
+        halt = inward.run() => halt,
+    };
+    match &halt {
+        Halt::Stopped => progress.inward(false, None),
+        Halt::Trouble(why) => progress.inward(false, Some(why.clone())),
+    }
+    halt
 }
 
-/// Why a session ended.
-enum End {
-    Stopped,
-    /// Try again from where we are.
+struct Inward<'a> {
+    desk: &'a Desk,
+    database: &'a dyn OldDatabase,
+    mapping: &'a Mapping,
+    progress: &'a Progress,
+    /// Whether the known position means nothing any more.
+    anew: bool,
+}
+
+/// Why following ended for now.
+enum Ended {
     Broken(String),
-    /// Positions mean nothing any more: copy anew.
-    CopyAnew(String),
-    /// Somebody must look.
+    Anew(String),
     Trouble(String),
+    Stopping,
 }
 
-impl From<LegacyError> for End {
-    fn from(error: LegacyError) -> Self {
-        match error {
-            LegacyError::Broken(why) => Self::Broken(why),
-            LegacyError::SourceUnknown(why) => Self::CopyAnew(why),
-            LegacyError::Refused(_) => Self::Trouble(error.to_string()),
-        }
-    }
+/// What one command takes.
+#[derive(Default)]
+struct Load {
+    position: u64,
+    part: u32,
+    rows: Vec<MirrorRow>,
+    outbox: Vec<OutboxItem>,
+    outbox_ids: Vec<i64>,
+    switched: Option<(u64, Phase)>,
+    /// When the last of it was committed; 0 if not known.
+    committed_millis: u64,
+    transactions: u64,
+    /// Whether no part of a transaction is left after it.
+    whole: bool,
 }
 
-impl From<DeskError> for End {
-    fn from(error: DeskError) -> Self {
-        match error {
-            DeskError::Stopping => Self::Stopped,
-            DeskError::Refused(AnyRefusal::Legacy(Refusal::SourceUnknown)) => {
-                Self::CopyAnew(error.to_string())
-            }
-            DeskError::Refused(AnyRefusal::Legacy(Refusal::SourceGap)) => Self::Broken(error.to_string()),
-            DeskError::Refused(_) => Self::Trouble(error.to_string()),
-        }
-    }
-}
-
-impl Inward {
-    /// Follows the stream until told to stop, or until somebody must look.
-    pub(crate) async fn follow(&self, mut stop: watch::Receiver<bool>) -> Halt {
-        let mut pause = PAUSE_MIN;
-        let mut anew = false;
+impl Inward<'_> {
+    async fn run(&mut self) -> Halt {
+        let mut pause = PAUSE.0;
         loop {
-            let before = self.progress.view().transactions;
-            let ended = tokio::select! {
-                ended = self.session(anew) => ended,
-                () = self.owned.asked_to_copy() => End::CopyAnew("both sides differ".into()),
-                () = stopped(&mut stop) => End::Stopped,
+            let heard_before = self.progress.view().heard_at;
+            let ended = match self.once().await {
+                Ok(never) => match never {},
+                Err(ended) => ended,
             };
-            let why = match ended {
-                End::Stopped => {
-                    self.progress.inward(false, None);
-                    return Halt::Stopped;
-                }
-                End::Trouble(why) => {
-                    tracing::error!("the stream of the old database stands still: {why}");
-                    self.progress.inward(false, Some(why.clone()));
+            match ended {
+                Ended::Stopping => return Halt::Stopped,
+                Ended::Trouble(why) => {
+                    tracing::error!("the old database's stream is not followed any more: {why}");
                     return Halt::Trouble(why);
                 }
-                End::CopyAnew(why) => {
+                Ended::Anew(why) => {
                     tracing::warn!("the rows of the old database are copied anew: {why}");
-                    anew = true;
-                    why
+                    self.anew = true;
                 }
-                End::Broken(why) => {
-                    tracing::warn!("the stream of the old database broke off: {why}");
-                    why
+                Ended::Broken(why) => {
+                    tracing::info!("the old database's stream broke, and is opened again: {why}");
+                    self.progress.inward(true, Some(why));
+                    if self.progress.view().heard_at != heard_before {
+                        pause = PAUSE.0;
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
                 }
-            };
-            self.progress.inward(false, Some(why));
-            if self.progress.view().transactions > before {
-                pause = PAUSE_MIN;
-            }
-            // A pause between two tries, so that a database that is starting is not hammered.
-            let _stopped = tokio::time::timeout(pause, stopped(&mut stop)).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-            if let Ok(state) = self.desk.look(|state| state.legacy().capability(STOCK)).await {
-                anew &= state.source.is_none_or(|source| !source.copying);
             }
         }
     }
 
-    async fn session(&self, anew: bool) -> End {
-        match self.run(anew).await {
-            Ok(never) => never,
-            Err(end) => end,
-        }
-    }
-
-    async fn run(&self, anew: bool) -> Result<End, End> {
+    /// Follows until something is in the way.
+    async fn once(&mut self) -> Result<std::convert::Infallible, Ended> {
         let state = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
-        let known = state.source.filter(|source| !anew && !source.copying);
-        let from = known.as_ref().map(|source| {
-            let (system, stream) = (source.id.system.to_string(), source.id.stream.to_string());
-            (StreamSource { system, stream }, source.position)
+        let known = state.source.clone().filter(|source| !source.copying && !self.anew);
+        let from = known.map(|source| {
+            let id = SourceId { system: source.id.system.into(), stream: source.id.stream.into() };
+            (id, source.position)
         });
-        if state.phase.leads() {
-            self.learn_own_rows().await?;
-        }
+        let mut source = from.as_ref().map(|(source, _)| source.clone());
         let mut stream = self.database.stream(from).await?;
         self.progress.inward(true, None);
-        let source = match known {
-            Some(source) => source.id,
-            None => self.copy(&mut *stream).await?,
-        };
-        let mut session =
-            Session { of: self, source, outbox_seen: None, kept_at: tokio::time::Instant::now() };
-        loop {
-            let item = stream.next().await?;
-            session.take(item, &mut *stream).await?;
+        if let Some(source) = &state.source {
+            self.progress.applied(source.position.saturating_sub(1));
         }
-    }
-
-    /// What is in the columns that are ours, before anybody else's change is looked at.
-    async fn learn_own_rows(&self) -> Result<(), End> {
-        for table in 0..self.mapping.tables.len() {
-            let mut after = None;
-            loop {
-                let page = self.database.read_page(table, after.as_ref(), LOOK_ITEMS as u32).await?;
-                for row in &page.rows {
-                    if let Ok(name) = name(&self.mapping, row) {
-                        self.owned.wrote(name, (row.in_stock.unwrap_or(0), row.allocated.unwrap_or(0)));
+        let mut leads = state.phase.leads();
+        // What comes up to here has been applied. It must not travel with what has not: the position would be the later one.
+        let mut applied = state.source.as_ref().map_or((0, 0), |source| (source.position, source.part));
+        let mut passed: Option<(u64, Instant)> = None;
+        let mut held: Option<Item> = None;
+        loop {
+            let item = match held.take() {
+                Some(item) => item,
+                None => match passed {
+                    None => stream.next().await?,
+                    Some((position, since)) => {
+                        match tokio::time::timeout_at(since + PASSED_WAIT, stream.next()).await {
+                            Ok(item) => item?,
+                            Err(_) => Item::Idle { position },
+                        }
+                    }
+                },
+            };
+            let now = wall_clock().as_millis();
+            match item {
+                Item::SnapshotBegin { source: new, position } => {
+                    self.progress.heard(position, now);
+                    self.copy(&mut *stream, &new, position, leads).await?;
+                    source = Some(new);
+                    applied = (position, u32::MAX);
+                    self.anew = false;
+                }
+                Item::Rows(_) | Item::Outbox(_) | Item::SnapshotEnd => {
+                    return Err(Ended::Broken("rows outside of a snapshot".to_owned()));
+                }
+                Item::SchemaChanged { what } => return Err(Ended::Trouble(what)),
+                Item::Idle { position } => {
+                    let known = source_of(&source)?;
+                    self.progress.heard(position, now);
+                    passed = None;
+                    if position > self.progress.view().position_applied {
+                        let load = Load { position, part: 1, whole: true, ..Load::default() };
+                        self.apply(&mut *stream, known, load).await?;
                     }
                 }
-                after = page.next;
-                if after.is_none() {
-                    break;
+                Item::Transaction(again) if (again.position, again.part) <= applied => {
+                    self.progress.heard(again.position, now);
+                    self.pass_over(&mut *stream, &again).await?;
+                }
+                Item::Transaction(first) => {
+                    let known = source_of(&source)?.clone();
+                    let (mut load, switched) = self.load(first, leads).await?;
+                    // Whole small transactions travel together: a sync costs the same for one as for many.
+                    while load.whole
+                        && load.part == 1
+                        && load.switched.is_none()
+                        && load.outbox.is_empty() | leads
+                    {
+                        let Some(next) = ready(&mut *stream).await else { break };
+                        match next? {
+                            Item::Transaction(next) if joins(&load, &next) => {
+                                let (next, _) = self.load(next, leads).await?;
+                                load.join(next);
+                            }
+                            other => {
+                                held = Some(other);
+                                break;
+                            }
+                        }
+                    }
+                    self.progress.heard(load.position, now);
+                    if load.is_empty() && load.part == 1 {
+                        // Only our own writes came back. Their position is kept with the next that matters, or in a moment.
+                        let since = passed.map_or_else(Instant::now, |(_, since)| since);
+                        passed = Some((load.position, since));
+                        continue;
+                    }
+                    passed = None;
+                    applied = (load.position, load.part);
+                    self.apply(&mut *stream, &known, load).await?;
+                    if switched {
+                        let look =
+                            |state: &banyan_domain::State| state.legacy().capability(STOCK).phase.leads();
+                        leads = self.desk.look(look).await?;
+                    }
                 }
             }
         }
-        Ok(())
     }
 
-    /// Takes all rows in by difference; gives the source that follows them.
-    async fn copy(&self, stream: &mut dyn ChangeStream) -> Result<SourceId, End> {
-        let Item::SnapshotBegin { source, position } = stream.next().await? else {
-            return Err(End::Trouble(
-                "the stream does not begin with a copy, although one was asked for".into(),
-            ));
-        };
-        let source = SourceId { system: source.system.into(), stream: source.stream.into() };
-        self.desk.ask(Command::SetSource { capability: STOCK, source: source.clone(), position }).await?;
-        self.progress.heard(position, wall_clock().as_millis());
-        let leads = self.desk.look(|state| state.legacy().capability(STOCK).phase.leads()).await?;
-        let mut seen: BTreeSet<Name> = BTreeSet::new();
+    /// Takes a snapshot in, by difference: every row, zeros for items that have none, and what is left in the outbox.
+    async fn copy(
+        &self,
+        stream: &mut dyn ChangeStream,
+        source: &SourceId,
+        position: u64,
+        leads: bool,
+    ) -> Result<(), Ended> {
+        let id =
+            legacy::SourceId { system: source.system.as_str().into(), stream: source.stream.as_str().into() };
+        self.ask(Command::SetSource { capability: STOCK, source: id, position }).await?;
+        let mut seen: BTreeSet<ItemName> = BTreeSet::new();
         let mut part = 0;
+        let mut outbox = Vec::new();
         loop {
             match stream.next().await? {
                 Item::Rows(rows) => {
-                    let rows: Result<Vec<MirrorRow>, String> =
-                        rows.iter().map(|row| mirror_row(&self.mapping, row)).collect();
-                    let rows = rows.map_err(End::Trouble)?;
+                    self.progress.heard(position, wall_clock().as_millis());
+                    let rows: Vec<MirrorRow> = rows.iter().filter_map(|row| self.mirrored(row)).collect();
                     seen.extend(rows.iter().map(|row| (row.sku.clone(), row.location.clone())));
-                    // While Banyan leads the rows are its own: what differs is the comparison's business.
-                    if !leads {
-                        self.apply_copied(&source, position, &mut part, rows).await?;
+                    for rows in rows.chunks(limits::SOURCE_ROWS_MAX).filter(|_| !leads) {
+                        part += 1;
+                        self.apply_part(stream, source, position, part, rows.to_vec()).await?;
                     }
                 }
+                Item::Outbox(rows) => outbox.extend(rows),
                 Item::SnapshotEnd => break,
-                Item::SchemaChanged { what } => return Err(End::Trouble(what)),
-                other => return Err(End::Trouble(format!("the stream gives {other:?} within a copy"))),
+                other => return Err(Ended::Broken(format!("within a snapshot: {other:?}"))),
             }
         }
         if !leads {
-            let left = self.mirrored().await?.into_iter().filter(|name| !seen.contains(name));
-            let rows: Vec<MirrorRow> = left.map(gone).collect();
-            self.apply_copied(&source, position, &mut part, rows).await?;
+            for rows in self.gone(&seen).await?.chunks(limits::SOURCE_ROWS_MAX) {
+                part += 1;
+                self.apply_part(stream, source, position, part, rows.to_vec()).await?;
+            }
         }
-        self.desk.ask(Command::EndCopy { capability: STOCK }).await?;
+        for rows in outbox.chunks(limits::SOURCE_ROWS_MAX) {
+            part += 1;
+            let mut load = Load { position, part, ..Load::default() };
+            load.take_outbox(self.mapping, rows);
+            self.apply(stream, source, load).await?;
+        }
+        self.ask(Command::EndCopy { capability: STOCK }).await?;
         stream.acknowledge(position);
         self.progress.applied(position);
-        Ok(source)
+        Ok(())
     }
 
-    async fn apply_copied(
+    async fn apply_part(
         &self,
+        stream: &mut dyn ChangeStream,
         source: &SourceId,
-        position: u64,
-        part: &mut u32,
-        rows: Vec<MirrorRow>,
-    ) -> Result<(), End> {
-        for rows in rows.chunks(limits::SOURCE_ROWS_MAX) {
-            *part += 1;
-            let batch = SourceBatch {
-                capability: STOCK,
-                source: source.clone(),
-                position,
-                part: *part,
-                rows: rows.to_vec(),
-                outbox: Vec::new(),
-                switched: None,
-            };
-            self.desk.ask(Command::ApplySource(Box::new(batch))).await?;
-            self.progress.took(rows.len() as u64, 0);
-        }
-        Ok(())
-    }
-
-    /// The names of every item of the old shop.
-    async fn mirrored(&self) -> Result<Vec<Name>, End> {
-        let mut names = Vec::new();
-        let mut after = ItemNo::new(0);
-        loop {
-            let page = self.desk.look(move |state| names_after(state, after)).await?;
-            let Some((last, _)) = page.last() else { return Ok(names) };
-            after = *last;
-            names.extend(page.into_iter().map(|(_, name)| name));
-        }
-    }
-}
-
-/// A page of the names of the old shop's items, after `after`.
-fn names_after(state: &State, after: ItemNo) -> Vec<(ItemNo, Name)> {
-    let items = state.legacy().mirrored_after(after).take(LOOK_ITEMS);
-    items.filter_map(|(item, _)| Some((item, item_name(state, item)?))).collect()
-}
-
-/// The name of an item.
-pub(crate) fn item_name(state: &State, item: ItemNo) -> Option<Name> {
-    let view = state.stock().item(item)?;
-    // It is one: it was stored as one.
-    Some((SkuId::new(view.sku).ok()?, LocationId::clone(view.location)))
-}
-
-/// One connection's worth of the stream.
-struct Session<'a> {
-    of: &'a Inward,
-    source: SourceId,
-    /// The highest message number that is durable here and still in the old database.
-    outbox_seen: Option<i64>,
-    /// When a position was last kept.
-    kept_at: tokio::time::Instant,
-}
-
-impl Session<'_> {
-    async fn take(&mut self, item: Item, stream: &mut dyn ChangeStream) -> Result<(), End> {
-        let now = wall_clock().as_millis();
-        match item {
-            Item::Transaction(transaction) => {
-                self.of.progress.heard(transaction.position, now);
-                self.transaction(transaction, stream).await
-            }
-            Item::Idle { position } => {
-                self.of.progress.heard(position, now);
-                self.keep(position, 1, Vec::new(), Vec::new(), None).await?;
-                stream.acknowledge(position);
-                self.of.progress.applied(position);
-                if let Some(id) = self.outbox_seen.take() {
-                    // Best effort: what is left over is cleared another time.
-                    if let Err(error) = self.of.database.clear_outbox(id).await {
-                        tracing::warn!("the outbox could not be cleared: {error}");
-                    }
-                }
-                Ok(())
-            }
-            Item::SchemaChanged { what } => Err(End::Trouble(what)),
-            other => Err(End::Trouble(format!("the stream gives {other:?} outside of a copy"))),
-        }
-    }
-
-    async fn transaction(&mut self, said: Transaction, stream: &mut dyn ChangeStream) -> Result<(), End> {
-        let of = self.of;
-        if let Some(echoes) = said.echoes {
-            of.progress.echoed(u64::from(echoes));
-        }
-        let says_nothing = said.changes.is_empty() && said.outbox.is_empty() && said.switched.is_none();
-        if says_nothing && said.part == 1 && self.kept_at.elapsed() < UNKEPT_MAX {
-            // An echo: everything before it is durable, and it says nothing itself.
-            of.progress.applied(said.position);
-            return Ok(());
-        }
-        if said.changes.iter().any(|change| matches!(change, Change::Truncate { .. })) {
-            return Err(End::CopyAnew("a mapped table was truncated".into()));
-        }
-        let leads = of.desk.look(|state| state.legacy().capability(STOCK).phase.leads()).await?;
-        let rows = match leads {
-            false => rows_after(&of.mapping, &said.changes).map_err(End::Trouble)?,
-            true => Vec::new(),
-        };
-        if leads {
-            breach::look(of, &said).await?;
-        }
-        let outbox: Vec<_> = said.outbox.iter().map(|row| outbox_item(&of.mapping, row)).collect();
-        let switched = said.switched.map(|book| (book.move_no, book.phase));
-        let count = rows.len() as u64;
-        self.keep(said.position, said.part, rows, outbox, switched).await?;
-        if let Some(last) = said.outbox.iter().map(|row| row.id).max() {
-            self.outbox_seen = self.outbox_seen.max(Some(last));
-        }
-        if said.last {
-            let now = wall_clock().as_millis();
-            let lag = match said.committed_millis {
-                0 => 0,
-                committed => now.saturating_sub(committed),
-            };
-            of.progress.took(count, lag);
-            stream.acknowledge(said.position);
-            of.progress.applied(said.position);
-        }
-        Ok(())
-    }
-
-    /// Makes a position durable with what it says.
-    async fn keep(
-        &mut self,
         position: u64,
         part: u32,
         rows: Vec<MirrorRow>,
-        outbox: Vec<banyan_domain::legacy::OutboxItem>,
-        switched: Option<(u64, banyan_domain::legacy::Phase)>,
-    ) -> Result<(), End> {
-        let source = self.source.clone();
+    ) -> Result<(), Ended> {
+        self.apply(stream, source, Load { position, part, rows, ..Load::default() }).await
+    }
+
+    /// Rows of zeros for the items of the old shop that were not seen.
+    async fn gone(&self, seen: &BTreeSet<ItemName>) -> Result<Vec<MirrorRow>, Ended> {
+        let all = self
+            .desk
+            .look(|state| {
+                let named = state.legacy().mirrored_items().filter_map(|(item, _)| named_level(state, item));
+                named
+                    .filter(|(_, level)| (level.in_stock(), level.taken()) != (0, 0))
+                    .map(|(name, _)| name)
+                    .collect::<Vec<_>>()
+            })
+            .await?;
+        Ok(all.into_iter().filter(|name| !seen.contains(name)).map(|name| mirror_row(name, (0, 0))).collect())
+    }
+
+    /// What was applied before comes again because nobody knows how far its answer came: that is done again, and nothing else.
+    async fn pass_over(&self, stream: &mut dyn ChangeStream, again: &Transaction) -> Result<(), Ended> {
+        let ids: Vec<i64> = again.outbox.iter().map(|row| row.id).collect();
+        if !ids.is_empty() {
+            self.database.clear_outbox(&ids).await?;
+        }
+        if again.last {
+            stream.acknowledge(again.position);
+            self.progress.applied(again.position);
+        }
+        Ok(())
+    }
+
+    /// What a transaction asks of Banyan; and whether it says who leads.
+    async fn load(&self, transaction: Transaction, leads: bool) -> Result<(Load, bool), Ended> {
+        let mut load = Load {
+            position: transaction.position,
+            part: transaction.part,
+            whole: transaction.last,
+            committed_millis: transaction.committed_millis,
+            transactions: u64::from(transaction.last),
+            switched: transaction.switched.map(|book| (book.move_no, book.phase)),
+            ..Load::default()
+        };
+        self.progress.echoed(u64::from(transaction.echoes.unwrap_or(0)));
+        match leads {
+            false => self.take_rows(&transaction, &mut load)?,
+            true => self.watch(&transaction, &mut load).await?,
+        }
+        load.take_outbox(self.mapping, &transaction.outbox);
+        let switched = load.switched.is_some();
+        Ok((load, switched))
+    }
+
+    /// While the old shop leads, rows are taken as they are.
+    fn take_rows(&self, transaction: &Transaction, load: &mut Load) -> Result<(), Ended> {
+        for change in &transaction.changes {
+            match change {
+                Change::Insert(row) => load.rows.extend(self.mirrored(row)),
+                Change::Update { before, after } => {
+                    let renamed = before
+                        .as_ref()
+                        .filter(|row| (&row.sku, &row.location) != (&after.sku, &after.location));
+                    load.rows.extend(renamed.and_then(name_of).map(|name| mirror_row(name, (0, 0))));
+                    load.rows.extend(self.mirrored(after));
+                }
+                Change::Delete(row) => load.rows.extend(name_of(row).map(|name| mirror_row(name, (0, 0)))),
+                Change::Truncate { table } => {
+                    return Err(Ended::Anew(format!(
+                        "table {} was emptied",
+                        self.mapping.tables[*table].name
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// While Banyan leads, rows of others are looked at: a new item is taken in, anything else is a breach.
+    async fn watch(&self, transaction: &Transaction, load: &mut Load) -> Result<(), Ended> {
+        let phase = self.desk.look(|state| state.legacy().capability(STOCK).phase);
+        if transaction.changes.is_empty() || phase.await? != Phase::Lead {
+            return Ok(());
+        }
+        for (index, change) in (0..).zip(&transaction.changes) {
+            // The number grows through all parts: none has more changes than a command takes rows.
+            let index =
+                transaction.part.saturating_sub(1).saturating_mul(limits::SOURCE_ROWS_MAX as u32) + index;
+            let (row, what) = match meaning(transaction, change, &self.columns(change)) {
+                Meaning::Harmless => continue,
+                Meaning::New(row) => {
+                    let Some(name) = name_of(&row) else { continue };
+                    let asked = vec![name.clone()];
+                    let known = self.desk.look(move |state| levels(state, &asked)[0]).await?;
+                    match (known, u32::try_from(row_numbers(&row).0)) {
+                        (None, Ok(in_stock)) => {
+                            let free = self.mapping.tables[row.table].allocated.is_none();
+                            let (sku, location) = name;
+                            load.outbox.push(OutboxItem {
+                                id: 0,
+                                kind: OutboxKind::Count { sku, location, in_stock, free },
+                            });
+                            continue;
+                        }
+                        _ => (row, "a row was added for an item that is there".to_owned()),
+                    }
+                }
+                Meaning::Breach(row, what) => (row, what),
+                Meaning::Emptied(table) => {
+                    let row = Row {
+                        table,
+                        sku: "*".into(),
+                        location: "all".into(),
+                        in_stock: None,
+                        allocated: None,
+                    };
+                    (row, format!("table {} was emptied", self.mapping.tables[table].name))
+                }
+            };
+            let Some((sku, location)) = name_of(&row) else { continue };
+            self.note_breach(sku, location, &what, transaction.position, index).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_breach(
+        &self,
+        sku: SkuId,
+        location: LocationId,
+        what: &str,
+        position: u64,
+        index: u32,
+    ) -> Result<(), Ended> {
+        tracing::warn!(%sku, %location, "somebody else wrote to a column that Banyan owns: {what}");
+        let what = reason(what);
+        self.ask(Command::NoteBreach { capability: STOCK, sku, location, what, position, index }).await
+    }
+
+    fn columns(&self, change: &Change) -> String {
+        let (Change::Insert(row) | Change::Delete(row) | Change::Update { after: row, .. }) = change else {
+            return String::new();
+        };
+        let table = &self.mapping.tables[row.table];
+        let allocated = table.allocated.as_ref().map_or(String::new(), |column| format!("/{column}"));
+        format!("{}{allocated}", table.in_stock)
+    }
+
+    /// A row whose name Banyan cannot have is left out; the preflight finds it, and so does whoever reads the log.
+    fn mirrored(&self, row: &Row) -> Option<MirrorRow> {
+        let name = name_of(row);
+        if name.is_none() {
+            tracing::warn!(sku = %row.sku, location = %row.location, "a row is left out: SKU or location cannot be taken");
+        }
+        Some(mirror_row(name?, row_numbers(row)))
+    }
+
+    async fn apply(&self, stream: &mut dyn ChangeStream, source: &SourceId, load: Load) -> Result<(), Ended> {
+        let Load {
+            position,
+            part,
+            rows,
+            outbox,
+            outbox_ids,
+            switched,
+            committed_millis,
+            transactions,
+            whole,
+        } = load;
+        let count = rows.len() as u64;
+        let source =
+            legacy::SourceId { system: source.system.as_str().into(), stream: source.stream.as_str().into() };
         let batch = SourceBatch { capability: STOCK, source, position, part, rows, outbox, switched };
-        self.of.desk.ask(Command::ApplySource(Box::new(batch))).await?;
-        self.kept_at = tokio::time::Instant::now();
+        self.ask(Command::ApplySource(Box::new(batch))).await?;
+        // Before it is acknowledged: what is left in the outbox when the slot is lost has then not been applied.
+        if !outbox_ids.is_empty() {
+            self.database.clear_outbox(&outbox_ids).await?;
+        }
+        if whole {
+            stream.acknowledge(position);
+            self.progress.applied(position);
+        }
+        if transactions > 0 {
+            let lag = wall_clock().as_millis().saturating_sub(committed_millis);
+            self.progress.took(count, if committed_millis == 0 { 0 } else { lag });
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, command: Command) -> Result<(), Ended> {
+        self.desk.ask(command).await?;
         Ok(())
     }
 }
 
-/// Waits until it is to stop.
-pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // The sender gone means the same.
-    let _gone = stop.wait_for(|stop| *stop).await;
+impl Load {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.outbox.is_empty() && self.switched.is_none()
+    }
+
+    fn take_outbox(&mut self, mapping: &Mapping, rows: &[OutboxRow]) {
+        self.outbox.extend(rows.iter().map(|row| outbox::read(mapping, row)));
+        self.outbox_ids.extend(rows.iter().map(|row| row.id));
+    }
+
+    /// Goes on with the next transaction: later rows count, and the position is the later one.
+    fn join(&mut self, next: Self) {
+        self.position = next.position;
+        self.rows.extend(next.rows);
+        self.outbox.extend(next.outbox);
+        self.outbox_ids.extend(next.outbox_ids);
+        self.committed_millis = next.committed_millis;
+        self.transactions += next.transactions;
+    }
+}
+
+/// Whether a transaction may travel with what is there: whole, of the same kind, and small enough.
+fn joins(load: &Load, next: &Transaction) -> bool {
+    let small = next.last && next.part == 1 && next.switched.is_none();
+    let rows = load.rows.len() + 2 * next.changes.len();
+    let messages = load.outbox.len() + next.outbox.len() + next.changes.len();
+    small && rows <= limits::SOURCE_ROWS_MAX && messages <= limits::SOURCE_ROWS_MAX
+}
+
+/// An item that is there already.
+async fn ready(stream: &mut dyn ChangeStream) -> Option<Result<Item, LegacyError>> {
+    tokio::select! {
+        biased;
+        item = stream.next() => Some(item),
+        () = std::future::ready(()) => None,
+    }
+}
+
+fn source_of(source: &Option<SourceId>) -> Result<&SourceId, Ended> {
+    source.as_ref().ok_or_else(|| Ended::Broken("a transaction before any snapshot".to_owned()))
+}
+
+impl From<LegacyError> for Ended {
+    fn from(error: LegacyError) -> Self {
+        match error {
+            LegacyError::Broken(why) => Self::Broken(why),
+            LegacyError::SourceUnknown(why) => Self::Anew(why),
+            LegacyError::Refused(why) => Self::Trouble(why),
+        }
+    }
+}
+
+impl From<DeskError> for Ended {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Stopping => Self::Stopping,
+            DeskError::Refused(Refusal::Legacy(legacy::Refusal::SourceUnknown)) => {
+                Self::Anew(error.to_string())
+            }
+            DeskError::Refused(Refusal::Legacy(legacy::Refusal::SourceGap)) => {
+                Self::Broken(error.to_string())
+            }
+            DeskError::Refused(_) => Self::Trouble(error.to_string()),
+        }
+    }
 }

@@ -14,21 +14,21 @@
 mod breach;
 mod database;
 mod desk;
-mod inward;
+pub mod inward;
 mod keeper;
 mod mapping;
 mod mover;
-mod outward;
-mod owned;
+mod outbox;
+pub mod outward;
 mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod progress;
-mod reconcile;
+pub mod reconcile;
 mod references;
 mod stream;
 mod touched;
-mod translate;
+mod values;
 
 pub use database::{
     Book, BoxFuture, CheckLevel, Door, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference,
@@ -43,6 +43,7 @@ pub use mapping::{
     TableName, Watch,
 };
 pub use mover::{Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, gates, steps};
+pub use parts::parts;
 pub use progress::{LagPoint, Progress, ProgressView, Trouble};
 pub use references::{Reference, ReferenceKind, References, ReferencesView};
 pub use stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};

@@ -1,49 +1,265 @@
-//! The sync out: while Banyan leads, the old columns follow. Full values, never differences, with the checkpoint in the same
-//! transaction; so a piece may be written any number of times, and an unclear commit is settled by reading the bookkeeping.
+//! The sync out: what happened to items of the old shop becomes full values in its tables, with the checkpoint beside them.
+//!
+//! It remembers nothing that counts: where to go on is in the bookkeeping row, in the same transaction as the values. Values
+//! are read after the events that they belong to, so they may be newer, never older.
 
-use crate::breach::values_of;
-use crate::database::{LegacyError, OldDatabase, TargetRow, Written};
+use crate::database::{Book, LegacyError, OldDatabase, TargetRow, Written};
 use crate::desk::{Desk, DeskError};
-use crate::inward::{item_name, stopped};
 use crate::keeper::Halt;
 use crate::mapping::Mapping;
-use crate::owned::Owned;
 use crate::progress::Progress;
-use crate::touched::{self, Touched};
-use crate::translate::Name;
-use banyan_domain::legacy::{Capability, CapabilityState};
-use banyan_domain::{ItemNo, State};
+use crate::touched::{Feed, Touched, feed};
+use crate::values::{ItemName, STOCK, named_level, targets};
+use banyan_domain::legacy::{CapabilityState, Phase};
+use banyan_domain::{ItemNo, MirrorLevel, State};
 use banyan_engine::wall_clock;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-const STOCK: Capability = Capability::Stock;
-/// Pauses before the old database is tried again: doubled each time.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Rows in one transaction, and items in one look at the state.
-const ROWS_MAX: usize = 1_000;
-/// How often an item that the old table has no row for is told.
-const ABSENT_TOLD: usize = 3;
+/// Items in one write.
+const WRITE_ITEMS_MAX: usize = 1_000;
+/// How often the checkpoint is written when nothing of ours happened, at most.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait before trying again: first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How often one item is written again because somebody else wrote to it, within the time below: a trigger that undoes what
+/// is written would otherwise be fought for ever.
+const REWRITES_MAX: u32 = 3;
+const REWRITES_WITHIN: Duration = Duration::from_secs(60);
 
-/// What the sync out works with.
-pub(crate) struct Outward {
-    pub desk: Desk,
-    pub database: Arc<dyn OldDatabase>,
-    pub mapping: Arc<Mapping>,
-    pub progress: Arc<Progress>,
-    pub owned: Arc<Owned>,
+/// Writes until told to stop, or until somebody must look.
+pub async fn follow(
+    desk: &Desk,
+    database: &dyn OldDatabase,
+    mapping: &Mapping,
+    progress: &Progress,
+    mut stop: watch::Receiver<bool>,
+) -> Halt {
+    progress.outward(true, None);
+    let mut outward = Outward { desk, database, mapping, progress, rewrites: BTreeMap::new() };
+    let halt = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Halt::Stopped,
+        halt = outward.run() => halt,
+    };
+    match &halt {
+        Halt::Stopped => progress.outward(false, None),
+        Halt::Trouble(why) => progress.outward(false, Some(why.clone())),
+    }
+    halt
 }
 
-enum End {
-    Stopped,
+struct Outward<'a> {
+    desk: &'a Desk,
+    database: &'a dyn OldDatabase,
+    mapping: &'a Mapping,
+    progress: &'a Progress,
+    /// Items that were written again because of others: since when, and how often.
+    rewrites: BTreeMap<ItemName, (Instant, u32)>,
+}
+
+enum Ended {
     Broken(String),
     Trouble(String),
+    Stopping,
 }
 
-impl From<LegacyError> for End {
+impl Outward<'_> {
+    async fn run(&mut self) -> Halt {
+        let mut pause = PAUSE.0;
+        loop {
+            let written = self.progress.view().seq_written;
+            let ended = match self.once().await {
+                Ok(never) => match never {},
+                Err(ended) => ended,
+            };
+            match ended {
+                Ended::Stopping => return Halt::Stopped,
+                Ended::Trouble(why) => {
+                    tracing::error!("the old tables are not written any more: {why}");
+                    return Halt::Trouble(why);
+                }
+                Ended::Broken(why) => {
+                    tracing::info!("writing to the old tables is tried again: {why}");
+                    self.progress.outward(true, Some(why));
+                    if self.progress.view().seq_written > written {
+                        pause = PAUSE.0;
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+
+    /// From the bookkeeping row on, until something is in the way. Whether an unclear commit was done, the row says.
+    async fn once(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let book = self.database.book().await?;
+        let state = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
+        let book = ours_to_write(book, &state).map_err(Ended::Trouble)?;
+        let mut feed = self.begin(book).await?;
+        self.progress.outward(true, None);
+        let mut checkpoint_from = Instant::now();
+        // What happened without touching an item, and is not in the checkpoint yet.
+        let mut waiting: Option<Touched> = None;
+        loop {
+            let due = waiting.as_ref().filter(|touched| touched.matters).map(|_| checkpoint_from);
+            let mut touched = match due {
+                None => next(&mut feed).await?,
+                Some(due) => match tokio::time::timeout_at(due, next(&mut feed)).await {
+                    Ok(touched) => touched?,
+                    Err(_) => Touched::default(),
+                },
+            };
+            while touched.items() < WRITE_ITEMS_MAX {
+                let Some(more) = feed.ready() else { break };
+                touched.join(more);
+            }
+            if let Some(before) = waiting.take() {
+                touched.join_before(&before);
+            }
+            let rows = self.rows(&touched).await?;
+            let checkpoint = touched.at_once || (touched.matters && Instant::now() >= checkpoint_from);
+            if rows.is_empty() && !checkpoint {
+                // Nothing of it belongs into the old tables, so they have it. A checkpoint for each would come back through the
+                // stream, become an event, and go round for ever.
+                self.progress.wrote(touched.seq, 0, 0);
+                waiting = Some(touched);
+                continue;
+            }
+            let count = rows.len();
+            self.write(&rows, touched.seq, book.epoch).await?;
+            let lag = wall_clock().as_millis().saturating_sub(touched.time_millis);
+            self.progress.wrote(touched.seq, count as u64, lag);
+            checkpoint_from = Instant::now() + CHECKPOINT_EVERY;
+        }
+    }
+
+    /// Where the log can be read from the checkpoint on, it is; otherwise everything is written anew.
+    async fn begin(&mut self, book: Book) -> Result<Feed, Ended> {
+        let shard = self.desk.shard();
+        let confirmed = shard.confirmed().get().0;
+        if book.seq > confirmed {
+            return Err(Ended::Trouble(format!(
+                "the old tables say that they have event {}, and the log here ends at {confirmed}: it is another log, or was \
+                 restored from an older backup",
+                book.seq
+            )));
+        }
+        if book.seq > 0
+            && let Ok(reader) = shard.reader(book.seq + 1)
+        {
+            return Ok(feed(reader, Arc::clone(shard.confirmed()), book.seq));
+        }
+        let reader = shard
+            .reader(confirmed + 1)
+            .map_err(|error| Ended::Broken(format!("reading the log: {error}")))?;
+        let items: Vec<ItemNo> =
+            self.desk.look(|state| state.legacy().mirrored_items().map(|(item, _)| item).collect()).await?;
+        // The checkpoint comes with the last of them: a crash before it begins again.
+        let last = items.len().saturating_sub(1) / WRITE_ITEMS_MAX;
+        for (chunk, items) in items.chunks(WRITE_ITEMS_MAX).enumerate() {
+            let touched = Touched { numbers: items.iter().copied().collect(), ..Touched::default() };
+            let rows = self.rows(&touched).await?;
+            self.write(&rows, if chunk == last { confirmed } else { book.seq }, book.epoch).await?;
+        }
+        Ok(feed(reader, Arc::clone(shard.confirmed()), confirmed))
+    }
+
+    /// The rows that belong into the old tables for what was touched, as of now.
+    async fn rows(&mut self, touched: &Touched) -> Result<Vec<TargetRow>, Ended> {
+        if touched.items() == 0 {
+            return Ok(Vec::new());
+        }
+        let (numbers, reservations) = (touched.numbers.clone(), touched.reservations.clone());
+        let breached = self.again(&touched.breached);
+        let emptied = touched.breached.iter().any(|(sku, _)| sku.as_str() == "*");
+        let look = move |state: &State| -> Vec<(ItemName, MirrorLevel)> {
+            let mut items: BTreeSet<ItemNo> = numbers.clone();
+            for reservation in &reservations {
+                match state.stock().reservation(*reservation) {
+                    Some(row) => items.extend(row.parts.iter().map(|part| part.item)),
+                    // It ended so long ago that nothing is known of it: then every item may be meant.
+                    None => items.extend(state.legacy().mirrored_items().map(|(item, _)| item)),
+                }
+            }
+            items.extend(breached.iter().filter_map(|(sku, location)| state.stock().find(sku, location)));
+            if emptied {
+                items.extend(state.legacy().mirrored_items().map(|(item, _)| item));
+            }
+            items.into_iter().filter_map(|item| named_level(state, item)).collect()
+        };
+        let levels = self.desk.look(look).await?;
+        Ok(levels.iter().flat_map(|(name, level)| targets(self.mapping, name, *level)).collect())
+    }
+
+    /// Those of the items that others wrote to which are to be written again.
+    fn again(&mut self, breached: &BTreeSet<ItemName>) -> Vec<ItemName> {
+        let now = Instant::now();
+        self.rewrites.retain(|_, (since, _)| now - *since < REWRITES_WITHIN);
+        let mut again = Vec::new();
+        for name in breached {
+            let (_, count) = self.rewrites.entry(name.clone()).or_insert((now, 0));
+            *count += 1;
+            if *count <= REWRITES_MAX {
+                again.push(name.clone());
+            } else if *count == REWRITES_MAX + 1 {
+                let (sku, location) = name;
+                tracing::error!(%sku, %location, "what is written to the old table is undone again and again; it is left to the comparison");
+            }
+        }
+        again
+    }
+
+    async fn write(&self, rows: &[TargetRow], seq: u64, epoch: u64) -> Result<(), Ended> {
+        match self.database.write(rows, seq, epoch).await? {
+            Written::Done { absent } => {
+                for row in absent.iter().filter_map(|index| rows.get(*index)) {
+                    if (row.in_stock, row.allocated) != (0, 0) && self.mapping.tables.len() == 1 {
+                        tracing::warn!(
+                            sku = row.sku,
+                            location = row.location,
+                            "the old table has no row for an item that it should have"
+                        );
+                    }
+                }
+                Ok(())
+            }
+            Written::Fenced { book } => Err(Ended::Trouble(format!(
+                "somebody else leads in the old database, or has written further: its row says {book:?}, and we are at event \
+                 {seq} of epoch {epoch}"
+            ))),
+        }
+    }
+}
+
+/// Whether the old tables are ours to write, as both sides see it.
+fn ours_to_write(book: Option<Book>, state: &CapabilityState) -> Result<Book, String> {
+    let book = book
+        .ok_or("there is no bookkeeping row in the old database; `banyan legacy check --create` makes it")?;
+    let known = book.phase == state.phase && (state.epoch..=state.moves).contains(&book.move_no);
+    let back = state.moving.as_ref().is_some_and(|moving| moving.to == Phase::Lead);
+    match state.phase {
+        Phase::Lead if known => Ok(book),
+        Phase::Retired if back && known => Ok(book),
+        phase => Err(format!(
+            "the old database says {} (move {}), and Banyan is in {} (move {})",
+            book.phase.as_str(),
+            book.move_no,
+            phase.as_str(),
+            state.epoch
+        )),
+    }
+}
+
+async fn next(feed: &mut Feed) -> Result<Touched, Ended> {
+    feed.next().await.map_err(Ended::Broken)
+}
+
+impl From<LegacyError> for Ended {
     fn from(error: LegacyError) -> Self {
         match error {
             LegacyError::Broken(why) => Self::Broken(why),
@@ -52,219 +268,11 @@ impl From<LegacyError> for End {
     }
 }
 
-impl From<DeskError> for End {
+impl From<DeskError> for Ended {
     fn from(error: DeskError) -> Self {
         match error {
-            DeskError::Stopping => Self::Stopped,
+            DeskError::Stopping => Self::Stopping,
             DeskError::Refused(_) => Self::Trouble(error.to_string()),
         }
     }
-}
-
-impl Outward {
-    /// Follows the log until told to stop, or until somebody must look.
-    pub(crate) async fn follow(&self, mut stop: watch::Receiver<bool>) -> Halt {
-        let mut pause = PAUSE_MIN;
-        loop {
-            let before = self.progress.view().seq_written;
-            let ended = tokio::select! {
-                ended = self.run() => ended.map_or_else(|end| end, |never| match never {}),
-                () = stopped(&mut stop) => End::Stopped,
-            };
-            match ended {
-                End::Stopped => {
-                    self.progress.outward(false, None);
-                    return Halt::Stopped;
-                }
-                End::Trouble(why) => {
-                    tracing::error!("the old columns do not follow: {why}");
-                    self.progress.outward(false, Some(why.clone()));
-                    return Halt::Trouble(why);
-                }
-                End::Broken(why) => {
-                    tracing::warn!("writing to the old database broke off: {why}");
-                    self.progress.outward(false, Some(why));
-                }
-            }
-            if self.progress.view().seq_written > before {
-                pause = PAUSE_MIN;
-            }
-            // A pause between two tries, so that a database that is starting is not hammered.
-            let _stopped = tokio::time::timeout(pause, stopped(&mut stop)).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-    }
-
-    async fn run(&self) -> Result<std::convert::Infallible, End> {
-        let state = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
-        let book = self.database.book().await?.ok_or_else(|| {
-            End::Trouble("there is no bookkeeping row; banyan legacy check --create makes it".into())
-        })?;
-        check_book(&state, book.move_no)?;
-        let epoch = book.epoch;
-        // What was written is known from the bookkeeping alone. Where the log does not reach back to it, and at first, every
-        // item is written: rows that are right already are not touched by that.
-        let mut checkpoint = book.seq;
-        let all = checkpoint == 0;
-        let pieces = if all { None } else { touched::read(self.desk.shard(), checkpoint + 1).ok() };
-        let mut pieces = match pieces {
-            Some(pieces) => pieces,
-            None => {
-                let head = self.desk.look(State::seq).await?;
-                self.write_all(&mut checkpoint, head, epoch).await?;
-                touched::read(self.desk.shard(), head + 1)
-                    .map_err(|error| End::Trouble(format!("reading the log: {error}")))?
-            }
-        };
-        self.progress.outward(true, None);
-        loop {
-            tokio::select! {
-                piece = pieces.recv() => {
-                    let piece = piece.ok_or(End::Stopped)?;
-                    let piece = piece.map_err(|error| End::Trouble(format!("reading the log: {error}")))?;
-                    self.write_piece(&piece, &mut checkpoint, epoch).await?;
-                }
-                () = self.owned.asked_again() => {
-                    let names = self.owned.take_again();
-                    self.write_again(names, checkpoint, epoch).await?;
-                }
-            }
-        }
-    }
-
-    async fn write_piece(&self, piece: &Touched, checkpoint: &mut u64, epoch: u64) -> Result<(), End> {
-        let (items, reservations) = (piece.items.clone(), piece.reservations.clone());
-        let items = self
-            .desk
-            .look(move |state| {
-                let of = |no| state.stock().reservation(no).into_iter().flat_map(|row| row.parts);
-                let reserved = reservations.iter().flat_map(|no| of(*no)).map(|part| part.item);
-                let all: BTreeSet<ItemNo> = items.iter().copied().chain(reserved).collect();
-                all.into_iter().filter(|item| state.legacy().mirrored(*item).is_some()).collect::<Vec<_>>()
-            })
-            .await?;
-        // Nothing to write is nothing to say: every own write comes back through the stream, which is an event again.
-        let rows = self.write_items(&items, checkpoint, piece.upto, epoch).await?;
-        let lag = if rows == 0 { 0 } else { wall_clock().as_millis().saturating_sub(piece.since) };
-        self.progress.wrote(piece.upto, rows, lag);
-        Ok(())
-    }
-
-    async fn write_all(&self, checkpoint: &mut u64, head: u64, epoch: u64) -> Result<(), End> {
-        let mut after = ItemNo::new(0);
-        loop {
-            let page = move |state: &State| {
-                let items = state.legacy().mirrored_after(after).take(ROWS_MAX);
-                items.map(|(item, _)| item).collect::<Vec<_>>()
-            };
-            let items = self.desk.look(page).await?;
-            let Some(last) = items.last().copied() else { break };
-            let same = *checkpoint;
-            self.write_items(&items, checkpoint, same, epoch).await?;
-            after = last;
-        }
-        // The checkpoint alone.
-        self.write_rows(&[], head, epoch).await?;
-        *checkpoint = head;
-        self.progress.wrote(head, 0, 0);
-        Ok(())
-    }
-
-    /// Writes the rows of `items` as they are now, and the checkpoint `upto` with the last of them.
-    async fn write_items(
-        &self,
-        items: &[ItemNo],
-        checkpoint: &mut u64,
-        upto: u64,
-        epoch: u64,
-    ) -> Result<u64, End> {
-        let mut written = 0;
-        for (place, items) in (1..).zip(items.chunks(ROWS_MAX)) {
-            let is_last = place * ROWS_MAX >= items.len();
-            let wanted: Vec<ItemNo> = items.to_vec();
-            let names = self
-                .desk
-                .look(move |state| {
-                    wanted.iter().filter_map(|item| item_name(state, *item)).collect::<Vec<_>>()
-                })
-                .await?;
-            let rows = self.rows_of(names).await?;
-            let seq = if is_last { upto } else { *checkpoint };
-            self.write_rows(&rows, seq, epoch).await?;
-            *checkpoint = seq;
-            written += rows.len() as u64;
-        }
-        Ok(written)
-    }
-
-    async fn write_again(&self, names: BTreeSet<Name>, checkpoint: u64, epoch: u64) -> Result<(), End> {
-        for names in names.into_iter().collect::<Vec<_>>().chunks(ROWS_MAX) {
-            let rows = self.rows_of(names.to_vec()).await?;
-            self.write_rows(&rows, checkpoint, epoch).await?;
-        }
-        Ok(())
-    }
-
-    /// The rows of items as they are now, one for each mapped table that may have it.
-    async fn rows_of(&self, names: Vec<Name>) -> Result<Vec<TargetRow>, End> {
-        let mapping = self.mapping.clone();
-        let rows = self
-            .desk
-            .look(move |state| {
-                names.iter().flat_map(|name| target_rows(state, &mapping, name)).collect::<Vec<_>>()
-            })
-            .await?;
-        Ok(rows)
-    }
-
-    async fn write_rows(&self, rows: &[TargetRow], seq: u64, epoch: u64) -> Result<(), End> {
-        // Noted before: what is written may come through the stream before the answer is here.
-        for row in rows {
-            if let Some(name) = target_name(row) {
-                self.owned.wrote(name, (row.in_stock, row.allocated));
-            }
-        }
-        match self.database.write(rows, seq, epoch).await? {
-            Written::Done { absent } => {
-                for index in absent.iter().take(ABSENT_TOLD) {
-                    let sku = rows.get(*index).map_or("", |row| row.sku.as_str());
-                    tracing::debug!(sku, "the old table has no row for an item");
-                }
-                Ok(())
-            }
-            Written::Fenced { book } => Err(End::Trouble(format!(
-                "the old database does not take it: its bookkeeping row says {book:?}, and this writer has epoch {epoch}"
-            ))),
-        }
-    }
-}
-
-/// Whether the bookkeeping row is of the move that the log says was done last.
-fn check_book(state: &CapabilityState, move_no: u64) -> Result<(), End> {
-    if move_no == state.epoch {
-        return Ok(());
-    }
-    Err(End::Trouble(format!(
-        "the bookkeeping row says move {move_no}, and the log's last move is {}: was one of them restored from a backup?",
-        state.epoch
-    )))
-}
-
-/// What shall be in the rows of an item.
-pub(crate) fn target_rows(state: &State, mapping: &Mapping, name: &Name) -> Vec<TargetRow> {
-    let (sku, location) = name;
-    let tables = mapping.tables_at(location.as_str());
-    tables
-        .filter_map(|table| {
-            let has_allocated = mapping.tables[table].allocated.is_some();
-            let (in_stock, allocated) = values_of(state, name, has_allocated)?;
-            let (sku, location) = (sku.as_str().to_owned(), location.as_str().to_owned());
-            Some(TargetRow { table, sku, location, in_stock, allocated })
-        })
-        .collect()
-}
-
-fn target_name(row: &TargetRow) -> Option<Name> {
-    use banyan_domain::{LocationId, SkuId};
-    Some((SkuId::new(row.sku.as_str()).ok()?, LocationId::new(row.location.as_str()).ok()?))
 }

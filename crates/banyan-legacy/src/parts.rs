@@ -2,56 +2,33 @@
 
 use crate::database::OldDatabase;
 use crate::desk::Desk;
-use crate::inward::Inward;
 use crate::keeper::Parts;
 use crate::mapping::Mapping;
-use crate::outward::Outward;
-use crate::owned::Owned;
 use crate::progress::Progress;
 use crate::reconcile::Reconciler;
+use crate::{inward, outward};
 use std::sync::Arc;
 
-impl Parts {
-    /// The parts of the sync with `database`.
-    #[must_use]
-    pub fn of(
-        desk: &Desk,
-        database: &Arc<dyn OldDatabase>,
-        mapping: &Arc<Mapping>,
-        progress: &Arc<Progress>,
-    ) -> Self {
-        let owned = Arc::new(Owned::default());
-        let inward = Arc::new(Inward {
-            desk: desk.clone(),
-            database: database.clone(),
-            mapping: mapping.clone(),
-            progress: progress.clone(),
-            owned: owned.clone(),
-        });
-        let outward = Arc::new(Outward {
-            desk: desk.clone(),
-            database: database.clone(),
-            mapping: mapping.clone(),
-            progress: progress.clone(),
-            owned: owned.clone(),
-        });
-        let comparer = Arc::new(Reconciler {
-            desk: desk.clone(),
-            database: database.clone(),
-            mapping: mapping.clone(),
-            progress: progress.clone(),
-            owned,
-        });
-        Self {
-            inward: Box::new(move |stop| {
-                let inward = inward.clone();
-                Box::pin(async move { inward.follow(stop).await })
-            }),
-            outward: Box::new(move |stop| {
-                let outward = outward.clone();
-                Box::pin(async move { outward.follow(stop).await })
-            }),
-            comparer,
-        }
+/// The stream in, the sync out and the comparison of one mapping.
+#[must_use]
+pub fn parts(
+    desk: &Desk,
+    database: &Arc<dyn OldDatabase>,
+    mapping: &Arc<Mapping>,
+    progress: &Arc<Progress>,
+) -> Parts {
+    let inward = (desk.clone(), database.clone(), mapping.clone(), progress.clone());
+    let outward = inward.clone();
+    let (desk, database, mapping, progress) = inward.clone();
+    Parts {
+        inward: Box::new(move |stop| {
+            let (desk, database, mapping, progress) = inward.clone();
+            Box::pin(async move { inward::follow(&desk, &*database, &mapping, &progress, stop).await })
+        }),
+        outward: Box::new(move |stop| {
+            let (desk, database, mapping, progress) = outward.clone();
+            Box::pin(async move { outward::follow(&desk, &*database, &mapping, &progress, stop).await })
+        }),
+        comparer: Arc::new(Reconciler { desk, database, mapping, progress }),
     }
 }

@@ -1,184 +1,355 @@
-//! The comparison: every mapped row against what belongs there, page by page, at a bounded pace. A difference counts only once
-//! both directions have passed the moment of reading and it is still there; it is put right by the side that leads.
+//! The continuous comparison: every mapped row against what Banyan has. A difference counts only when it stands still on both
+//! sides while everything between them has arrived; otherwise it is a change under way.
 
-use crate::breach::values_of;
-use crate::database::{BoxFuture, LegacyError, OldDatabase, Page};
+use crate::database::{BoxFuture, LegacyError, OldDatabase, TargetRow, Written};
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
 use crate::mover::Comparer;
-use crate::owned::{Owned, Values};
 use crate::progress::Progress;
-use crate::translate::{Name, name};
-use banyan_domain::legacy::{Capability, Command};
-use banyan_domain::{ItemNo, State};
+use crate::stream::Row;
+use crate::values::{ItemName, STOCK, levels, name_of, named_level, numbers, row_numbers};
+use banyan_domain::MirrorLevel;
+use banyan_domain::legacy::{Command, Phase};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-const STOCK: Capability = Capability::Stock;
-/// Rows in one page, and items in one look at the state.
+/// Rows in one page.
 const PAGE_ROWS: u32 = 1_000;
-/// Pause between two pages: the old database has customers.
-const PACE: Duration = Duration::from_millis(2);
-/// How long both directions may take to pass the moment of a reading.
-const SETTLE_MAX: Duration = Duration::from_secs(15);
-/// How often it is looked whether they have.
-const SETTLE_LOOK: Duration = Duration::from_millis(10);
-/// How often what differs is read again before it counts.
-const AGAIN_MAX: u32 = 5;
+/// The pace: a page, and then a rest, so that neither side is kept busy by being compared.
+const PAGE_REST: Duration = Duration::from_millis(5);
+/// Items looked at again at once, and how often; what still moves then counts as equal, and is looked at the next time.
+const AGAIN_MAX: usize = 500;
+const ROUNDS: usize = 5;
+/// Longest wait for both sides to catch up in a round.
+const CATCH_UP_MAX: Duration = Duration::from_secs(20);
+/// Differences in a report, as examples.
+const SAMPLES_MAX: usize = 20;
 
-/// Compares both sides.
-pub(crate) struct Reconciler {
-    pub desk: Desk,
-    pub database: Arc<dyn OldDatabase>,
-    pub mapping: Arc<Mapping>,
-    pub progress: Arc<Progress>,
-    pub owned: Arc<Owned>,
+/// What a comparison came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReconcileReport {
+    /// As of which position of the stream.
+    pub position: u64,
+    /// Rows compared.
+    pub rows: u64,
+    /// Rows that differed.
+    pub differing: u64,
+    /// Of these, rows put right.
+    pub repaired: u64,
+    /// Some of them.
+    pub samples: Vec<Difference>,
 }
 
-/// An item in a table.
-type Place = (usize, Name);
+/// One row that differed: in stock and allocated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The SKU.
+    pub sku: String,
+    /// The location.
+    pub location: String,
+    /// Banyan's numbers; nothing if it has no such item.
+    pub ours: Option<(i64, i64)>,
+    /// The old table's; nothing if it has no such row.
+    pub theirs: Option<(i64, i64)>,
+}
+
+/// Why both sides could not be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReconcileError {
+    /// The old database.
+    Old(LegacyError),
+    /// Banyan's own side.
+    Desk(DeskError),
+    /// In this phase nothing is kept in step.
+    NotInStep(Phase),
+    /// One side did not catch up.
+    Behind(String),
+}
+
+/// Compares for a mover.
+pub struct Reconciler {
+    /// Banyan's side.
+    pub desk: Desk,
+    /// The old database.
+    pub database: Arc<dyn OldDatabase>,
+    /// The mapping.
+    pub mapping: Arc<Mapping>,
+    /// How the sync is doing.
+    pub progress: Arc<Progress>,
+}
 
 impl Comparer for Reconciler {
     fn compare(&self, repair: bool) -> BoxFuture<'_, Result<(u64, u64), String>> {
-        Box::pin(self.pass(repair))
+        Box::pin(async move {
+            let passed = pass(&self.desk, &*self.database, &self.mapping, &self.progress, repair).await;
+            let report = passed.map_err(|error| error.to_string())?;
+            Ok((report.rows, report.differing - report.repaired))
+        })
     }
 }
 
-impl Reconciler {
-    async fn pass(&self, repair: bool) -> Result<(u64, u64), String> {
-        let leads =
-            self.desk.look(|state| state.legacy().capability(STOCK).phase.leads()).await.map_err(told)?;
-        let (mut rows, mut position) = (0, 0);
-        let mut suspects: BTreeMap<Place, Values> = BTreeMap::new();
-        let mut seen: BTreeSet<Name> = BTreeSet::new();
+/// A row's place: table, and the item it is of.
+type Place = (usize, ItemName);
+
+/// Compares every mapped row once. In phase `mirror` the old table is right, in `lead` Banyan is; with `repair`, the side that
+/// follows is put right.
+///
+/// # Errors
+/// [`ReconcileError`].
+pub async fn pass(
+    desk: &Desk,
+    database: &dyn OldDatabase,
+    mapping: &Mapping,
+    progress: &Progress,
+    repair: bool,
+) -> Result<ReconcileReport, ReconcileError> {
+    let phase = desk.look(|state| state.legacy().capability(STOCK).phase).await?;
+    let copied = desk
+        .look(|state| state.legacy().capability(STOCK).source.is_some_and(|source| !source.copying))
+        .await?;
+    // The first comparison comes before the mirror is begun: the rows have been copied then.
+    let in_step = matches!(phase, Phase::Mirror | Phase::Lead) || (phase == Phase::Legacy && copied);
+    if !in_step {
+        return Err(ReconcileError::NotInStep(phase));
+    }
+    let work = Work { desk, database, mapping, progress, leads: phase.leads() };
+    let (mut report, mut candidates) = work.read_all().await?;
+    while !candidates.is_empty() {
+        let some: Vec<Place> = candidates.iter().take(AGAIN_MAX).cloned().collect();
+        candidates.retain(|place| !some.contains(place));
+        work.settle(some, repair, &mut report).await?;
+    }
+    let ReconcileReport { position, rows, differing, repaired, .. } = report;
+    desk.ask(Command::NoteReconciled { capability: STOCK, position, rows, differing, repaired }).await?;
+    Ok(report)
+}
+
+struct Work<'a> {
+    desk: &'a Desk,
+    database: &'a dyn OldDatabase,
+    mapping: &'a Mapping,
+    progress: &'a Progress,
+    leads: bool,
+}
+
+type Numbers = Option<(i64, i64)>;
+
+impl Work<'_> {
+    /// Reads all rows, and gives those that seem to differ.
+    async fn read_all(&self) -> Result<(ReconcileReport, BTreeSet<Place>), ReconcileError> {
+        let mut report = ReconcileReport::default();
+        let mut candidates = BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for table in 0..self.mapping.tables.len() {
             let mut after = None;
             loop {
-                let page = self.database.read_page(table, after.as_ref(), PAGE_ROWS).await.map_err(old)?;
-                rows += page.rows.len() as u64;
-                position = page.position_after;
-                let found = self.values(&page)?;
-                seen.extend(found.keys().map(|(_, name)| name.clone()));
-                suspects.extend(self.differing(found).await?);
-                after = page.next;
-                if after.is_none() {
-                    break;
+                let page = self.database.read_page(table, after.as_ref(), PAGE_ROWS).await?;
+                report.rows += page.rows.len() as u64;
+                report.position = report.position.max(page.position_after);
+                let named: Vec<(ItemName, &Row)> =
+                    page.rows.iter().filter_map(|row| Some((name_of(row)?, row))).collect();
+                let ours = self.ours(table, named.iter().map(|(name, _)| name.clone()).collect()).await?;
+                for ((name, row), ours) in named.into_iter().zip(ours) {
+                    if ours != Some(row_numbers(row)) {
+                        candidates.insert((table, name.clone()));
+                    }
+                    seen.insert(name);
                 }
-                tokio::time::sleep(PACE).await;
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+                tokio::time::sleep(PAGE_REST).await;
             }
         }
-        // An item that the old table has no row of differs if anything is there.
-        let missing = self.missing(&seen).await?;
-        for again in 0..AGAIN_MAX {
-            if suspects.is_empty() {
-                break;
-            }
-            self.settle(position).await?;
-            let asked: Vec<(usize, String, String)> = suspects.keys().map(as_asked).collect();
-            let page = self.database.read_items(&asked).await.map_err(old)?;
-            let found = self.values(&page)?;
-            suspects = self.differing(found).await?.into_iter().collect();
-            if again + 1 < AGAIN_MAX {
-                position = page.position_after;
+        for (name, level) in self.items().await? {
+            let first = self.mapping.tables_at(name.1.as_str()).next();
+            if let Some(table) =
+                first.filter(|table| !seen.contains(&name) && numbers(self.mapping, *table, level) != (0, 0))
+            {
+                candidates.insert((table, name));
             }
         }
-        let differing = suspects.len() as u64 + missing;
-        let mut repaired = 0;
-        if repair && !suspects.is_empty() {
-            repaired = suspects.len() as u64;
-            self.repair(suspects, leads);
-        }
-        let note = Command::NoteReconciled { capability: STOCK, position, rows, differing, repaired };
-        self.desk.ask(note).await.map_err(told)?;
-        Ok((rows, differing))
+        Ok((report, candidates))
     }
 
-    fn values(&self, page: &Page) -> Result<BTreeMap<Place, Values>, String> {
-        let mut found = BTreeMap::new();
-        for row in &page.rows {
-            let values = (row.in_stock.unwrap_or(0), row.allocated.unwrap_or(0));
-            found.insert((row.table, name(&self.mapping, row)?), values);
+    /// Looks at places again until each has stood still once: equal, or differing.
+    async fn settle(
+        &self,
+        mut places: Vec<Place>,
+        repair: bool,
+        report: &mut ReconcileReport,
+    ) -> Result<(), ReconcileError> {
+        for _ in 0..ROUNDS {
+            if places.is_empty() {
+                return Ok(());
+            }
+            let (first, position) = self.theirs(&places).await?;
+            let before = self.ours_at(&places).await?;
+            self.caught_up(position).await?;
+            let after = self.ours_at(&places).await?;
+            let (second, _) = self.theirs(&places).await?;
+            report.position = report.position.max(position);
+            let mut moving = Vec::new();
+            let mut wrong = Vec::new();
+            for (index, place) in places.into_iter().enumerate() {
+                let (theirs, ours) = (second[index], after[index]);
+                let equal = same(ours, theirs);
+                if equal {
+                    continue;
+                }
+                // The side that leads stood still while the other caught up.
+                let still = first[index] == theirs && (!self.leads || before[index] == ours);
+                if still { wrong.push((place, ours, theirs)) } else { moving.push(place) }
+            }
+            self.count(&wrong, repair, report).await?;
+            places = moving;
         }
-        Ok(found)
+        Ok(())
     }
 
-    /// Those of `found` that are not what belongs there now.
-    async fn differing(&self, found: BTreeMap<Place, Values>) -> Result<Vec<(Place, Values)>, String> {
-        let mapping = self.mapping.clone();
-        let look = move |state: &State| {
-            let differs = |((table, name), values): &(&Place, &Values)| {
-                let has_allocated = mapping.tables[*table].allocated.is_some();
-                // Nothing known and nothing there is the same.
-                values_of(state, name, has_allocated).unwrap_or((0, 0)) != **values
-            };
-            let differing = found.iter().filter(differs);
-            differing.map(|(place, values)| (place.clone(), *values)).collect::<Vec<_>>()
+    async fn count(
+        &self,
+        wrong: &[(Place, Numbers, Numbers)],
+        repair: bool,
+        report: &mut ReconcileReport,
+    ) -> Result<(), ReconcileError> {
+        report.differing += wrong.len() as u64;
+        for ((_, (sku, location)), ours, theirs) in wrong {
+            tracing::warn!(%sku, %location, ?ours, ?theirs, "both sides differ");
+            if report.samples.len() < SAMPLES_MAX {
+                let (sku, location) = (sku.to_string(), location.to_string());
+                report.samples.push(Difference { sku, location, ours: *ours, theirs: *theirs });
+            }
+        }
+        if !repair || wrong.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<Place> = wrong.iter().map(|(place, ..)| place.clone()).collect();
+        match self.leads {
+            true => self.write(wrong).await?,
+            false => {
+                // Sent again in its place in the stream: nothing newer can be overwritten by it.
+                if let Err(error) = self.database.touch(&asked(&places)).await {
+                    tracing::warn!("rows that differ could not be sent again: {error}");
+                    return Ok(());
+                }
+            }
+        }
+        let (_, position) = self.theirs(&places).await?;
+        self.caught_up(position).await?;
+        let ours = self.ours_at(&places).await?;
+        let (theirs, _) = self.theirs(&places).await?;
+        report.repaired +=
+            ours.iter().zip(&theirs).filter(|(ours, theirs)| same(**ours, **theirs)).count() as u64;
+        Ok(())
+    }
+
+    /// Writes our numbers again, without moving the checkpoint. If the sync out has moved it meanwhile, this is fenced, and the
+    /// next comparison looks again.
+    async fn write(&self, wrong: &[(Place, Numbers, Numbers)]) -> Result<(), ReconcileError> {
+        let Some(book) = self.database.book().await? else { return Ok(()) };
+        let row = |((table, (sku, location)), ours, _): &(Place, Numbers, Numbers)| {
+            let (in_stock, allocated) = (*ours)?;
+            Some(TargetRow {
+                table: *table,
+                sku: sku.to_string(),
+                location: location.to_string(),
+                in_stock,
+                allocated,
+            })
         };
-        self.desk.look(look).await.map_err(told)
-    }
-
-    /// How many items of the old shop have something, and no row there.
-    async fn missing(&self, seen: &BTreeSet<Name>) -> Result<u64, String> {
-        let (mut missing, mut after) = (0, ItemNo::new(0));
-        loop {
-            let look = move |state: &State| {
-                let items = state.legacy().mirrored_after(after).take(PAGE_ROWS as usize);
-                let has = |item| {
-                    state.mirror_level(item).is_some_and(|level| level.in_stock() != 0 || level.taken() != 0)
-                };
-                let named = items
-                    .filter_map(|(item, _)| Some((item, crate::inward::item_name(state, item)?, has(item))));
-                named.collect::<Vec<_>>()
-            };
-            let page = self.desk.look(look).await.map_err(told)?;
-            let Some((last, _, _)) = page.last() else { return Ok(missing) };
-            after = *last;
-            missing += page.iter().filter(|(_, name, has)| *has && !seen.contains(name)).count() as u64;
+        let rows: Vec<TargetRow> = wrong.iter().filter_map(row).collect();
+        if let Written::Fenced { .. } = self.database.write(&rows, book.seq, book.epoch).await? {
+            tracing::info!("rows that differ are left to the next comparison: the sync out was quicker");
         }
+        Ok(())
     }
 
-    /// Waits until the stream has passed `position`, and the old columns have what Banyan decided up to now.
-    async fn settle(&self, position: u64) -> Result<(), String> {
-        let until = Instant::now() + SETTLE_MAX;
-        let goal = self.desk.look(State::seq).await.map_err(told)?;
+    /// Waits until what the old table showed is here, and what we showed is there.
+    async fn caught_up(&self, position: u64) -> Result<(), ReconcileError> {
+        let until = Instant::now() + CATCH_UP_MAX;
+        let seq = self.desk.look(banyan_domain::State::seq).await?;
         loop {
             let view = self.progress.view();
-            let passed = view.position_applied >= position || !view.inward;
-            if passed && (view.seq_written >= goal || !view.outward) {
+            let out = !self.leads || view.seq_written >= seq;
+            if out && view.position_applied >= position {
                 return Ok(());
             }
             if Instant::now() >= until {
-                // An idle stream says so every ten seconds; what is read again after that shows the truth as well.
-                return Ok(());
+                return Err(ReconcileError::Behind(format!(
+                    "the stream is at {} of {position}, the old tables at event {} of {seq}",
+                    view.position_applied, view.seq_written
+                )));
             }
             // Two other tasks bring it about and say so in numbers only.
-            tokio::time::sleep(SETTLE_LOOK).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Puts right what differs: by the row if the old shop leads, by our values if Banyan does.
-    fn repair(&self, suspects: BTreeMap<Place, Values>, leads: bool) {
-        if leads {
-            suspects.into_keys().for_each(|(_, name)| self.owned.write_again(name));
-            return;
+    async fn theirs(&self, places: &[Place]) -> Result<(Vec<Numbers>, u64), ReconcileError> {
+        let page = self.database.read_items(&asked(places)).await?;
+        let found: BTreeMap<Place, (i64, i64)> =
+            page.rows.iter().filter_map(|row| Some(((row.table, name_of(row)?), row_numbers(row)))).collect();
+        Ok((places.iter().map(|place| found.get(place).copied()).collect(), page.position_after))
+    }
+
+    async fn ours_at(&self, places: &[Place]) -> Result<Vec<Numbers>, ReconcileError> {
+        let mut all = Vec::with_capacity(places.len());
+        for (table, name) in places {
+            all.extend(self.ours(*table, vec![name.clone()]).await?);
         }
-        // Rows that differ although the stream has passed them were lost on the way: every row is taken in again, by difference.
-        self.owned.copy_again();
+        Ok(all)
+    }
+
+    async fn ours(&self, table: usize, names: Vec<ItemName>) -> Result<Vec<Numbers>, ReconcileError> {
+        let found = self.desk.look(move |state| levels(state, &names)).await?;
+        Ok(found.into_iter().map(|level| level.map(|level| numbers(self.mapping, table, level))).collect())
+    }
+
+    async fn items(&self) -> Result<Vec<(ItemName, MirrorLevel)>, ReconcileError> {
+        let all = |state: &banyan_domain::State| {
+            state.legacy().mirrored_items().filter_map(|(item, _)| named_level(state, item)).collect()
+        };
+        Ok(self.desk.look(all).await?)
     }
 }
 
-fn as_asked((table, (sku, location)): &Place) -> (usize, String, String) {
-    (*table, sku.as_str().to_owned(), location.as_str().to_owned())
+/// No row and no item are as good as zeros.
+fn same(ours: Numbers, theirs: Numbers) -> bool {
+    ours == theirs || (ours.unwrap_or((0, 0)) == (0, 0) && theirs.unwrap_or((0, 0)) == (0, 0))
 }
 
-#[allow(clippy::needless_pass_by_value)] // for map_err
-fn told(error: DeskError) -> String {
-    error.to_string()
+fn asked(places: &[Place]) -> Vec<(usize, String, String)> {
+    places.iter().map(|(table, (sku, location))| (*table, sku.to_string(), location.to_string())).collect()
 }
 
-#[allow(clippy::needless_pass_by_value)] // for map_err
-fn old(error: LegacyError) -> String {
-    error.to_string()
+impl From<LegacyError> for ReconcileError {
+    fn from(error: LegacyError) -> Self {
+        Self::Old(error)
+    }
 }
+
+impl From<DeskError> for ReconcileError {
+    fn from(error: DeskError) -> Self {
+        Self::Desk(error)
+    }
+}
+
+impl fmt::Display for ReconcileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Old(error) => error.fmt(f),
+            Self::Desk(error) => error.fmt(f),
+            Self::NotInStep(phase) => {
+                write!(f, "in phase {} both sides are not kept in step", phase.as_str())
+            }
+            Self::Behind(why) => write!(f, "one side did not catch up: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ReconcileError {}

@@ -97,11 +97,14 @@ pub enum Item {
     },
     /// Rows of the snapshot. Each row comes once.
     Rows(Vec<Row>),
+    /// Messages that were left in the outbox as of the snapshot: no transaction that follows tells them.
+    Outbox(Vec<OutboxRow>),
     /// The snapshot is complete.
     SnapshotEnd,
     /// A transaction, or a part of one.
     Transaction(Transaction),
-    /// Nothing that matters happened up to `position`, and everything before has been handed out.
+    /// Nothing that matters happened up to `position`, and everything before has been handed out. May come again with the
+    /// same position, as a sign of life.
     Idle {
         /// The position that may be acknowledged once everything before is durable.
         position: u64,

@@ -163,7 +163,7 @@ impl OldDatabase for Database {
         unreachable!("no move asks for it")
     }
 
-    fn clear_outbox(&self, _: i64) -> BoxFuture<'_, Result<u64, LegacyError>> {
+    fn clear_outbox<'a>(&'a self, _: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
         unreachable!("no move asks for it")
     }
 }

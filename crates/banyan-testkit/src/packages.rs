@@ -23,11 +23,28 @@ pub enum Package {
     RabbitMq,
     /// The browser.
     Chromium,
+    /// MariaDB 10.11.
+    MariaDb,
+    /// nginx.
+    Nginx,
+    /// HAProxy.
+    HaProxy,
+    /// The connection pooler in front of Postgres.
+    PgBouncer,
 }
 
 impl Package {
     /// Every package this crate knows.
-    pub const ALL: [Self; 4] = [Self::Postgres, Self::Redis, Self::RabbitMq, Self::Chromium];
+    pub const ALL: [Self; 8] = [
+        Self::Postgres,
+        Self::Redis,
+        Self::RabbitMq,
+        Self::Chromium,
+        Self::MariaDb,
+        Self::Nginx,
+        Self::HaProxy,
+        Self::PgBouncer,
+    ];
 
     /// Its name in Debian.
     pub fn name(self) -> &'static str {
@@ -36,6 +53,10 @@ impl Package {
             Self::Redis => "redis-server",
             Self::RabbitMq => "rabbitmq-server",
             Self::Chromium => "chromium",
+            Self::MariaDb => "mariadb-server",
+            Self::Nginx => "nginx",
+            Self::HaProxy => "haproxy",
+            Self::PgBouncer => "pgbouncer",
         }
     }
 
@@ -56,6 +77,10 @@ impl Package {
             Self::Redis => &["redis-server"],
             Self::RabbitMq => &["/usr/lib/rabbitmq/bin/rabbitmq-server"],
             Self::Chromium => &["chromium"],
+            Self::MariaDb => &["mariadbd"],
+            Self::Nginx => &["nginx"],
+            Self::HaProxy => &["haproxy"],
+            Self::PgBouncer => &["pgbouncer"],
         }
     }
 

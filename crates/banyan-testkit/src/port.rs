@@ -1,5 +1,6 @@
 //! Free ports on loopback.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::Error;
@@ -24,6 +25,22 @@ pub fn with_free_ports<const N: usize, T>(
             result => return result,
         }
     }
+}
+
+/// Whether the process listens on this port of 127.0.0.1. That somebody answers there does not say who.
+pub(crate) fn listens(pid: u32, port: u16) -> bool {
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+    let local = format!("0100007F:{port:04X}");
+    let sockets: Vec<String> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        // Number, local address, remote address, state (0A is listening), five more, and the socket's number.
+        .filter(|fields| fields.get(1) == Some(&local.as_str()) && fields.get(3) == Some(&"0A"))
+        .filter_map(|fields| fields.get(9).map(|inode| format!("socket:[{inode}]")))
+        .collect();
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut links = files.filter_map(|file| fs::read_link(file.path()).ok());
+    links.any(|link| sockets.iter().any(|socket| link.as_os_str() == socket.as_str()))
 }
 
 /// All listeners are held until every port is known, so that the ports differ.
@@ -51,6 +68,16 @@ mod tests {
             .map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).expect("a free port"))
             .collect();
         assert_eq!(bound.len(), 4);
+    }
+
+    #[test]
+    fn who_listens_is_known() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+        let port = listener.local_addr().expect("its address").port();
+        assert!(listens(std::process::id(), port));
+        assert!(!listens(1, port), "another process");
+        drop(listener);
+        assert!(!listens(std::process::id(), port));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use banyan_testkit::tree::{self, Identity};
 use banyan_testkit::{
-    Chromium, LocalStripe, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisFsync,
-    RedisOptions, install_hint,
+    Chromium, LocalStripe, MariaDb, MariaDbOptions, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions,
+    Redis, RedisFsync, RedisOptions, ReverseProxy, ReverseProxyOptions, install_hint,
 };
 
 /// What must be gone once a handle is dropped.
@@ -64,6 +64,91 @@ fn a_postgres_that_cannot_start_shows_why() {
     let error = Postgres::start(&PostgresOptions::default().set("shared_buffers", "nonsense"))
         .expect_err("it refuses");
     assert!(error.to_string().contains("shared_buffers"), "{error}");
+}
+
+#[test]
+fn mariadb_keeps_what_was_committed_and_is_gone_after_drop() {
+    let mut server =
+        MariaDb::start(&MariaDbOptions::default().set("max_binlog_size", 8192)).expect("mariadb");
+    let variables = server.sql("select @@max_binlog_size, @@binlog_format, @@binlog_row_image, @@log_bin");
+    assert_eq!(variables.expect("variables"), "8192\tROW\tFULL\t1");
+    server.sql("create table t(a int) engine=innodb; insert into t values (41), (42)").expect("rows");
+    let before = server.sql("select @@gtid_binlog_pos").expect("a position");
+    server.crash().expect("crash");
+    server.restart().expect("restart");
+    assert_eq!(server.sql("select sum(a) from t").expect("a sum"), "83");
+    assert_eq!(server.sql("select @@gtid_binlog_pos").expect("a position"), before, "the binary log too");
+    let error = server.sql("select nonsense").expect_err("no such column").to_string();
+    assert!(error.contains("Unknown column"), "{error}");
+
+    let trace = Trace::of(&[server.pid()], server.port(), server.log());
+    drop(server);
+    trace.assert_gone();
+}
+
+#[test]
+fn a_mariadb_that_cannot_start_shows_why() {
+    let error = MariaDb::start(&MariaDbOptions::default().set("no_such_setting", 1)).expect_err("it refuses");
+    assert!(error.to_string().contains("no_such_setting"), "{error}");
+}
+
+/// One request over a connection of its own; gives the answer.
+fn get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("write");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("read");
+    text
+}
+
+/// An upstream that answers two requests on the first connection it gets and never takes a second one.
+fn upstream_of_one_connection(listener: TcpListener) -> std::thread::JoinHandle<Vec<String>> {
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        drop(listener);
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                request.extend(byte);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").expect("an answer");
+            seen.push(String::from_utf8(request).expect("text"));
+        }
+        seen
+    })
+}
+
+#[test]
+fn nginx_and_haproxy_pass_requests_on_over_kept_connections_and_are_gone_after_drop() {
+    for start in [ReverseProxy::nginx, ReverseProxy::haproxy] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("an upstream");
+        let address = listener.local_addr().expect("its address");
+        let upstream = upstream_of_one_connection(listener);
+        let mut server = start(&ReverseProxyOptions::new(address).workers(1)).expect("a proxy");
+        assert!(server.url().ends_with(&format!(":{}", server.port())));
+        for path in ["/one", "/two"] {
+            let answer = get(server.port(), path);
+            assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hello"), "{answer}");
+        }
+        let seen = upstream.join().expect("the upstream's end");
+        assert!(seen[0].starts_with("GET /one HTTP/1.1\r\n") && seen[1].starts_with("GET /two"), "{seen:?}");
+        assert!(
+            seen.iter().all(|request| request.to_ascii_lowercase().contains("host: shop.test")),
+            "{seen:?}"
+        );
+
+        server.crash().expect("crash");
+        server.restart().expect("restart");
+        let answer = get(server.port(), "/three");
+        assert!(answer.starts_with("HTTP/1.1 50"), "nobody is behind it: {answer}");
+        let trace = Trace::of(&[server.pid()], server.port(), server.log());
+        drop(server);
+        trace.assert_gone();
+    }
 }
 
 fn redis(server: &Redis, commands: &str) -> String {

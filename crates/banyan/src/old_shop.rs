@@ -4,7 +4,7 @@ use crate::commands::legacy::read_mapping;
 use crate::exit::Failure;
 use crate::old_database;
 use banyan_engine::Shard;
-use banyan_legacy::{Desk, Keeper, KeeperOptions, NoRoutes, Parts, Progress};
+use banyan_legacy::{Desk, Keeper, KeeperOptions, NoRoutes, Progress, parts};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) fn keeper(file: &Path, shard: &Arc<Shard>, every: [Duration; 2]) -> R
     let database = old_database::open(mapping.clone())?;
     let (desk, mapping, progress) =
         (Desk::new(shard.clone()), Arc::new(mapping), Arc::new(Progress::default()));
-    let parts = Parts::of(&desk, &database, &mapping, &progress);
+    let running = parts(&desk, &database, &mapping, &progress);
     let [quiet_for, compare_every] = every;
     let routes = Arc::new(NoRoutes);
     Ok(Keeper::new(KeeperOptions {
@@ -24,7 +24,7 @@ pub(crate) fn keeper(file: &Path, shard: &Arc<Shard>, every: [Duration; 2]) -> R
         database,
         mapping,
         progress,
-        parts,
+        parts: running,
         routes,
         quiet_for,
         compare_every,

@@ -128,9 +128,7 @@ fn wrong_files_are_refused_with_line_and_field() {
         &route(
             "path = \"/\"\nmode = \"canary\"\nupstream = \"http://a\"\nbanyan = \"http://b\"\ncanary = { percent = 0.005 }",
         ),
-        &expect![[
-            r#"line 2: route "/": canary.percent: 0.005 is not between 0 and 100 in steps of 0.01"#
-        ]],
+        &expect![[r#"line 2: route "/": canary.percent: 0.005 is not between 0 and 100 in steps of 0.01"#]],
     );
     check(
         &format!("listen = \"127.0.0.1:8080\"\n{ROUTE}{ROUTE}"),

@@ -21,8 +21,8 @@ pub(super) fn text(mapping: &Mapping, rows: &[TargetRow]) -> String {
     text
 }
 
-/// A row that our writer wrote: table, SKU and location, with in stock and allocated.
-pub(super) type Written = ((usize, String, String), (i64, i64));
+/// Table, SKU and location, and the two numbers.
+type Written = ((usize, String, String), (i64, i64));
 
 /// Reads [`text`]. Nothing if it is not whole.
 pub(super) fn read(content: &[u8]) -> Option<Vec<Written>> {

@@ -124,7 +124,11 @@ impl OldDatabase for Postgres {
         Box::pin(health::drop_stream(&self.sessions, &self.mapping))
     }
 
-    fn clear_outbox(&self, id: i64) -> BoxFuture<'_, Result<u64, LegacyError>> {
-        Box::pin(write::clear_outbox(&self.sessions, &self.mapping, id))
+    fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
+        Box::pin(write::clear_outbox(&self.sessions, &self.mapping, ids))
+    }
+
+    fn touch<'a>(&'a self, items: &'a [(usize, String, String)]) -> BoxFuture<'a, Result<(), LegacyError>> {
+        Box::pin(write::touch(&self.sessions, &self.mapping, items))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::address::fault;
 use super::catalog;
+use super::marker;
 use super::sessions::Sessions;
 use crate::database::{LegacyError, Page, PageKey};
 use crate::mapping::Mapping;
@@ -75,6 +76,7 @@ pub(super) async fn items(
                 )?);
             }
             let position_after = position(client).await?;
+            mark(client).await?;
             Ok((lease, Page { rows, next: None, position_before, position_after }))
         })
         .await
@@ -92,4 +94,12 @@ pub(super) async fn position(client: &Client) -> Result<u64, LegacyError> {
     Lsn::parse(row.get(0))
         .map(|lsn| lsn.as_u64().saturating_sub(1))
         .map_err(|error| LegacyError::Broken(error.to_string()))
+}
+
+/// Makes the stream tell soon that it has come to here, even if nothing else happens.
+pub(super) async fn mark(client: &Client) -> Result<(), LegacyError> {
+    let marked = client
+        .execute("select /* banyan */ pg_logical_emit_message(false, $1, '')", &[&marker::PREFIX])
+        .await;
+    marked.map(|_| ()).map_err(|error| fault("marking the log", &error))
 }

@@ -1,10 +1,11 @@
 //! The tables as of the moment at which the slot begins, read page by page beside the stream.
 
 use super::address::{Address, Session, fault};
+use super::bookkeeping::{OUTBOX, ours};
 use super::catalog::{self, Catalog};
 use crate::database::LegacyError;
 use crate::mapping::Mapping;
-use crate::stream::Row;
+use crate::stream::{Item, OutboxRow};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 const PAGE_ROWS: u32 = 2_000;
 
 /// Pages as they come; the channel's end is the end of the snapshot.
-pub(super) type Pages = mpsc::Receiver<Result<Vec<Row>, LegacyError>>;
+pub(super) type Pages = mpsc::Receiver<Result<Item, LegacyError>>;
 
 /// Takes the exported snapshot over into a transaction of our own and begins to read. When this returns, the session that
 /// exported it may go on.
@@ -45,7 +46,7 @@ async fn read(
     session: &Session,
     mapping: &Mapping,
     catalog: &Catalog,
-    to: &mpsc::Sender<Result<Vec<Row>, LegacyError>>,
+    to: &mpsc::Sender<Result<Item, LegacyError>>,
 ) -> Result<(), LegacyError> {
     for table in 0..mapping.tables.len() {
         let reading =
@@ -59,11 +60,28 @@ async fn read(
                 break;
             }
             let rows = rows.iter().map(|row| catalog::row(table, row)).collect::<Result<Vec<_>, _>>()?;
-            if to.send(Ok(rows)).await.is_err() {
+            if to.send(Ok(Item::Rows(rows))).await.is_err() {
                 return Ok(());
             }
         }
         session.client.batch_execute("close banyan_rows").await.map_err(reading)?;
     }
+    if mapping.database.bookkeeping {
+        let left = outbox(session, mapping).await?;
+        if !left.is_empty() && to.send(Ok(Item::Outbox(left))).await.is_err() {
+            return Ok(());
+        }
+    }
     session.client.batch_execute("commit").await.map_err(|error| fault("ending the snapshot", &error))
+}
+
+/// What is left in the outbox, in the order of its numbers: the best there is without the stream that told it.
+async fn outbox(session: &Session, mapping: &Mapping) -> Result<Vec<OutboxRow>, LegacyError> {
+    let sql = format!(
+        "select /* banyan */ id, kind, body::text from {} where capability = $1 order by id",
+        ours(mapping, OUTBOX)
+    );
+    let rows = session.client.query(&sql, &[&mapping.capability]).await;
+    let rows = rows.map_err(|error| fault("reading the outbox", &error))?;
+    Ok(rows.iter().map(|row| OutboxRow { id: row.get(0), kind: row.get(1), body: row.get(2) }).collect())
 }

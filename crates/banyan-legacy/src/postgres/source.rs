@@ -33,10 +33,9 @@ pub(super) async fn open(
     from: Option<(SourceId, u64)>,
 ) -> Result<PostgresStream, LegacyError> {
     let name = mapping.database.slot.as_str();
-    // A position is that of a commit record, and the server sends what commits there or later: the one that is there comes
-    // again, unless it was acknowledged as a whole.
-    let start = from.as_ref().map_or(0, |(_, position)| *position);
-    let config = address.replication(name).with_start_lsn(Lsn::from_u64(start));
+    // From where the slot stands: what was not acknowledged comes again, also from before `from`. Its answers may have been lost,
+    // and what is done after it is durable here (clearing the outbox) must then be done again.
+    let config = address.replication(name);
     let connecting = tokio::time::timeout(ANSWER_WAIT_MAX, async {
         let mut client = ReplicationClient::connect_gated(config).await?;
         let system = client.identify_system().await?;

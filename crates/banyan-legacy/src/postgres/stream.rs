@@ -2,6 +2,7 @@
 
 use super::address::Address;
 use super::assemble::{Assembler, Boundary, Halt};
+use super::marker;
 use super::snapshot::Pages;
 use super::source::{head, start_stream, stream_fault};
 use crate::database::{BoxFuture, LegacyError};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long the stream may be silent before we look whether it has a reason to be.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How often an idle position is told, at most, and how much of the old database's log may pass without one.
 const IDLE_EVERY: Duration = Duration::from_secs(10);
 const IDLE_BYTES: u64 = 16 * 1024 * 1024;
@@ -96,7 +97,7 @@ impl PostgresStream {
             match &mut self.stage {
                 Stage::Halted(error) => return Err(error.clone()),
                 Stage::Snapshot { pages } => match pages.recv().await {
-                    Some(Ok(rows)) => return Ok(Item::Rows(rows)),
+                    Some(Ok(page)) => return Ok(page),
                     Some(Err(error)) => return self.halt(error),
                     None => {
                         self.stage = Stage::Starting;
@@ -127,7 +128,10 @@ impl PostgresStream {
     /// A cut network is as silent as an idle shop. If the log goes on and the stream does not, twice, it is cut.
     async fn silence(&mut self) -> Result<(), LegacyError> {
         match head(&self.address).await {
-            Ok(now) if now <= self.heard => self.suspected = None,
+            Ok(now) if now <= self.heard => {
+                self.suspected = None;
+                self.ready.push_back(Item::Idle { position: self.idle });
+            }
             Ok(now) => match self.suspected {
                 Some(before) if before > self.heard => {
                     return self.halt(LegacyError::Broken(
@@ -158,6 +162,13 @@ impl PostgresStream {
             ReplicationEvent::Message { transactional: true, prefix, content, .. } => {
                 self.assembler.marked(&prefix, &content);
                 Ok(None)
+            }
+            // A mark of ours: whoever made it waits to hear that the stream has come this far.
+            ReplicationEvent::Message { transactional: false, prefix, lsn, .. }
+                if prefix == marker::PREFIX =>
+            {
+                self.heard = self.heard.max(lsn.as_u64());
+                Ok(self.idle(lsn.as_u64().saturating_add(1), true))
             }
             // What stands outside of transactions is other people's.
             _ => Ok(None),

@@ -2,7 +2,7 @@
 
 use super::address::{Session, fault};
 use super::bookkeeping::{SYNC, ours};
-use super::pages::position;
+use super::pages::{mark, position};
 use super::sessions::Sessions;
 use super::write::read_book;
 use crate::database::{Book, BoxFuture, Door, Hold, LegacyError, Switch, Switched};
@@ -52,6 +52,7 @@ pub(super) async fn hold(
         Err(error) => return Err(holding(error)),
     }
     let position = position(&session.client).await?;
+    mark(&session.client).await?;
     Ok(Hold::Held(Box::new(HeldDoor { session, mapping: mapping.clone(), position })))
 }
 

@@ -169,25 +169,51 @@ async fn mark(lease: &mut Lease, mapping: &Mapping) {
     lease.origin = Some(allowed && set_up.await.is_ok());
 }
 
-/// Deletes outbox rows up to `id`. The stream has told them already, so nothing is lost with them.
+/// Deletes outbox rows. The stream has told them already, so nothing is lost with them.
 pub(super) async fn clear_outbox(
     sessions: &Sessions,
     mapping: &Mapping,
-    id: i64,
+    ids: &[i64],
 ) -> Result<u64, LegacyError> {
     if !mapping.database.bookkeeping {
         return Ok(0);
     }
-    let sql = format!(
-        "delete /* banyan */ from {outbox} where id in \
-         (select id from {outbox} where capability = $1 and id <= $2 order by id limit 10000 for update skip locked)",
-        outbox = ours(mapping, OUTBOX)
-    );
+    let sql =
+        format!("delete /* banyan */ from {} where capability = $1 and id = any ($2)", ours(mapping, OUTBOX));
     sessions
         .with(|lease| async {
-            let deleted = lease.session.client.execute(&sql, &[&mapping.capability, &id]).await;
+            let deleted = lease.session.client.execute(&sql, &[&mapping.capability, &ids]).await;
             let deleted = deleted.map_err(|error| fault("clearing the outbox", &error))?;
             Ok((lease, deleted))
+        })
+        .await
+}
+
+/// Writes rows as they are: the stream tells them again, in their place among all other writes.
+pub(super) async fn touch(
+    sessions: &Sessions,
+    mapping: &Mapping,
+    items: &[(usize, String, String)],
+) -> Result<(), LegacyError> {
+    sessions
+        .with(|mut lease| async {
+            let catalog = lease.catalog(mapping).await?;
+            for (table, target) in mapping.tables.iter().enumerate() {
+                let of_table = || items.iter().filter(|item| item.0 == table);
+                let sku: Vec<&str> = of_table().map(|item| item.1.as_str()).collect();
+                let location: Vec<&str> = of_table().map(|item| item.2.as_str()).collect();
+                let column = quoted(&target.in_stock);
+                let sql = format!(
+                    "update /* banyan */ {} t set {column} = t.{column} from unnest($1::text[], $2::text[]) as u(sku, location) where {}",
+                    table_sql(target),
+                    catalog.is_item(mapping, table)
+                );
+                if !sku.is_empty() {
+                    let touched = lease.session.client.execute(&sql, &[&sku, &location]).await;
+                    touched.map_err(|error| fault("sending rows again", &error))?;
+                }
+            }
+            Ok((lease, ()))
         })
         .await
 }

@@ -4,4 +4,5 @@ mod moving;
 mod preflight;
 mod shop;
 mod streaming;
+mod sync;
 mod writing;

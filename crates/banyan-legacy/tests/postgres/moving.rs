@@ -5,9 +5,7 @@ use banyan_domain::legacy::{Capability, CapabilityState, Phase};
 use banyan_domain::stock::{self, Line, Lines};
 use banyan_domain::{Actor, LocationId, Millis, Outcome, Refusal, ReservationNo, SkuId, legacy};
 use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, start, wall_clock};
-use banyan_legacy::{
-    Desk, DeskError, Keeper, KeeperOptions, NoRoutes, OldDatabase, Parts, Progress, ProgressView,
-};
+use banyan_legacy::{Desk, DeskError, Keeper, KeeperOptions, NoRoutes, OldDatabase, Progress, ProgressView};
 use banyan_log::{DiskLog, DiskOptions, MemoryStorage};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +49,7 @@ impl Banyan {
 
     fn keep(desk: &Desk, database: Arc<dyn OldDatabase>, mapping: Arc<banyan_legacy::Mapping>) -> Self {
         let progress = Arc::new(Progress::default());
-        let parts = Parts::of(desk, &database, &mapping, &progress);
+        let parts = banyan_legacy::parts(desk, &database, &mapping, &progress);
         let keeper = Keeper::new(KeeperOptions {
             desk: desk.clone(),
             database,
