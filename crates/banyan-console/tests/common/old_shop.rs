@@ -295,7 +295,7 @@ impl OldDatabase for Database {
         Box::pin(async { Ok(Some(self.0.inner().references.clone())) })
     }
 
-    fn clear_outbox(&self, _: i64) -> BoxFuture<'_, Result<u64, LegacyError>> {
+    fn clear_outbox<'a>(&'a self, _: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
         unreachable!("the parts of this shop clear nothing")
     }
 }
