@@ -59,6 +59,27 @@
     }
   }
 
+  // Parts of the page as the server makes them anew. What somebody is in with the keyboard or is selecting stays until they leave.
+  const shown = new Map();
+  function showParts(parts) {
+    const selected = getSelection();
+    for (const [id, html] of Object.entries(parts)) {
+      const place = document.getElementById(id);
+      if (!place || shown.get(id) === html || place.contains(document.activeElement)) continue;
+      if (!selected.isCollapsed && selected.containsNode(place, true)) continue;
+      shown.set(id, html);
+      place.innerHTML = html;
+      showTimes(place);
+    }
+  }
+
+  // A slider beside its number: either moves the other.
+  document.addEventListener("input", (event) => {
+    const pair = event.target.closest("[data-slider]");
+    if (!pair || !event.target.matches("input")) return;
+    for (const other of pair.querySelectorAll("input")) if (other !== event.target) other.value = event.target.value;
+  });
+
   // The stream: says when it breaks and since when, and tries again.
   const notice = document.getElementById("stream");
   let heard = Date.now(), stream = null, retry = 0, leaving = false;
@@ -88,21 +109,27 @@
     stream = new EventSource(body.dataset.live);
     stream.addEventListener("history", (event) => {
       fine();
-      const { fields, rows, marks } = JSON.parse(event.data);
+      const { fields, rows, marks, series } = JSON.parse(event.data);
       Object.assign(reader, { fields, history: rows, marks });
+      if (series) reader.series = { fields: series.fields, history: series.rows, marks: [] };
       showSparks();
       listeners.forEach((listener) => listener(reader));
     });
     stream.addEventListener("tick", (event) => {
       fine();
-      const { row, vitals, campaigns, marks } = JSON.parse(event.data);
+      const { row, vitals, campaigns, marks, parts, series } = JSON.parse(event.data);
       reader.history.push(row);
       reader.marks.push(...marks);
       if (reader.history.length > 600) reader.history.shift();
+      if (series && reader.series) {
+        reader.series.history.push(...series);
+        reader.series.history.splice(0, reader.series.history.length - 600);
+      }
       showVitals(vitals);
       if (document.hidden) return;
       showSparks();
       if (campaigns) showCampaigns(campaigns);
+      if (parts) showParts(parts);
       listeners.forEach((listener) => listener(reader));
     });
     stream.onerror = () => {

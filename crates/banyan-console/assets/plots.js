@@ -6,6 +6,7 @@
   const COLOURS = {
     issued: "--s1", commands: "--s6", p50: "--s2", p99: "--s1", max: "--s6", sync50: "--s2", sync99: "--s1", queue: "--s1", block: "--s1", lag: "--s1",
     sold_out: "--s1", limit: "--s2", closed: "--s3", audience: "--s4", busy: "--s5", other: "--s6",
+    inward: "--s1", outward: "--s1",
   };
   const short = (n) => {
     if (n == null) return "–";
@@ -161,8 +162,10 @@
     return entry;
   }
 
-  function update(reader) {
-    if (reader.history.length < 2) return;
+  function update(whole) {
+    // Most plots are of the sale; a page may have its own numbers.
+    const reader = "series" in document.querySelector(".plots").dataset ? whole.series : whole;
+    if (!reader || reader.history.length < 2) return;
     if (!plots.length) {
       words = JSON.parse(document.querySelector(".plots").dataset.marks);
       plots.push(...[...document.querySelectorAll(".plot")].map((section) => make(section, reader)));

@@ -1,14 +1,20 @@
-//! The console on a sale that is under way: `cargo run --release -p banyan-console --example console_demo -- [empty|shop|sale|big]`.
+//! The console on a sale that is under way: `cargo run --release -p banyan-console --example console_demo -- [empty|shop|sale|big|front|over]`.
 //!
 //! Starts a real shard in a temporary folder, issues and refuses coupons as long as it runs, and prints where to look and
 //! the key to sign in with. `big` begins with 2,000 campaigns and 100,000 events, `empty` with nothing and stays so;
-//! `shop` has stock, books and sagas in every state, and stands still.
+//! `shop` has stock, books and sagas in every state, and stands still; `front` has a gateway with a visitor now and then,
+//! `over` a keeper of an old shop that mirrors.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
 use banyan_domain::coupon::{self, Benefit};
-use banyan_domain::{Command, CouponId, Currency, Millis, Money, OrderId};
+use banyan_domain::legacy::Phase;
+use banyan_domain::{Actor, Command, CouponId, Currency, Millis, Money, OrderId};
+use banyan_gateway::Change;
+use banyan_gateway::groups::Judgement;
+use common::front::Front;
+use common::old_shop;
 use common::{Browser, Store, definition};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,11 +24,14 @@ use std::time::Duration;
 async fn main() {
     let scale = std::env::args().nth(1).unwrap_or_else(|| "sale".into());
     let store = Arc::new(Store::open());
-    let console = store.console();
+    let front = if scale == "front" { Some(Front::open().await) } else { None };
+    let console = front.as_ref().map_or_else(|| store.console(), |front| front.console(&store));
     let session = Browser::signed_in(console.clone(), &store.operator).await.session();
     let address = store.serve(console, session).await;
     match scale.as_str() {
         "empty" => {}
+        "front" => {}
+        "over" => mirror(&store).await,
         "shop" => {
             common::shop::open(&store).await;
         }
@@ -32,10 +41,55 @@ async fn main() {
     println!("enter     {address}/enter?to=/console");
     println!("operator  {}", store.operator);
     println!("auditor   {}", store.auditor);
-    if scale == "empty" || scale == "shop" {
+    if let Some(front) = front {
+        walk(&front).await;
+    }
+    if ["empty", "shop", "over"].contains(&scale.as_str()) {
         std::future::pending::<()>().await;
     }
     sell(store).await;
+}
+
+/// Visitors of the gateway, and somebody who works on it.
+async fn walk(front: &Front) {
+    let gateway = &front.gateway;
+    let prices = |percent| Change::SetPercent { route: "prices".into(), percent };
+    for (percent, why) in
+        [(1.0, "a first look"), (5.0, "an hour without errors"), (12.5, "a day without errors")]
+    {
+        gateway.change(gateway.table().version(), prices(percent), "mina", why).expect("it takes it");
+    }
+    front.visit().await;
+    let group = gateway.groups("catalog").expect("the route").pop().expect("a mismatch").id;
+    gateway.judge("catalog", &group, Judgement::Bug, "mina", "ticket 4711").expect("it is judged");
+    for n in 0_u64.. {
+        for path in ["/api/catalog/mug", "/api/catalog/tea", "/api/prices/mug", "/basket", "/", "/about"] {
+            front.ask(path, &format!("member-{}", n % 997)).await;
+        }
+    }
+}
+
+/// An old shop that is mirrored, with everything that can be told of it.
+async fn mirror(store: &Store) {
+    let (keeper, shop) = old_shop::keep(store);
+    shop.used(
+        "oscar",
+        "select num_in_stock, num_allocated from partner_stockrecord where product_id = $1",
+        8_214,
+    );
+    shop.used("reports", "select sum(num_in_stock) from partner_stockrecord group by partner_id", 31);
+    let by = || Actor::new("mina").expect("a name");
+    for (to, why) in [(Phase::Mirror, "the team agreed"), (Phase::Lead, "equal for a week")] {
+        while let Err(error) = keeper.begin(to, by(), why, &[]).await {
+            println!("not yet: {error}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        while keeper.status().await.expect("it runs").state.phase != to {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    old_shop::breach(store, "mug-white", "num_in_stock is 3, 240 belongs there").await;
+    store.reserve("mug-white", 2, "member-1", "order-1").await;
 }
 
 async fn prepare(store: &Store, big: bool) {

@@ -25,6 +25,8 @@ pub(crate) enum Section {
     Campaigns,
     Members,
     Events,
+    Gateway,
+    Over,
     Store,
     None,
 }
@@ -37,21 +39,24 @@ pub(crate) struct Page<'a> {
     pub(crate) history: usize,
     /// Campaigns whose numbers move on the page.
     pub(crate) campaigns: Vec<&'a str>,
+    /// What else moves on the page: see `live::Of`.
+    pub(crate) of: String,
     pub(crate) body: Markup,
 }
 
 impl<'a> Page<'a> {
     pub(crate) const fn new(title: &'a str, section: Section, body: Markup) -> Self {
-        Self { title, section, history: SPARK_SAMPLES, campaigns: Vec::new(), body }
+        Self { title, section, history: SPARK_SAMPLES, campaigns: Vec::new(), of: String::new(), body }
     }
 
     /// The whole document for `viewer`.
     pub(crate) fn show(self, viewer: &Viewer) -> Markup {
         let lang = viewer.lang();
         let history = self.history.to_string();
-        let live =
-            link::with("/console/live", &[("history", &history), ("campaigns", &self.campaigns.join(","))]);
-        let plots = self.section == Section::Sale;
+        let campaigns = self.campaigns.join(",");
+        let live = [("history", history.as_str()), ("campaigns", &campaigns), ("of", &self.of)];
+        let live = link::with("/console/live", &live);
+        let plots = self.section == Section::Sale || self.section == Section::Over;
         html! {
             (DOCTYPE)
             html lang=(lang.code()) {
@@ -123,7 +128,7 @@ pub(crate) fn head(lang: Lang, title: &str, plots: bool) -> Markup {
 
 fn banner(viewer: &Viewer, section: Section) -> Markup {
     let lang = viewer.lang();
-    let places: [(Section, &str, Text); 10] = [
+    let places: [(Section, &str, Text); 12] = [
         (Section::Sale, "/console", text::SALE),
         (Section::Orders, "/console/orders", text::ORDERS),
         (Section::Products, "/console/products", text::PRODUCTS),
@@ -133,6 +138,8 @@ fn banner(viewer: &Viewer, section: Section) -> Markup {
         (Section::Campaigns, "/console/campaigns", text::CAMPAIGNS),
         (Section::Members, "/console/members", text::MEMBERS),
         (Section::Events, "/console/events", text::EVENTS),
+        (Section::Gateway, "/console/gateway", text::GATEWAY),
+        (Section::Over, "/console/over", text::OVER),
         (Section::Store, "/console/store", text::STORE),
     ];
     html! {

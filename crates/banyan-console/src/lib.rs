@@ -23,9 +23,13 @@ mod pages;
 mod parts;
 mod sampler;
 mod session;
+mod sides;
 mod steps;
 mod text;
+mod traffic;
 mod verdict;
+
+pub use traffic::GatewayHandle;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -52,6 +56,8 @@ pub struct ConsoleOptions {
     pub sessions_max: usize,
     /// Most live streams at once.
     pub streams_max: usize,
+    /// The gateway of this process, if there is one. It may be filled later: its routes may lead to the console.
+    pub gateway: GatewayHandle,
 }
 
 impl Default for ConsoleOptions {
@@ -62,6 +68,7 @@ impl Default for ConsoleOptions {
             idle_max: Duration::from_secs(8 * 3_600),
             sessions_max: 1_000,
             streams_max: 256,
+            gateway: GatewayHandle::default(),
         }
     }
 }
@@ -74,6 +81,7 @@ pub(crate) struct Console {
     failures: gate::Failures,
     sampler: Arc<sampler::Sampler>,
     journal: Arc<journal::Journal>,
+    traffic: Arc<traffic::Traffic>,
     streams: Arc<Semaphore>,
     started: Once,
 }
@@ -86,6 +94,7 @@ impl Console {
         }
         self.started.call_once(|| {
             tokio::spawn(sampler::run(self.clone()));
+            tokio::spawn(traffic::run(self.clone()));
             journal::start(self.journal.clone(), self.app.clone());
         });
     }
@@ -98,6 +107,7 @@ pub fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         failures: gate::Failures::default(),
         sampler: Arc::default(),
         journal: Arc::default(),
+        traffic: Arc::default(),
         streams: Arc::new(Semaphore::new(options.streams_max)),
         started: Once::new(),
         app,
@@ -137,6 +147,15 @@ pub fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         .route("/console/coupons", get(pages::coupon::find))
         .route("/console/coupons/{coupon}", get(pages::coupon::show))
         .route("/console/coupons/{coupon}/revoke", post(pages::coupon::revoke))
+        .route("/console/gateway", get(pages::gateway::show))
+        .route("/console/gateway/undo", post(pages::gateway::undo))
+        .route("/console/gateway/routes/{route}", get(pages::route::show))
+        .route("/console/gateway/routes/{route}/change", post(pages::route_change::change))
+        .route("/console/gateway/routes/{route}/groups/{group}", get(pages::mismatch::show))
+        .route("/console/gateway/routes/{route}/groups/{group}/change", post(pages::mismatch::judge))
+        .route("/console/over", get(pages::over::show))
+        .route("/console/over/plan", get(pages::over_plan::show))
+        .route("/console/over/change", post(pages::over_plan::change))
         .route("/console/store", get(pages::store::show))
         .route("/console/live", get(live::live))
         .route("/console/assets/{file}", get(assets::serve))

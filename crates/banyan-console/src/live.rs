@@ -4,6 +4,7 @@ use crate::Console;
 use crate::gate::{Fields, Viewer};
 use crate::log_pages::{self, Filter, Found};
 use crate::pages::events::filter_of;
+use crate::pages::{over_parts, route_parts};
 use crate::parts;
 use crate::sampler::{FIELDS, Tick};
 use crate::session::SignedIn;
@@ -13,6 +14,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use banyan_domain::Timestamp;
 use banyan_engine::CampaignSummary;
+use banyan_legacy::LagPoint;
 use futures_util::stream;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -69,8 +71,17 @@ pub(crate) async fn live(viewer: Viewer, Query(query): Query<Fields>) -> Respons
         campaigns.split(',').filter(|id| !id.is_empty()).take(CAMPAIGNS_MAX).map(str::to_owned).collect();
     let Some(held) = Held::new(viewer) else { return StatusCode::TOO_MANY_REQUESTS.into_response() };
     let ticks = held.console.sampler.watch();
-    let first = event("history", &history_json(&held.console, history));
-    let state = Live { held, ticks, campaigns, waiting: VecDeque::from([first]) };
+    let of = Of::read(query.get("of").map(String::as_str).unwrap_or_default());
+    let mut first = history_json(&held.console, history);
+    let mut lags_to = 0;
+    if let (Of::Over(_), Some(keeper)) = (&of, held.console.app.keeper()) {
+        let lags = keeper.lags();
+        lags_to = lags.last().map_or(0, |last| last.at);
+        first["series"] =
+            json!({ "fields": LAG_FIELDS, "rows": lags.iter().map(lag_row).collect::<Vec<_>>() });
+    }
+    let state =
+        Live { held, ticks, campaigns, of, lags_to, waiting: VecDeque::from([event("history", &first)]) };
     let events = stream::unfold(state, |mut state| async move {
         let event = state.next().await?;
         Some((Ok::<_, Infallible>(event), state))
@@ -82,7 +93,39 @@ struct Live {
     held: Held,
     ticks: broadcast::Receiver<Arc<Tick>>,
     campaigns: Vec<String>,
+    of: Of,
+    /// Lags up to this time were sent.
+    lags_to: u64,
     waiting: VecDeque<Event>,
+}
+
+/// What moves on a page beside the top line and campaigns. The page's address of the stream says it.
+enum Of {
+    Nothing,
+    /// The table of routes.
+    Gateway,
+    /// One route.
+    Route(String),
+    /// The way over, as the page was made.
+    Over(over_parts::Shown),
+}
+
+impl Of {
+    fn read(text: &str) -> Self {
+        match text.split_once(':').unwrap_or((text, "")) {
+            ("gateway", _) => Self::Gateway,
+            ("route", name) => Self::Route(name.to_owned()),
+            ("over", shown) => Self::Over(over_parts::Shown::read(shown)),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// The names of a lag's numbers, in the order in which they are sent.
+const LAG_FIELDS: [&str; 3] = ["t", "inward", "outward"];
+
+fn lag_row(lag: &LagPoint) -> Value {
+    json!([lag.at, lag.inward, lag.outward])
 }
 
 impl Live {
@@ -97,17 +140,32 @@ impl Live {
             };
             match tick {
                 Ok(_) if self.held.is_over() => return None,
-                Ok(tick) => return Some(event("tick", &self.tick_json(&tick))),
+                Ok(tick) => return Some(event("tick", &self.tick_json(&tick).await)),
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return None,
             }
         }
     }
 
-    fn tick_json(&self, tick: &Tick) -> Value {
+    async fn tick_json(&mut self, tick: &Tick) -> Value {
         let mut json = json!({ "row": tick.row, "vitals": tick.vitals(self.held.lang), "marks": tick.marks });
         if !self.campaigns.is_empty() {
             json["campaigns"] = campaigns_json(&self.held.console, self.held.lang, &self.campaigns);
+        }
+        let (console, lang) = (&self.held.console, self.held.lang);
+        let parts = match &self.of {
+            Of::Nothing => return json,
+            Of::Gateway => route_parts::of_table(console, lang),
+            Of::Route(name) => route_parts::of_route(console, lang, name),
+            Of::Over(shown) => over_parts::of_page(console, lang, shown).await,
+        };
+        let parts = parts.into_iter().map(|(id, html)| (id, html.into_string().into()));
+        json["parts"] = Value::Object(parts.collect());
+        if let (Of::Over(_), Some(keeper)) = (&self.of, console.app.keeper()) {
+            let lags = keeper.lags();
+            let news = lags.iter().filter(|lag| lag.at > self.lags_to);
+            json["series"] = news.map(lag_row).collect();
+            self.lags_to = lags.last().map_or(self.lags_to, |last| last.at);
         }
         json
     }

@@ -3,16 +3,22 @@
 //! `{0}`, `{1}` stand for values. A sentence that is missing in one language does not compile.
 
 #[rustfmt::skip]
+mod gateway;
+#[rustfmt::skip]
 mod goods;
 #[rustfmt::skip]
 mod orders;
+#[rustfmt::skip]
+mod over;
 #[rustfmt::skip]
 mod sagas;
 #[rustfmt::skip]
 mod words;
 
+pub(crate) use gateway::*;
 pub(crate) use goods::*;
 pub(crate) use orders::*;
+pub(crate) use over::*;
 pub(crate) use sagas::*;
 pub(crate) use words::*;
 

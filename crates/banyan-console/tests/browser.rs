@@ -7,7 +7,8 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use banyan_testkit::Chromium;
-use common::{Browser, Store};
+use common::front::Front;
+use common::{Browser, Store, old_shop};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,5 +97,25 @@ async fn pages_come_alive_in_a_browser() {
         assert!(!page.contains("hidden=\"\" id=\"follow\""), "{path}: the script ran and offers to follow");
     }
     sale.abort();
+    store.stop.send_replace(true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_of_a_move_come_alive_in_a_browser() {
+    let (store, front) = (Store::open(), Front::open().await);
+    let (keeper, _) = old_shop::keep(&store);
+    front.visit().await;
+    let console = front.console(&store);
+    let session = Browser::signed_in(console.clone(), &store.operator).await.session();
+    let address = store.serve(console.layer(from_fn(break_off)), session).await;
+    // The plots need two points: the keeper notes one each second.
+    while keeper.lags().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let page = document(&address, "/console/over").await;
+    assert_eq!(page.matches("<canvas").count(), 2, "a plot for each direction: {page}");
+    let page = document(&address, "/console/gateway").await;
+    assert!(page.contains("answered by Banyan"), "the traffic is counted: {page}");
+    assert_eq!(page.matches("type=\"range\"").count(), 4, "a slider for each route");
     store.stop.send_replace(true);
 }

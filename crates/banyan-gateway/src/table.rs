@@ -118,6 +118,15 @@ impl Route {
         self.spec.mode
     }
 
+    /// Banyan's share of the members at a time (milliseconds since 1970), in percent: of a canary what its ramp says by then.
+    pub fn percent(&self, now: u64) -> f64 {
+        match (self.spec.mode, &self.rules.canary) {
+            (Mode::Banyan, _) => 100.0,
+            (Mode::Canary, Some(canary)) => canary.ramp.share(now).percent(),
+            _ => 0.0,
+        }
+    }
+
     /// Who answers for `side`, if the route says so.
     pub fn target(&self, side: Side) -> Option<&Target> {
         match side {

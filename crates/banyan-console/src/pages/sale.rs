@@ -48,9 +48,16 @@ pub(crate) async fn show(viewer: Viewer) -> Response {
             }
         }
     };
-    Page { title: lang.t(text::SALE), section: Section::Sale, history: HISTORY, campaigns: ids, body }
-        .show(&viewer)
-        .into_response()
+    Page {
+        title: lang.t(text::SALE),
+        section: Section::Sale,
+        history: HISTORY,
+        campaigns: ids,
+        of: String::new(),
+        body,
+    }
+    .show(&viewer)
+    .into_response()
 }
 
 /// Every plot: its place, its words, and for the script which numbers it shows.

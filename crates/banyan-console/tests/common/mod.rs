@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+pub mod front;
+pub mod old_shop;
 pub mod shop;
 
 use axum::Router;
@@ -249,6 +251,28 @@ impl Browser {
             fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         self.send(request, Body::from(body.join("&"))).await
+    }
+
+    /// The data of the first event named `name` of a stream.
+    pub async fn event(&mut self, path: &str, name: &str) -> serde_json::Value {
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = Request::get(path).header(header::COOKIE, cookies.join("; ")).body(Body::empty());
+        let response =
+            self.router.clone().oneshot(request.expect("a request")).await.expect("it never fails");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let (mut body, mut text) = (response.into_body(), String::new());
+        let mark = format!("event: {name}\ndata: ");
+        let read = async {
+            loop {
+                if let Some((data, _)) = text.split_once(&mark).and_then(|(_, rest)| rest.split_once("\n\n"))
+                {
+                    return serde_json::from_str(data).expect("JSON");
+                }
+                let frame = body.frame().await.expect("the stream goes on").expect("it does not break");
+                text.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data")));
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), read).await.expect("the event comes")
     }
 
     async fn send(&mut self, request: http::request::Builder, body: Body) -> Page {

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let (stop, stopping) = watch::channel(false);
-    let serving = start(config, None, stopping)?;
+    let (_, serving) = start(config, None, stopping)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::environment)?.block_on(told_to_stop());
     tracing::info!("stopping: no new connections; what is under way will be answered");
@@ -47,7 +47,7 @@ pub(crate) fn beside(
     file: &Path,
     api: axum::Router,
     stopping: watch::Receiver<bool>,
-) -> Result<Serving, Failure> {
+) -> Result<(Gateway, Serving), Failure> {
     let config = Config::read(file).map_err(Failure::usage)?;
     start(config, Some(InProcess::new(api)), stopping)
 }
@@ -56,7 +56,7 @@ fn start(
     config: Config,
     api: Option<InProcess>,
     stopping: watch::Receiver<bool>,
-) -> Result<Serving, Failure> {
+) -> Result<(Gateway, Serving), Failure> {
     let (state, tls) = (config.state.clone(), config.tls.is_some());
     let gateway = Gateway::new(config, api).map_err(Failure::usage)?;
     let serving = gateway.serve(stopping).map_err(Failure::environment)?;
@@ -72,5 +72,5 @@ fn start(
         println!("  Admin    http://{admin}/v1/table      (key in {})", state.join("admin.key").display());
         println!("  Metrics  http://{admin}/metrics");
     }
-    Ok(serving)
+    Ok((gateway, serving))
 }

@@ -174,7 +174,9 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         tracing::info!("stopping: no new connections; what was accepted will be answered");
         let _nobody_listens = stop.send(true);
     });
-    let console = banyan_console::router(app.clone(), banyan_console::ConsoleOptions::default());
+    let options = banyan_console::ConsoleOptions::default();
+    let of_console = options.gateway.clone();
+    let console = banyan_console::router(app.clone(), options);
     let router = banyan_api::router(app.clone()).merge(console).merge(webhooks::router(executor));
     let router = match shop {
         Some(shop) => router.merge(shop),
@@ -182,6 +184,10 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     };
     let gateway = args.gateway.as_deref();
     let gateway = gateway.map(|file| gateway::beside(file, router.clone(), stopping.clone())).transpose()?;
+    let gateway = gateway.map(|(gateway, serving)| {
+        of_console.set(gateway);
+        serving
+    });
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     if let Some(kept) = kept {
