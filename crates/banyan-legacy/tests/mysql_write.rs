@@ -35,7 +35,11 @@ async fn transaction(stream: &mut dyn banyan_legacy::ChangeStream) -> Transactio
     loop {
         match next(stream).await.expect("an item") {
             Item::Transaction(transaction) => return transaction,
-            Item::Idle { .. } | Item::SnapshotBegin { .. } | Item::SnapshotEnd | Item::Rows(_) | Item::Outbox(_) => {}
+            Item::Idle { .. }
+            | Item::SnapshotBegin { .. }
+            | Item::SnapshotEnd
+            | Item::Rows(_)
+            | Item::Outbox(_) => {}
             other @ Item::SchemaChanged { .. } => panic!("{other:?}"),
         }
     }
