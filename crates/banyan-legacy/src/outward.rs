@@ -228,6 +228,13 @@ impl Outward<'_> {
                 }
                 Ok(())
             }
+            // A move of ours has written the row meanwhile: whether it is still ours to write is looked at again from it.
+            Written::Fenced { book: Some(book) } if book.phase.leads() && book.epoch > epoch => {
+                Err(Ended::Broken(format!(
+                    "the bookkeeping row has come to move {}; reading it again",
+                    book.move_no
+                )))
+            }
             Written::Fenced { book } => Err(Ended::Trouble(format!(
                 "somebody else leads in the old database, or has written further: its row says {book:?}, and we are at event \
                  {seq} of epoch {epoch}"
@@ -240,7 +247,11 @@ impl Outward<'_> {
 fn ours_to_write(book: Option<Book>, state: &CapabilityState) -> Result<Book, String> {
     let book = book
         .ok_or("there is no bookkeeping row in the old database; `banyan legacy check --create` makes it")?;
-    let known = book.phase == state.phase && (state.epoch..=state.moves).contains(&book.move_no);
+    let done = book.phase == state.phase && (state.epoch..=state.moves).contains(&book.move_no);
+    // The old database was told already, and the log hears of it next.
+    let told =
+        state.moving.as_ref().is_some_and(|moving| (moving.number, moving.to) == (book.move_no, book.phase));
+    let known = done || told;
     let back = state.moving.as_ref().is_some_and(|moving| moving.to == Phase::Lead);
     match state.phase {
         Phase::Lead if known => Ok(book),

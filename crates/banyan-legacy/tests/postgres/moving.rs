@@ -222,6 +222,10 @@ async fn there_and_back_with_both_sides_deciding_in_turn() {
     banyan.to(Phase::Lead).await;
     shop.until_row("A", (10, 3)).await;
     shop.tell("allocate", &format!("{{\"reservation\": \"{gone}\"}}")).await;
+    shop.tell("count", r#"{"sku": "D", "on_hand": 8, "location": "1"}"#).await;
+    shop.until_row("D", (8, 0)).await;
+    let trouble = banyan.view().trouble;
+    assert_eq!((trouble.inward, trouble.outward), (None, None), "the writer goes on with the new epoch");
 
     // Back: what is reserved is waited for, and the old shop's last word counts.
     shop.tell("allocate", &format!("{{\"reservation\": \"{reservation}\"}}")).await;
