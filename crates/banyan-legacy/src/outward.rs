@@ -10,7 +10,7 @@ use crate::mapping::Mapping;
 use crate::progress::Progress;
 use crate::touched::{Feed, Touched, feed};
 use crate::values::{ItemName, STOCK, named_level, targets};
-use banyan_domain::legacy::{CapabilityState, Phase};
+use banyan_domain::legacy::{CapabilityState, Move, Phase};
 use banyan_domain::{ItemNo, MirrorLevel, State};
 use banyan_engine::wall_clock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +99,9 @@ impl Outward<'_> {
     async fn once(&mut self) -> Result<std::convert::Infallible, Ended> {
         let book = self.database.book().await?;
         let state = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
+        if handed_over(book, &state) {
+            return Err(Ended::Stopping);
+        }
         let book = ours_to_write(book, &state).map_err(Ended::Trouble)?;
         let mut feed = self.begin(book).await?;
         self.progress.outward(true, None);
@@ -229,18 +232,25 @@ impl Outward<'_> {
                 Ok(())
             }
             // A move of ours has written the row meanwhile: whether it is still ours to write is looked at again from it.
-            Written::Fenced { book: Some(book) } if book.phase.leads() && book.epoch > epoch => {
-                Err(Ended::Broken(format!(
-                    "the bookkeeping row has come to move {}; reading it again",
-                    book.move_no
-                )))
-            }
+            Written::Fenced { book: Some(book) } if book.epoch > epoch => Err(Ended::Broken(format!(
+                "the bookkeeping row has come to move {}; reading it again",
+                book.move_no
+            ))),
             Written::Fenced { book } => Err(Ended::Trouble(format!(
                 "somebody else leads in the old database, or has written further: its row says {book:?}, and we are at event \
                  {seq} of epoch {epoch}"
             ))),
         }
     }
+}
+
+/// Whether a move of ours has given the old tables back: there is nothing more to write, and nothing wrong.
+fn handed_over(book: Option<Book>, state: &CapabilityState) -> bool {
+    let told = book.is_some_and(|book| {
+        let asked_for = |moving: &Move| (moving.number, moving.to) == (book.move_no, book.phase);
+        !book.phase.leads() && state.moving.as_ref().is_some_and(asked_for)
+    });
+    told || !state.phase.leads()
 }
 
 /// Whether the old tables are ours to write, as both sides see it.
