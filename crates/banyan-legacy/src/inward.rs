@@ -193,8 +193,10 @@ impl Inward<'_> {
                         }
                     }
                     self.progress.heard(load.position, now);
-                    if load.is_empty() && load.part == 1 {
-                        // Only our own writes came back. Their position is kept with the next that matters, or in a moment.
+                    if load.whole && load.is_empty() && load.part == 1 {
+                        // Only our own writes came back, or what is none of ours to keep, in one part: a transaction of which
+                        // more follows is kept part by part, or the parts after this one would miss it. Their position is
+                        // kept with the next that matters, or in a moment.
                         let since = passed.map_or_else(Instant::now, |(_, since)| since);
                         passed = Some((load.position, since));
                         continue;

@@ -266,10 +266,12 @@ impl Keeper {
         if !open.is_empty() && plan.from.is_next_to(to) {
             return Err(BeginError::Gates(open));
         }
-        let mut text = reason.to_owned();
-        for gate in passed {
-            text.push_str(&format!(" [without {}: {}]", gate.name, gate.found));
-        }
+        // First what was gone without: a long reason is cut, and that must not be.
+        let without: Vec<&str> = passed.iter().map(|gate| gate.name).collect();
+        let text = match without.as_slice() {
+            [] => reason.to_owned(),
+            names => format!("[without {}] {reason}", names.join(", ")),
+        };
         let command = Command::BeginMove { capability: STOCK, to, by, reason: as_reason(&text) };
         match self.driver.desk.ask(command).await.map_err(BeginError::Desk)? {
             AnyOutcome::Legacy(Outcome::Move { number }) => Ok(number),

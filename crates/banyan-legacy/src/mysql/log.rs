@@ -18,7 +18,7 @@ use mysql_async::binlog::value::BinlogValue;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Changes in one part of a transaction: what Banyan applies in one block.
-const PART_CHANGES: usize = 500;
+const PART_CHANGES: usize = banyan_domain::limits::SOURCE_ROWS_MAX / 2;
 /// Changes that are kept until their transaction's end. A larger one is handed out in parts before its end is seen.
 const HELD_CHANGES_MAX: usize = 100_000;
 

@@ -69,7 +69,7 @@ async fn attempt(
     let table = ours(database, SYNC);
     let sql = format!(
         "update {table} set seq = ?, changed_at = current_timestamp(6) \
-         where capability = ? and epoch = ? and seq <= ? and phase = 'lead'"
+         where capability = ? and epoch = ? and seq <= ? and phase in ('lead', 'retired')"
     );
     run(session, &sql, Params::Positional(vec![seq.into(), capability.into(), epoch.into(), seq.into()]))
         .await?;

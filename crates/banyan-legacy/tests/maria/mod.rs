@@ -168,9 +168,19 @@ pub(crate) async fn follow(
     follower: &mut Follower,
     done: impl Fn(&Follower) -> bool,
 ) {
+    try_follow(stream, follower, done).await.expect("an item");
+}
+
+/// Follows until `done`, or until the stream breaks off.
+pub(crate) async fn try_follow(
+    stream: &mut dyn ChangeStream,
+    follower: &mut Follower,
+    done: impl Fn(&Follower) -> bool,
+) -> Result<(), LegacyError> {
     let limit = tokio::time::Instant::now() + SOON;
     while !done(follower) {
         assert!(tokio::time::Instant::now() < limit, "not there in time: {:?}", follower.rows);
-        follower.take(next(stream).await.expect("an item"));
+        follower.take(next(stream).await?);
     }
+    Ok(())
 }
