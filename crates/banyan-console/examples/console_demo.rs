@@ -82,9 +82,11 @@ async fn mirror(store: &Store) {
     for (to, why) in [(Phase::Mirror, "the team agreed"), (Phase::Lead, "equal for a week")] {
         while let Err(error) = keeper.begin(to, by(), why, &[]).await {
             println!("not yet: {error}");
+            // A condition is looked at again; nobody tells it.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         while keeper.status().await.expect("it runs").state.phase != to {
+            // A condition is looked at again; nobody tells it.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

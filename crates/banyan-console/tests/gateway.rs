@@ -224,6 +224,7 @@ async fn callers_and_traffic_are_shown() {
         if traffic.contains("100 % answered by Banyan") {
             return;
         }
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("the traffic is never counted");

@@ -117,6 +117,7 @@ async fn the_wizard_leads_there_and_back() {
     let began = Instant::now();
     while !main(&browser.get("/console/over").await).contains("1 left") {
         assert!(began.elapsed() < Duration::from_secs(60), "the reference is never seen");
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let plan = browser.get("/console/over/plan?to=retired").await;
@@ -218,6 +219,7 @@ async fn a_move_that_waits_can_be_given_up() {
             break page;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "it never waits: {}", main(&page));
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     assert!(main(&page).contains("value=\"abort\"") && !main(&page).contains("plan?to="), "{}", main(&page));

@@ -245,6 +245,34 @@ pub trait OldDatabase: Send + Sync {
     }
 }
 
+impl Switch {
+    /// What the bookkeeping row becomes by it; or the answer, and the row stays as it is. The caller holds the row's lock.
+    ///
+    /// # Errors
+    /// [`Switched::Done`] if it was done before, [`Switched::Refused`] if the row is not as asked.
+    pub fn decide(self, book: Option<Book>) -> Result<Book, Switched> {
+        let refused = |why: String| Err(Switched::Refused(why));
+        let Some(book) = book else {
+            return refused("there is no bookkeeping row; `banyan legacy check --create` makes it".to_owned());
+        };
+        if book.move_no == self.move_no && book.phase == self.to {
+            return Err(Switched::Done(book));
+        }
+        if book.move_no >= self.move_no {
+            let led_to = book.phase.as_str();
+            return refused(format!("move {} was made already, and led to {led_to}", book.move_no));
+        }
+        if book.epoch != self.epoch {
+            return refused(format!("the epoch is {}, not {}: somebody else switched", book.epoch, self.epoch));
+        }
+        if book.seq < self.seq_at_least {
+            let needed = self.seq_at_least;
+            return refused(format!("the old tables have position {}, and {needed} is needed", book.seq));
+        }
+        Ok(Book { phase: self.to, epoch: book.epoch + 1, seq: book.seq, move_no: self.move_no })
+    }
+}
+
 impl Finding {
     /// All is well.
     #[must_use]

@@ -45,6 +45,7 @@ impl Desk {
     /// [`DeskError`].
     pub async fn ask(&self, command: impl Into<Command>) -> Result<Outcome, DeskError> {
         let command = command.into();
+        // The pauses are between two tries: neither queue nor storage tells when there is room again.
         loop {
             match self.shard.submit(command.clone(), None) {
                 Ok(answer) => match answer.await {

@@ -106,6 +106,7 @@ impl Inward<'_> {
                     if self.progress.view().heard_at != heard_before {
                         pause = PAUSE.0;
                     }
+                    // Between two tries, so that a database that is starting is not hammered.
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
                 }

@@ -186,6 +186,11 @@ impl Keeper {
                     Ok(Stage::Done(phase)) => tracing::info!(phase = phase.as_str(), "the move is done"),
                     Ok(Stage::Idle) => self.seen().stage = None,
                     Ok(Stage::Waiting(why)) => self.seen().stage = Some(why),
+                    // The old shop's orders go on meanwhile.
+                    Ok(Stage::Resting(why)) => {
+                        self.seen().stage = Some(why);
+                        drive_from = Instant::now() + TROUBLE_PAUSE;
+                    }
                     Err(error) => {
                         tracing::warn!("the move does not get on: {error}");
                         self.seen().stage = Some(error.to_string());
@@ -287,12 +292,14 @@ impl Keeper {
         self.driver.abort(as_reason(why)).await
     }
 
-    /// Compares both sides now, and puts right what differs if `repair`. Rows compared, and rows that still differ.
+    /// Compares both sides now, and puts right what differs if `repair` and no move is under way: a row that is put right while
+    /// the old tables change hands could be an older one. Rows compared, and rows that still differ.
     ///
     /// # Errors
     /// What stands in the way.
     pub async fn compare(&self, repair: bool) -> Result<(u64, u64), String> {
-        self.driver.comparer.compare(repair).await
+        let state = self.driver.state().await.map_err(|error| error.to_string())?;
+        self.driver.comparer.compare(repair && state.moving.is_none()).await
     }
 
     /// Who touches what is to go.

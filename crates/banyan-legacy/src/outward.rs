@@ -62,7 +62,11 @@ struct Outward<'a> {
 }
 
 enum Ended {
+    /// It may get better by itself.
     Broken(String),
+    /// A move of ours has written the bookkeeping row: nothing is wrong, and what to do is in the row.
+    Moved { move_no: u64 },
+    /// Somebody must look.
     Trouble(String),
     Stopping,
 }
@@ -78,6 +82,8 @@ impl Outward<'_> {
             };
             match ended {
                 Ended::Stopping => return Halt::Stopped,
+                // The epoch has grown, so this does not go round for ever.
+                Ended::Moved { move_no } => tracing::info!(move_no, "the bookkeeping row is read again after a move"),
                 Ended::Trouble(why) => {
                     tracing::error!("the old tables are not written any more: {why}");
                     return Halt::Trouble(why);
@@ -88,6 +94,7 @@ impl Outward<'_> {
                     if self.progress.view().seq_written > written {
                         pause = PAUSE.0;
                     }
+                    // Between two tries, so that a database that is starting is not hammered.
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
                 }
@@ -232,10 +239,7 @@ impl Outward<'_> {
                 Ok(())
             }
             // A move of ours has written the row meanwhile: whether it is still ours to write is looked at again from it.
-            Written::Fenced { book: Some(book) } if book.epoch > epoch => Err(Ended::Broken(format!(
-                "the bookkeeping row has come to move {}; reading it again",
-                book.move_no
-            ))),
+            Written::Fenced { book: Some(book) } if book.epoch > epoch => Err(Ended::Moved { move_no: book.move_no }),
             Written::Fenced { book } => Err(Ended::Trouble(format!(
                 "somebody else leads in the old database, or has written further: its row says {book:?}, and we are at event \
                  {seq} of epoch {epoch}"

@@ -165,6 +165,7 @@ impl Work<'_> {
                     Some(next) => after = Some(next),
                     None => break,
                 }
+                // The old database has customers.
                 tokio::time::sleep(PAGE_REST).await;
             }
         }

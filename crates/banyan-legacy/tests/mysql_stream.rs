@@ -273,6 +273,7 @@ async fn follow_through(database: &Mysql, follower: &mut Follower, done: impl Fn
         let mut stream = match database.stream(follower.from()).await {
             Ok(stream) => stream,
             Err(LegacyError::Broken(_)) => {
+                // Between two tries while the server is down.
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 continue;
             }

@@ -3,7 +3,6 @@
 use super::{Capability, Event, MoveStep, Outcome, Phase};
 use crate::digest::{self, Digest};
 use crate::{Actor, ItemNo, Reason, Timestamp, Violation};
-use core::ops::Bound;
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -189,12 +188,6 @@ impl Legacy {
     /// Every item of the old shop, in order of the items' numbers.
     pub fn mirrored_items(&self) -> impl Iterator<Item = (ItemNo, Mirrored)> {
         self.mirrored.iter().map(|(item, mirrored)| (*item, *mirrored))
-    }
-
-    /// The items of the old shop with numbers above `item`, in order.
-    pub fn mirrored_after(&self, item: ItemNo) -> impl Iterator<Item = (ItemNo, Mirrored)> {
-        let beyond = (Bound::Excluded(item), Bound::Unbounded);
-        self.mirrored.range(beyond).map(|(item, mirrored)| (*item, *mirrored))
     }
 
     /// Items that were sold beyond what there was, in order of their numbers.

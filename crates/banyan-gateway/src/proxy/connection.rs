@@ -195,6 +195,7 @@ async fn serve_two(door: &Door, guard: Guard, client: Arc<Client>, mut stopping:
 async fn silence(client: &Client, limit: Duration) {
     let mut seen = (client.begun.load(Relaxed), Instant::now());
     loop {
+        // The limit of an idle connection itself.
         tokio::time::sleep_until(seen.1 + limit).await;
         let begun = client.begun.load(Relaxed);
         if begun == seen.0 && client.active.load(Relaxed) == 0 {

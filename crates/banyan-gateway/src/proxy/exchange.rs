@@ -244,6 +244,7 @@ async fn follow(
     let watching = way.choice.watcher.take().map(Watching::new);
     account.route = Some((route.clone(), side));
     account.watching.clone_from(&watching);
+    // The longest time that a whole exchange may take.
     account.late = route.whole.map(|whole| Box::pin(tokio::time::sleep(whole)));
     let (body, progress) = match incoming.is_end_stream() {
         true => (SendBody::Empty, None),

@@ -248,6 +248,7 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
     while !holds() {
         assert!(Instant::now() < deadline, "not in time: {what}");
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

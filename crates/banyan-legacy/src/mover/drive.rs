@@ -40,6 +40,8 @@ pub enum Stage {
     Stepped(MoveStep),
     /// It waits for something, in words.
     Waiting(String),
+    /// The door was held, or tried, in vain, and orders of the old shop waited for it: it rests before it tries again.
+    Resting(String),
     /// It is done.
     Done(Phase),
 }
@@ -92,7 +94,7 @@ impl Driver {
         if moving.has_noted(MoveStep::Switched)
             && let Some(waits) = self.switch(&state, &moving).await?
         {
-            return Ok(Stage::Waiting(waits));
+            return Ok(Stage::Resting(waits));
         }
         match next {
             Some(planned) => self.take(&state, &moving, planned.step).await,
@@ -126,6 +128,10 @@ impl Driver {
             }
         }
         self.desk.ask(Command::AbortMove { capability: STOCK, number: moving.number, why, fenced }).await?;
+        // In phase legacy nobody reads the stream, and what it makes the old database keep would only grow.
+        if state.phase == Phase::Legacy && moving.has_noted(MoveStep::Prepared) {
+            self.database.drop_stream().await?;
+        }
         Ok(())
     }
 

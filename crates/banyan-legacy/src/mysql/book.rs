@@ -214,7 +214,7 @@ async fn hand_over(
     switch: Switch,
 ) -> Result<Switched, LegacyError> {
     let doing = "switching";
-    let next = match decide(read(session, database, capability, "for update").await?, switch) {
+    let next = match switch.decide(read(session, database, capability, "for update").await?) {
         Ok(next) => next,
         Err(answer) => {
             rollback(session).await?;
@@ -245,34 +245,6 @@ pub(super) async fn commit(session: &mut Session, doing: &str) -> Result<(), Leg
 
 pub(super) async fn rollback(session: &mut Session) -> Result<(), LegacyError> {
     within("rolling back", STATEMENT_MAX, session.conn.query_drop("rollback")).await
-}
-
-/// What the book becomes, or what to answer without changing it.
-fn decide(book: Option<Book>, switch: Switch) -> Result<Book, Switched> {
-    let refused = |why: String| Err(Switched::Refused(why));
-    let Some(book) = book else {
-        return refused(format!("{SYNC} has no row; `banyan legacy check --create` makes it"));
-    };
-    if book.move_no == switch.move_no && book.phase == switch.to {
-        return Err(Switched::Done(book));
-    }
-    if book.move_no >= switch.move_no {
-        return refused(format!(
-            "move {} was made already, and led to {}",
-            book.move_no,
-            book.phase.as_str()
-        ));
-    }
-    if book.epoch != switch.epoch {
-        return refused(format!("the epoch is {}, not {}: somebody else switched", book.epoch, switch.epoch));
-    }
-    if book.seq < switch.seq_at_least {
-        return refused(format!(
-            "the old tables have position {}, and {} is needed",
-            book.seq, switch.seq_at_least
-        ));
-    }
-    Ok(Book { phase: switch.to, epoch: book.epoch + 1, seq: book.seq, move_no: switch.move_no })
 }
 
 /// Forgets the place in the log that was noted.

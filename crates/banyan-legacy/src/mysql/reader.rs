@@ -166,6 +166,7 @@ impl Opening {
                     Ok(()) => written = note.settled,
                     Err(error) => {
                         tracing::debug!("our place in the old database's log could not be noted: {error}");
+                        // Noting the place is a convenience: it is tried again when there is something new to note anyway.
                         tokio::time::sleep(SILENCE_MAX).await;
                     }
                 }

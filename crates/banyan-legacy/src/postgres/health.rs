@@ -115,6 +115,7 @@ pub(super) async fn drop_stream(sessions: &Sessions, mapping: &Mapping) -> Resul
                 if left.map_err(dropping)?.is_none() {
                     return Ok((lease, ()));
                 }
+                // The server tells nobody when a process has let a slot go.
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
             Err(LegacyError::Broken(format!("the slot {slot} is still read by somebody")))

@@ -5,7 +5,7 @@ use super::bookkeeping::{SYNC, ours};
 use super::pages::{mark, position};
 use super::sessions::Sessions;
 use super::write::read_book;
-use crate::database::{Book, BoxFuture, Door, Hold, LegacyError, Switch, Switched};
+use crate::database::{BoxFuture, Door, Hold, LegacyError, Switch, Switched};
 use crate::mapping::Mapping;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl Door for HeldDoor {
 async fn commit(session: &Session, mapping: &Mapping, switch: Switch) -> Result<Switched, LegacyError> {
     let switching = |error: tokio_postgres::Error| fault("switching", &error);
     let client = &session.client;
-    let next = match decide(read_book(client, mapping, "for update").await?, switch) {
+    let next = match switch.decide(read_book(client, mapping, "for update").await?) {
         Ok(next) => next,
         Err(answer) => {
             client.batch_execute("rollback").await.map_err(switching)?;
@@ -99,32 +99,4 @@ async fn commit(session: &Session, mapping: &Mapping, switch: Switch) -> Result<
 /// An order in flight kept the lock for longer than we may wait.
 fn is_busy(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
-}
-
-/// What the book becomes, or what to answer without changing it.
-fn decide(book: Option<Book>, switch: Switch) -> Result<Book, Switched> {
-    let refused = |why: String| Err(Switched::Refused(why));
-    let Some(book) = book else {
-        return refused(format!("{SYNC} has no row; `banyan legacy check --create` makes it"));
-    };
-    if book.move_no == switch.move_no && book.phase == switch.to {
-        return Err(Switched::Done(book));
-    }
-    if book.move_no >= switch.move_no {
-        return refused(format!(
-            "move {} was made already, and led to {}",
-            book.move_no,
-            book.phase.as_str()
-        ));
-    }
-    if book.epoch != switch.epoch {
-        return refused(format!("the epoch is {}, not {}: somebody else switched", book.epoch, switch.epoch));
-    }
-    if book.seq < switch.seq_at_least {
-        return refused(format!(
-            "the old tables have position {}, and {} is needed",
-            book.seq, switch.seq_at_least
-        ));
-    }
-    Ok(Book { phase: switch.to, epoch: book.epoch + 1, seq: book.seq, move_no: switch.move_no })
 }

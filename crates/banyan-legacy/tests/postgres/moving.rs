@@ -229,7 +229,10 @@ async fn there_and_back_with_both_sides_deciding_in_turn() {
     let gone = banyan.reserve("A", 1).await.expect("Banyan goes on");
     assert_eq!(shop.row("A").await, Some((10, 2)), "the old columns are not kept");
     banyan.to(Phase::Lead).await;
+    // (The writer reported its own side's move as trouble, and the next move was refused for it.)
+    assert_eq!(banyan.view().trouble.outward, None);
     shop.until_row("A", (10, 3)).await;
+    assert_eq!(banyan.view().trouble.outward, None);
     shop.tell("allocate", &format!("{{\"reservation\": \"{gone}\"}}")).await;
     shop.tell("count", r#"{"sku": "D", "on_hand": 8, "location": "1"}"#).await;
     shop.until_row("D", (8, 0)).await;

@@ -85,6 +85,7 @@ async fn wait_confirmed(shop: &Shop, position: u64) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while shop.number(sql).await <= i64::try_from(position).expect("small") {
         assert!(tokio::time::Instant::now() < deadline, "the acknowledgement did not arrive");
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
@@ -257,6 +258,7 @@ async fn wait_free(shop: &Shop) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while shop.number("select count(*) from pg_replication_slots where active").await > 0 {
         assert!(tokio::time::Instant::now() < deadline, "the slot is not let go");
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

@@ -103,6 +103,7 @@ impl World {
                     assert!(tokio::time::Instant::now() < deadline, "{error} ({compared:?} differ)");
                 }
             }
+            // A condition is looked at again; nobody tells it.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.wait(|state| state.phase == to && state.moving.is_none()).await;
@@ -122,6 +123,7 @@ impl World {
                 status.stage,
                 status.progress
             );
+            // A condition is looked at again; nobody tells it.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -144,6 +146,7 @@ impl World {
             }
             let status = self.banyan().keeper.status().await;
             assert!(tokio::time::Instant::now() < deadline, "{compared:?} {ours:?} {rows:?} {status:?}");
+            // A condition is looked at again; nobody tells it.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
