@@ -253,7 +253,9 @@ impl Switch {
     pub fn decide(self, book: Option<Book>) -> Result<Book, Switched> {
         let refused = |why: String| Err(Switched::Refused(why));
         let Some(book) = book else {
-            return refused("there is no bookkeeping row; `banyan legacy check --create` makes it".to_owned());
+            return refused(
+                "there is no bookkeeping row; `banyan legacy check --create` makes it".to_owned(),
+            );
         };
         if book.move_no == self.move_no && book.phase == self.to {
             return Err(Switched::Done(book));
@@ -263,7 +265,10 @@ impl Switch {
             return refused(format!("move {} was made already, and led to {led_to}", book.move_no));
         }
         if book.epoch != self.epoch {
-            return refused(format!("the epoch is {}, not {}: somebody else switched", book.epoch, self.epoch));
+            return refused(format!(
+                "the epoch is {}, not {}: somebody else switched",
+                book.epoch, self.epoch
+            ));
         }
         if book.seq < self.seq_at_least {
             let needed = self.seq_at_least;

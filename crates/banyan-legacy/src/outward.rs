@@ -65,7 +65,9 @@ enum Ended {
     /// It may get better by itself.
     Broken(String),
     /// A move of ours has written the bookkeeping row: nothing is wrong, and what to do is in the row.
-    Moved { move_no: u64 },
+    Moved {
+        move_no: u64,
+    },
     /// Somebody must look.
     Trouble(String),
     Stopping,
@@ -83,7 +85,9 @@ impl Outward<'_> {
             match ended {
                 Ended::Stopping => return Halt::Stopped,
                 // The epoch has grown, so this does not go round for ever.
-                Ended::Moved { move_no } => tracing::info!(move_no, "the bookkeeping row is read again after a move"),
+                Ended::Moved { move_no } => {
+                    tracing::info!(move_no, "the bookkeeping row is read again after a move")
+                }
                 Ended::Trouble(why) => {
                     tracing::error!("the old tables are not written any more: {why}");
                     return Halt::Trouble(why);
@@ -239,7 +243,9 @@ impl Outward<'_> {
                 Ok(())
             }
             // A move of ours has written the row meanwhile: whether it is still ours to write is looked at again from it.
-            Written::Fenced { book: Some(book) } if book.epoch > epoch => Err(Ended::Moved { move_no: book.move_no }),
+            Written::Fenced { book: Some(book) } if book.epoch > epoch => {
+                Err(Ended::Moved { move_no: book.move_no })
+            }
             Written::Fenced { book } => Err(Ended::Trouble(format!(
                 "somebody else leads in the old database, or has written further: its row says {book:?}, and we are at event \
                  {seq} of epoch {epoch}"

@@ -8,6 +8,8 @@ mod client;
 mod commands;
 mod data_dir;
 mod exit;
+#[cfg_attr(not(feature = "gateway"), path = "no_front.rs")]
+mod front;
 mod keys;
 mod offline;
 #[cfg_attr(not(feature = "legacy"), path = "no_old_database.rs")]

@@ -3,8 +3,7 @@
 use crate::Console;
 use crate::format;
 use crate::layout::fact;
-use crate::pages::route_parts::Part;
-use crate::parts;
+use crate::parts::{self, Part};
 use crate::text::{self, Lang, Text};
 use banyan_domain::legacy::{Move, Phase};
 use banyan_legacy::{ReferenceKind, ReferencesView, Status, steps};

@@ -1,8 +1,9 @@
 //! `banyan up`: puts the parts together and serves until told to stop.
 
-use super::{gateway, shop};
+use super::shop;
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
+use crate::front::Place;
 use crate::keys;
 use crate::old_shop;
 use crate::webhooks;
@@ -175,7 +176,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         let _nobody_listens = stop.send(true);
     });
     let options = banyan_console::ConsoleOptions::default();
-    let of_console = options.gateway.clone();
+    let front = Place::of(&options);
     let console = banyan_console::router(app.clone(), options);
     let router = banyan_api::router(app.clone()).merge(console).merge(webhooks::router(executor));
     let router = match shop {
@@ -183,11 +184,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         None => router,
     };
     let gateway = args.gateway.as_deref();
-    let gateway = gateway.map(|file| gateway::beside(file, router.clone(), stopping.clone())).transpose()?;
-    let gateway = gateway.map(|(gateway, serving)| {
-        of_console.set(gateway);
-        serving
-    });
+    let gateway = gateway.map(|file| front.open(file, router.clone(), stopping.clone())).transpose()?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     if let Some(kept) = kept {
