@@ -230,13 +230,8 @@ impl State {
         if !fits {
             return Err(Refusal::MirrorTooLarge);
         }
-        let mut books = Books::new(self);
-        if !state.phase.leads() {
-            rows.iter().try_for_each(|row| books.take_row(row))?;
-        }
-        for item in &outbox {
-            books.take_message(capability, item)?;
-        }
+        let rows_count = if state.phase.leads() { 0 } else { rows.len() };
+        let books = self.books(capability, &rows[..rows_count], &outbox)?;
         let mut events = books.events;
         events.extend(Books::settle(self, books.items));
         if let Some((number, phase)) = switched {
@@ -273,6 +268,42 @@ struct Books<'a> {
 
 /// One item while a batch is looked at.
 struct Work {
+impl State {
+    /// What rows and messages come to. A message that cannot be so, such as an impossible count, is noted as refused: neither the
+    /// rest of its transaction nor what comes after it may wait for it.
+    fn books(
+        &self,
+        capability: Capability,
+        rows: &[MirrorRow],
+        outbox: &[OutboxItem],
+    ) -> Result<Books<'_>, Refusal> {
+        let mut impossible: BTreeMap<usize, Refusal> = BTreeMap::new();
+        // From the beginning without it, since it may be half taken in: that is rare, and ends when all are known.
+        loop {
+            let mut books = Books::new(self);
+            rows.iter().try_for_each(|row| books.take_row(row))?;
+            let taken =
+                outbox.iter().enumerate().try_for_each(|(place, item)| match impossible.get(&place) {
+                    None => books.take_message(capability, item).map_err(|refusal| (place, refusal)),
+                    Some(refusal) => {
+                        books.refuse(
+                            capability,
+                            item.id,
+                            &format!("{}: {}", said(&item.kind), refusal.sentence()),
+                        );
+                        Ok(())
+                    }
+                });
+            match taken {
+                Ok(()) => return Ok(books),
+                Err((place, refusal)) => {
+                    impossible.insert(place, refusal);
+                }
+            }
+        }
+    }
+}
+
     level: MirrorLevel,
     /// What is on hand after the events so far, without a count.
     counted: u32,
@@ -370,8 +401,7 @@ impl<'a> Books<'a> {
             OutboxKind::Unreadable { why } => Some(why.as_str().to_owned()),
         };
         if let Some(why) = refused {
-            let why = Reason::new(why).expect("sentences of ours are short and printable");
-            self.events.push(AnyEvent::Legacy(Event::OutboxRefused { capability, id: item.id, why }));
+            self.refuse(capability, item.id, &why);
         }
         Ok(())
     }
@@ -390,6 +420,11 @@ impl<'a> Books<'a> {
         };
         let level = &mut self.work(item)?.level;
         if level.allocated < quantity {
+    fn refuse(&mut self, capability: Capability, id: u64, why: &str) {
+        let why = Reason::new(why).expect("sentences of ours are short and printable");
+        self.events.push(AnyEvent::Legacy(Event::OutboxRefused { capability, id, why }));
+    }
+
             let sold = level.allocated;
             return Ok(Some(format!(
                 "{quantity} of {sku} were to leave or come back: only {sold} are sold and not shipped"
@@ -487,3 +522,18 @@ impl MirrorLevel {
 fn old_shop() -> Actor {
     Actor::new("old-shop").expect("a valid name")
 }
+/// A message in words.
+fn said(kind: &OutboxKind) -> String {
+    match kind {
+        OutboxKind::Allocate { reservation } => format!("allocate {reservation}"),
+        OutboxKind::Ship { sku, location, quantity } => format!("ship {quantity} of {sku} at {location}"),
+        OutboxKind::Deallocate { sku, location, quantity } => {
+            format!("deallocate {quantity} of {sku} at {location}")
+        }
+        OutboxKind::Count { sku, location, in_stock, .. } => {
+            format!("count {in_stock} of {sku} at {location}")
+        }
+        OutboxKind::Unreadable { why } => why.as_str().to_owned(),
+    }
+}
+

@@ -11,6 +11,8 @@ use crate::{
 };
 use proptest::prelude::*;
 
+mod impossible;
+
 const STOCK: Capability = Capability::Stock;
 
 /// A shard whose every event is checked, stored and read back.
