@@ -22,6 +22,8 @@ const HOLD_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Longest time for which the door is held while both sides catch up. New orders wait as long.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether both sides have caught up: orders wait meanwhile.
+/// The same before Banyan leads, where only the stream has to.
+const ARRIVE_MAX: Duration = Duration::from_secs(5);
 const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
 
 /// Compares both sides.
@@ -241,10 +243,12 @@ impl Driver {
             }
         };
         // Whoever is to lead must have everything that the other has said before.
-        if book.phase.leads()
-            && !phase.leads()
-            && let Some(why) = self.catch_up(door.position(), book).await?
-        {
+        let lacks = match (book.phase.leads(), phase.leads()) {
+            (true, false) => self.catch_up(door.position(), book).await?,
+            (false, true) => self.arrived(door.position()).await?,
+            _ => None,
+        };
+        if let Some(why) = lacks {
             return Ok(Told::Busy(why));
         }
         let ask = Switch { move_no: moving.number, to: phase, epoch: book.epoch, seq_at_least: book.seq };
@@ -261,6 +265,29 @@ impl Driver {
         // An idle stream tells its position now and then only. What we write ourselves comes through it at once.
         if let Written::Fenced { book } = self.database.write(&[], book.seq, book.epoch).await? {
             return Err(DriveError::Person(format!("somebody else leads or has written further: {book:?}")));
+    /// Waits until everything up to `position` of the old shop's stream is here. From the switch on its orders ask Banyan, which can
+    /// answer none before the switch has come through the stream: behind everything that is still on its way. What it waits for
+    /// in vain, if it does.
+    async fn arrived(&self, position: u64) -> Result<Option<String>, DriveError> {
+        let until = Instant::now() + ARRIVE_MAX;
+        // An idle stream tells its position now and then only.
+        if let Ok(nudged) = tokio::time::timeout_at(until, self.database.nudge()).await {
+            nudged?;
+        }
+        loop {
+            let applied = self.progress.view().position_applied;
+            if applied >= position {
+                return Ok(None);
+            }
+            if Instant::now() >= until {
+                let why = format!("the stream is at {applied} of {position} after {ARRIVE_MAX:?}");
+                return Ok(Some(format!("{why}; the door was let go, trying again")));
+            }
+            // Another task brings it about and says so in numbers only.
+            tokio::time::sleep(CATCH_UP_LOOK).await;
+        }
+    }
+
         }
         let mut seq = None;
         loop {
@@ -269,6 +296,9 @@ impl Driver {
                 let goal = match seq {
                     Some(seq) => seq,
                     None => *seq.insert(self.desk.look(State::seq).await?),
+        if let Ok(nudged) = tokio::time::timeout_at(until, self.database.nudge()).await {
+            nudged?;
+        }
                 };
                 if view.seq_written >= goal {
                     return Ok(None);

@@ -29,6 +29,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How often it is said how far the log has been read, while what happens does not concern us.
 const IDLE_EVERY: Duration = Duration::from_millis(250);
+/// The same, where somebody of ours waits to hear it.
+const NUDGED_EVERY: Duration = Duration::from_millis(50);
 /// How far the log may go on before our place in it is noted in the old database.
 const NOTE_EVERY_BYTES: u64 = 4 << 20;
 
@@ -243,7 +245,9 @@ impl Opening {
             let is_heartbeat = Log::is_heartbeat(&event);
             if let Some(position) = log.settled()
                 && position > told.1
-                && (is_heartbeat || told.0.elapsed() >= IDLE_EVERY)
+                && (is_heartbeat
+                    || told.0.elapsed() >= IDLE_EVERY
+                    || (told.0.elapsed() >= NUDGED_EVERY && log.take_nudge()))
             {
                 told = (Instant::now(), position);
                 if items.send(Ok(Item::Idle { position })).await.is_err() {

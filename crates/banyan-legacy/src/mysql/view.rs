@@ -186,7 +186,7 @@ async fn told(session: &mut Session) -> Result<u64, LegacyError> {
 }
 
 /// Commits a row of ours.
-async fn mark(session: &mut Session, database: &str, capability: &str) -> Result<(), LegacyError> {
+pub(super) async fn mark(session: &mut Session, database: &str, capability: &str) -> Result<(), LegacyError> {
     let sql = format!(
         "insert into {} (capability, marks) values (?, 1) on duplicate key update marks = marks + 1",
         ours(database, STREAM)

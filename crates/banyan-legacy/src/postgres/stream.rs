@@ -175,6 +175,9 @@ impl PostgresStream {
         };
         match taken {
             Ok(item) => {
+                if let Some(Item::Idle { position }) = &item {
+                    (self.idle, self.idle_at) = (self.idle.max(*position), Instant::now());
+                }
                 self.ready.extend(item);
                 Ok(())
             }
@@ -202,8 +205,6 @@ impl PostgresStream {
         if self.assembler.is_open() || position <= self.idle || !due {
             return None;
         }
-        self.idle = position;
-        self.idle_at = Instant::now();
         Some(Item::Idle { position })
     }
 
