@@ -206,6 +206,14 @@ impl State {
                 }
                 one(Event::BreachNoted { capability, sku, location, what, position, index })
             }
+            Command::NoteTakeover { capability, number, phase, epoch } => {
+                let state = self.legacy.capability(capability);
+                if state.epoch != epoch || !state.is_taken_over_by(number, phase) {
+                    return Ok(self.before(Outcome::Noted));
+                }
+                let events = state.takeover(capability, number, phase);
+                Ok(Decided::Many(events.into_iter().map(AnyEvent::Legacy).collect()))
+            }
             Command::NoteReconciled { capability, position, rows, differing, repaired } => {
                 one(Event::Reconciled { capability, position, rows, differing, repaired })
             }
@@ -235,10 +243,16 @@ impl State {
         let mut events = books.events;
         events.extend(Books::settle(self, books.items));
         if let Some((number, phase)) = switched {
+            if state.is_taken_over_by(number, phase) {
+                // How far the stream is means nothing any more: the rows are copied anew.
+                events.extend(state.takeover(capability, number, phase).into_iter().map(AnyEvent::Legacy));
+                return Ok(Decided::Many(events));
+            }
             let asked_for =
                 state.moving.as_ref().is_some_and(|moving| (moving.number, moving.to) == (number, phase));
-            // What is older than the last move that was done is history, told late.
-            let known = number <= state.epoch || (number <= state.moves && phase == state.phase);
+            // What is older than the last move that was done is history, told late: who leads is as it was.
+            let known = !state.phase.switches(phase)
+                && (number <= state.epoch || (number <= state.moves && phase == state.phase));
             if !asked_for && !known {
                 return Err(Refusal::NoSuchMove);
             }
@@ -254,20 +268,6 @@ impl State {
     }
 }
 
-/// The items that a batch touches, as they come to be one row and one message after the other. Nothing is in the log before
-/// all of it is known to fit.
-struct Books<'a> {
-    state: &'a State,
-    items: BTreeMap<ItemNo, Work>,
-    /// Items that are new here, in order of their numbers.
-    created: Vec<(SkuId, LocationId)>,
-    /// Reservations that were committed by this batch.
-    committed: Vec<ReservationNo>,
-    events: Vec<AnyEvent>,
-}
-
-/// One item while a batch is looked at.
-struct Work {
 impl State {
     /// What rows and messages come to. A message that cannot be so, such as an impossible count, is noted as refused: neither the
     /// rest of its transaction nor what comes after it may wait for it.
@@ -304,6 +304,20 @@ impl State {
     }
 }
 
+/// The items that a batch touches, as they come to be one row and one message after the other. Nothing is in the log before
+/// all of it is known to fit.
+struct Books<'a> {
+    state: &'a State,
+    items: BTreeMap<ItemNo, Work>,
+    /// Items that are new here, in order of their numbers.
+    created: Vec<(SkuId, LocationId)>,
+    /// Reservations that were committed by this batch.
+    committed: Vec<ReservationNo>,
+    events: Vec<AnyEvent>,
+}
+
+/// One item while a batch is looked at.
+struct Work {
     level: MirrorLevel,
     /// What is on hand after the events so far, without a count.
     counted: u32,
@@ -406,6 +420,11 @@ impl<'a> Books<'a> {
         Ok(())
     }
 
+    fn refuse(&mut self, capability: Capability, id: u64, why: &str) {
+        let why = Reason::new(why).expect("sentences of ours are short and printable");
+        self.events.push(AnyEvent::Legacy(Event::OutboxRefused { capability, id, why }));
+    }
+
     /// Units that were sold leave, or come `back` because their order was cancelled. The reason, if that cannot be.
     fn settle_sold(
         &mut self,
@@ -420,11 +439,6 @@ impl<'a> Books<'a> {
         };
         let level = &mut self.work(item)?.level;
         if level.allocated < quantity {
-    fn refuse(&mut self, capability: Capability, id: u64, why: &str) {
-        let why = Reason::new(why).expect("sentences of ours are short and printable");
-        self.events.push(AnyEvent::Legacy(Event::OutboxRefused { capability, id, why }));
-    }
-
             let sold = level.allocated;
             return Ok(Some(format!(
                 "{quantity} of {sku} were to leave or come back: only {sold} are sold and not shipped"
@@ -518,10 +532,6 @@ impl MirrorLevel {
     }
 }
 
-/// Who is named in the log for what the old shop did.
-fn old_shop() -> Actor {
-    Actor::new("old-shop").expect("a valid name")
-}
 /// A message in words.
 fn said(kind: &OutboxKind) -> String {
     match kind {
@@ -537,3 +547,7 @@ fn said(kind: &OutboxKind) -> String {
     }
 }
 
+/// Who is named in the log for what the old shop did.
+fn old_shop() -> Actor {
+    Actor::new("old-shop").expect("a valid name")
+}

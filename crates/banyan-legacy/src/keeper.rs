@@ -10,6 +10,7 @@ use crate::mover::{
 };
 use crate::progress::{LagPoint, Progress, ProgressView};
 use crate::references::{References, ReferencesView};
+use crate::takeover;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase};
 use banyan_domain::{Actor, Outcome as AnyOutcome, Timestamp};
 use banyan_engine::wall_clock;
@@ -132,6 +133,8 @@ pub struct Status {
     pub references_left: usize,
 }
 
+    /// What an operator must look at, in words: the lead taken back by hand.
+    pub trouble: Vec<String>,
 /// A move that could be made.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -226,7 +229,10 @@ impl Keeper {
         let progress = self.driver.progress.view();
         let seen = self.seen();
         let (health, stage) = (seen.health.clone(), seen.stage.clone());
-        Ok(Status { state, progress, health, stage, items, references_left })
+        let taken_over = state.taken_over.as_ref().map(takeover::sentence);
+        let trouble =
+            taken_over.into_iter().chain(seen.left_behind.iter().map(|(text, _)| text.clone())).collect();
+        Ok(Status { state, progress, health, stage, items, references_left, trouble })
     }
 
     /// What a move to `to` would do, and whether it may begin. Changes nothing.
@@ -354,6 +360,9 @@ impl Keeper {
         let references = self.driver.database.references().await;
         let mut seen = self.seen();
         seen.health = Some(health);
+        if let Err(error) = takeover::look(&self.driver.desk, &*self.driver.database).await {
+            tracing::debug!("whether the lead was taken back could not be looked at: {error}");
+        }
         match references {
             Ok(Some(statements)) => seen.references.statements(now, statements),
             // Nobody counts there: then nothing is known, which is not the same as nothing.

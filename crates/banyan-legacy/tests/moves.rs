@@ -391,7 +391,10 @@ async fn every_move_can_be_given_up_at_every_step_or_is_done() {
                         world.check(from).await;
                     }
                     let kept = world.shop.inner().has_stream;
-                    assert!(from != Phase::Legacy || !kept, "the old database keeps nothing for a move that was given up");
+                    assert!(
+                        from != Phase::Legacy || !kept,
+                        "the old database keeps nothing for a move that was given up"
+                    );
                     // It can be begun again, and then it is done.
                     world.begin(to).await;
                 }
@@ -447,9 +450,6 @@ async fn the_door_is_let_go_if_the_sides_do_not_catch_up() {
 }
 
 #[tokio::test]
-async fn a_bookkeeping_row_that_somebody_else_wrote_stops_the_move() {
-    let world = World::new();
-#[tokio::test]
 async fn banyan_is_handed_the_lead_only_when_everything_before_the_door_is_here() {
     let world = World::new();
     world.begin(Phase::Mirror).await;
@@ -501,6 +501,9 @@ async fn a_move_does_not_take_the_lead_from_somebody_who_took_it_back_by_hand() 
     }
 }
 
+#[tokio::test]
+async fn a_bookkeeping_row_that_somebody_else_wrote_stops_the_move() {
+    let world = World::new();
     world.begin(Phase::Mirror).await;
     world.finish().await;
     let number = world.begin(Phase::Lead).await;
