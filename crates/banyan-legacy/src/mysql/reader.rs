@@ -275,9 +275,16 @@ impl Opening {
         items: &mpsc::Sender<Result<Item, LegacyError>>,
     ) -> Result<Option<u64>, LegacyError> {
         let ours = self.mapping.database.bookkeeping.then(|| (self.address.database(), self.capability()));
-        let mut view = View::open(&self.address, self.way, ours).await?;
+        let mut view = View::open_exactly(&self.address, self.way, ours).await?;
         let position = view.before;
-        if items.send(Ok(Item::SnapshotBegin { source, position })).await.is_err() {
+        let (book, left) = match ours {
+            Some((database, capability)) => view.said(database, capability).await?,
+            None => (None, Vec::new()),
+        };
+        if items.send(Ok(Item::SnapshotBegin { source, position, book })).await.is_err() {
+            return Ok(None);
+        }
+        if !left.is_empty() && items.send(Ok(Item::Outbox(left))).await.is_err() {
             return Ok(None);
         }
         for layout in &scope.layouts {

@@ -7,7 +7,7 @@ use super::snapshot::Pages;
 use super::source::{head, start_stream, stream_fault};
 use crate::database::{BoxFuture, LegacyError};
 use crate::mapping::Mapping;
-use crate::stream::{ChangeStream, Item, SourceId};
+use crate::stream::{ChangeStream, Item};
 use pgwire_replication::Lsn;
 use pgwire_replication::client::{ReplicationClient, ReplicationEvent};
 use std::collections::VecDeque;
@@ -60,12 +60,12 @@ impl PostgresStream {
         client: ReplicationClient,
         address: &Address,
         mapping: &Arc<Mapping>,
-        source: SourceId,
+        begin: Item,
         position: u64,
         pages: Pages,
     ) -> Self {
         let mut stream = Self::new(client, address, mapping, Stage::Snapshot { pages }, position);
-        stream.ready.push_back(Item::SnapshotBegin { source, position });
+        stream.ready.push_back(begin);
         stream
     }
 
