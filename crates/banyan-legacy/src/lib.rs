@@ -29,6 +29,7 @@ mod progress;
 pub mod reconcile;
 mod references;
 mod stream;
+mod takeover;
 mod touched;
 mod values;
 

@@ -88,6 +88,7 @@ pub(crate) fn phases(lang: Lang, status: &Status) -> Markup {
     let state = &status.state;
     let to = state.moving.as_ref().map(|moving| moving.to);
     html! {
+        @for why in &status.trouble { (parts::fault(why)) }
         ol.phases aria-label=(lang.t(text::PHASES)) {
             @for phase in Phase::ALL {
                 @let now = phase == state.phase;
