@@ -13,6 +13,7 @@ mod offline;
 #[cfg_attr(not(feature = "legacy"), path = "no_old_database.rs")]
 mod old_database;
 mod old_shop;
+mod touching_routes;
 mod webhooks;
 mod whole_log;
 

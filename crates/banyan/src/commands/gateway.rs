@@ -2,6 +2,7 @@
 
 use super::up::told_to_stop;
 use crate::exit::Failure;
+use crate::touching_routes::check_touches;
 use banyan_gateway::{Config, Gateway, InProcess, Serving};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,13 +43,18 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the gateway of `file` beside the API of this process.
+/// Starts the gateway of `file` beside the API of this process. `moves` says whether an old shop's capability can be moved
+/// over here, so that its gates rest on what the routes say they touch.
 pub(crate) fn beside(
     file: &Path,
     api: axum::Router,
     stopping: watch::Receiver<bool>,
+    moves: bool,
 ) -> Result<(Gateway, Serving), Failure> {
     let config = Config::read(file).map_err(Failure::usage)?;
+    if moves {
+        check_touches(&config)?;
+    }
     start(config, Some(InProcess::new(api)), stopping)
 }
 

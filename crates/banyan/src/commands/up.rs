@@ -5,11 +5,13 @@ use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::keys;
 use crate::old_shop;
+use crate::touching_routes::TouchingRoutes;
 use crate::webhooks;
 use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
 use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
 use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start, wall_clock};
+use banyan_legacy::{NoRoutes, Routes};
 use banyan_log::{Archiver, DiskLog, DiskOptions, LogError, RealStorage, open_for_reading};
 use banyan_saga::{Executor, Services, read_services};
 use banyan_views::record::{Rebuilder, RecordOptions, RecordView};
@@ -144,10 +146,15 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         streams_max: 64,
         stopping: stopping.clone(),
     });
+    let touching: Arc<TouchingRoutes> = Arc::default();
     let kept = match &args.legacy {
         Some(file) => {
             let every = [args.legacy_quiet, args.legacy_compare].map(Duration::from_secs);
-            let keeper = old_shop::keeper(file, &shard, every)?;
+            let routes: Arc<dyn Routes> = match args.gateway {
+                Some(_) => touching.clone(),
+                None => Arc::new(NoRoutes),
+            };
+            let keeper = old_shop::keeper(file, &shard, every, routes)?;
             app.set_keeper(keeper.clone());
             Some(tokio::spawn(keeper.run(stopping.clone())))
         }
@@ -183,8 +190,9 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         None => router,
     };
     let gateway = args.gateway.as_deref();
-    let gateway = gateway.map(|file| gateway::beside(file, router.clone(), stopping.clone())).transpose()?;
-    let gateway = gateway.map(|(gateway, serving)| {
+    let beside = |file| gateway::beside(file, router.clone(), stopping.clone(), args.legacy.is_some());
+    let gateway = gateway.map(beside).transpose()?.map(|(gateway, serving)| {
+        touching.set(gateway.clone());
         of_console.set(gateway);
         serving
     });
