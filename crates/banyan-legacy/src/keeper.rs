@@ -66,12 +66,21 @@ pub struct RouteCaller {
     pub last_seen: Timestamp,
 }
 
-/// What the gateway knows of a capability; both empty without a gateway.
+/// The routes that touch a capability, and who still calls them at the old shop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteLedger {
+    /// Every route that says it touches the capability, also those that nobody calls.
+    pub routes: Vec<String>,
+    /// Who was answered by the old shop on one of them, ever.
+    pub callers: Vec<RouteCaller>,
+}
+
+/// What the gateway knows of a capability; both empty without a gateway. Asked about once a second: short work.
 pub trait Routes: Send + Sync {
     /// What was compared on the routes that touch `capability`.
     fn evidence(&self, capability: Capability) -> Vec<RouteEvidence>;
     /// Who still calls its routes at the old shop.
-    fn callers(&self, capability: Capability) -> Vec<RouteCaller>;
+    fn ledger(&self, capability: Capability) -> RouteLedger;
 }
 
 /// No gateway.
@@ -313,11 +322,9 @@ impl Keeper {
     /// Who touches what is to go.
     #[must_use]
     pub fn references(&self) -> ReferencesView {
-        let now = wall_clock();
+        let (now, ledger) = (wall_clock(), self.routes.ledger(STOCK));
         let mut seen = self.seen();
-        for RouteCaller { route, caller, count, last_seen } in self.routes.callers(STOCK) {
-            seen.references.route(caller, route, count, last_seen);
-        }
+        seen.references.routes(now, ledger);
         seen.references.view(now)
     }
 
@@ -369,8 +376,10 @@ impl Keeper {
             self.guard(health).await;
         }
         let references = self.driver.database.references().await;
+        let ledger = self.routes.ledger(STOCK);
         let mut seen = self.seen();
         seen.health = Some(health);
+        seen.references.routes(now, ledger);
         match references {
             Ok(Some(statements)) => seen.references.statements(now, statements),
             // Nobody counts there: then nothing is known, which is not the same as nothing.
@@ -527,8 +536,8 @@ impl Routes for NoRoutes {
         Vec::new()
     }
 
-    fn callers(&self, _: Capability) -> Vec<RouteCaller> {
-        Vec::new()
+    fn ledger(&self, _: Capability) -> RouteLedger {
+        RouteLedger::default()
     }
 }
 

@@ -2,10 +2,13 @@
 
 use crate::commands::up::told_to_stop;
 use crate::exit::Failure;
+use crate::touching_routes::{TouchingRoutes, check_touches};
 use banyan_console::{ConsoleOptions, GatewayHandle};
 use banyan_gateway::{Config, Gateway, InProcess, Serving};
+use banyan_legacy::Routes;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Runs until SIGINT or SIGTERM, then answers what is under way and ends.
@@ -26,25 +29,40 @@ pub(crate) fn run(file: &Path, check: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the console finds the gateway that runs beside it.
-pub(crate) struct Place(GatewayHandle);
+/// Where a gateway beside the server is found, once it is there: its routes may lead to the server itself.
+#[derive(Default)]
+pub(crate) struct Place {
+    of_console: GatewayHandle,
+    of_keeper: Arc<TouchingRoutes>,
+}
 
 impl Place {
-    /// The one of a console with these options.
-    pub(crate) fn of(options: &ConsoleOptions) -> Self {
-        Self(options.gateway.clone())
+    /// What the gates of a move know of it.
+    pub(crate) fn routes(&self) -> Arc<dyn Routes> {
+        self.of_keeper.clone()
     }
 
-    /// Starts the gateway of `file` beside the API of this process, and shows it there.
+    /// The console with these options shows it.
+    pub(crate) fn show_in(&self, options: &mut ConsoleOptions) {
+        options.gateway = self.of_console.clone();
+    }
+
+    /// Starts the gateway of `file` beside the API of this process. `moves` says whether an old shop's capability can be moved
+    /// over here, so that its gates rest on what the routes say they touch.
     pub(crate) fn open(
-        self,
+        &self,
         file: &Path,
         api: axum::Router,
         stopping: watch::Receiver<bool>,
+        moves: bool,
     ) -> Result<Serving, Failure> {
         let config = Config::read(file).map_err(Failure::usage)?;
+        if moves {
+            check_touches(&config)?;
+        }
         let (gateway, serving) = start(config, Some(InProcess::new(api)), stopping)?;
-        self.0.set(gateway);
+        self.of_keeper.set(gateway.clone());
+        self.of_console.set(gateway);
         Ok(serving)
     }
 }

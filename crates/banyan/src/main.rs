@@ -15,6 +15,8 @@ mod offline;
 #[cfg_attr(not(feature = "legacy"), path = "no_old_database.rs")]
 mod old_database;
 mod old_shop;
+#[cfg(feature = "gateway")]
+mod touching_routes;
 mod webhooks;
 mod whole_log;
 

@@ -2,9 +2,11 @@
 
 use crate::exit::Failure;
 use banyan_console::ConsoleOptions;
+use banyan_legacy::{NoRoutes, Routes};
 use std::convert::Infallible;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 const WHY: &str =
@@ -16,22 +18,28 @@ pub(crate) fn run(_: &Path, _: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Where a gateway would be found.
+#[derive(Default)]
 pub(crate) struct Place;
 
 /// A gateway that cannot be.
 pub(crate) struct Serving(Infallible);
 
 impl Place {
-    pub(crate) fn of(_: &ConsoleOptions) -> Self {
-        Self
+    /// What is known of it: nothing.
+    pub(crate) fn routes(&self) -> Arc<dyn Routes> {
+        Arc::new(NoRoutes)
     }
+
+    /// Nothing to show.
+    pub(crate) fn show_in(&self, _: &mut ConsoleOptions) {}
 
     /// Says what to build.
     pub(crate) fn open(
-        self,
+        &self,
         _: &Path,
         _: axum::Router,
         _: watch::Receiver<bool>,
+        _: bool,
     ) -> Result<Serving, Failure> {
         Err(Failure::usage(WHY))
     }
