@@ -1,5 +1,6 @@
 //! The handle: what the admin API, the console and the rules of evidence hold. Cheap to clone.
 
+use crate::certificate::Certificate;
 use crate::change::{Change, Entry, Refused, apply, check_all, touched};
 use crate::config::{Config, ConfigError, IN_PROCESS, RouteSpec};
 use crate::journal::Journal;
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     pub sides: Sides,
     pub metrics: Metrics,
     pub client_tls: Arc<ClientTls>,
+    /// What clients are shown, if TLS is spoken.
+    pub certificate: Option<Arc<Certificate>>,
     /// Requests under way.
     pub under_way: AtomicUsize,
     /// Turns true when nothing is served any more.
@@ -75,6 +78,7 @@ impl Gateway {
     pub fn new(config: Config, in_process: Option<InProcess>) -> Result<Self, ConfigError> {
         let journal = Journal::open(&config.state).map_err(ConfigError)?;
         let client_tls = ClientTls::new(&config.upstreams)?;
+        let certificate = config.tls.as_ref().map(Certificate::open).transpose()?.map(Arc::new);
         let mut book = Book { journal, upstreams: BTreeMap::new(), traffic: BTreeMap::new() };
         for spec in &config.upstreams {
             let upstream = Upstream::new(spec.clone(), &config).map_err(ConfigError)?;
@@ -94,6 +98,7 @@ impl Gateway {
                 sides,
                 metrics: Metrics::new(config.workers),
                 client_tls: Arc::new(client_tls),
+                certificate,
                 under_way: AtomicUsize::new(0),
                 ending: watch::channel(false).0,
                 book: Mutex::new(book),

@@ -20,5 +20,7 @@ pub(crate) const IDLE_CONNECTIONS_MAX: usize = 256;
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 /// Times that a request is tried in all.
 pub(crate) const TRIES_MAX: u32 = 2;
+/// Longest head of a server's answer, together with the informational answers before it, in bytes.
+pub(crate) const ANSWER_HEADS_BYTES_MAX: usize = 256 << 10;
 /// Longest time that can be configured, in milliseconds: 30 days.
 pub(crate) const MILLIS_MAX: u64 = 30 * 24 * 3_600 * 1_000;

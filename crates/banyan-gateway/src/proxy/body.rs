@@ -6,10 +6,12 @@ use crate::side::{Ended, Watcher};
 use crate::upstream::pool::{One, Stay};
 use axum::body::Body as AnyBody;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -62,6 +64,11 @@ pub(crate) struct Progress {
     fault: AtomicU8,
     ended: OnceLock<Instant>,
     pieces: AtomicU64,
+    /// The client waits to be asked for its body, and the server has not asked yet.
+    held: AtomicBool,
+    waker: AtomicWaker,
+    /// The body was polled.
+    asked: AtomicBool,
 }
 
 /// How far a client's body is.
@@ -81,6 +88,26 @@ impl Progress {
             3 => Fault::Broken,
             _ => Fault::None,
         }
+    }
+
+    /// The body stays with the client until [`Progress::go_on`]. hyper asks for it (100) as soon as it is polled.
+    pub(crate) fn hold(&self) {
+        self.held.store(true, Release);
+    }
+
+    /// The server asked for the body.
+    pub(crate) fn go_on(&self) {
+        self.held.store(false, Release);
+        self.waker.wake();
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.load(Acquire)
+    }
+
+    /// Whether the client was asked for the body.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Relaxed)
     }
 
     pub(crate) fn state(&self) -> Sending {
@@ -103,19 +130,23 @@ pub(crate) struct ClientBody {
     left: u64,
     progress: Arc<Progress>,
     watching: Option<Watching>,
+    holding: Silence,
 }
 
 impl ClientBody {
     pub(crate) fn new(
         incoming: Incoming,
         idle: Duration,
+        holding: Duration,
         bytes_max: Option<u64>,
         watching: Option<Watching>,
     ) -> (Box<Self>, Arc<Progress>) {
         let progress = Arc::new(Progress::default());
         let left = bytes_max.unwrap_or(u64::MAX);
         let silence = Silence::new(idle);
-        (Box::new(Self { incoming, silence, left, progress: progress.clone(), watching }), progress)
+        let holding = Silence::new(holding);
+        let body = Self { incoming, silence, left, progress: progress.clone(), watching, holding };
+        (Box::new(body), progress)
     }
 
     fn fail(&self, fault: Fault, why: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -141,6 +172,15 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if this.progress.is_held() {
+            this.progress.waker.register(cx.waker());
+            // Many servers never ask: then the gateway does.
+            if this.progress.is_held() {
+                ready!(this.holding.poll(cx));
+                this.progress.go_on();
+            }
+        }
+        this.progress.asked.store(true, Relaxed);
         let Poll::Ready(polled) = Pin::new(&mut this.incoming).poll_frame(cx) else {
             ready!(this.silence.poll(cx));
             return this.fail(Fault::TooSlow, "the client sends nothing any more");

@@ -6,6 +6,7 @@ use super::guard::{Guard, Patience, Shared};
 use super::stream::Stream;
 use super::strict::HeadLimits;
 use super::worker::Worker;
+use crate::certificate::Certificate;
 use crate::config::{Limits, Timeouts};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -34,11 +35,11 @@ pub(crate) struct Door {
     pub two: http2::Builder<TokioExecutor>,
     pub heads: HeadLimits,
     pub patience: Patience,
-    pub tls: Option<TlsAcceptor>,
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 impl Door {
-    pub(crate) fn new(limits: &Limits, timeouts: &Timeouts, tls: Option<TlsAcceptor>) -> Self {
+    pub(crate) fn new(limits: &Limits, timeouts: &Timeouts, certificate: Option<Arc<Certificate>>) -> Self {
         let mut one = http1::Builder::new();
         // The guard has judged heads and keeps the time; hyper's own limits are only a little wider.
         one.half_close(true)
@@ -47,6 +48,7 @@ impl Door {
             .max_buf_size(limits.head_bytes_max.max(64 << 10) + (8 << 10));
         let mut two = http2::Builder::new(TokioExecutor::new());
         two.timer(TokioTimer::new())
+            .enable_connect_protocol()
             .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
             .initial_stream_window_size(256 << 10)
@@ -64,7 +66,7 @@ impl Door {
             keep_alive: Duration::from_millis(timeouts.keep_alive_millis),
             idle: Duration::from_millis(timeouts.idle_millis),
         };
-        Self { one, two, heads, patience, tls }
+        Self { one, two, heads, patience, certificate }
     }
 }
 
@@ -85,7 +87,7 @@ pub(crate) async fn serve(
     };
     let shared = (!is_two).then(|| Arc::new(Shared::default()));
     let client = Arc::new(Client {
-        sender: Sender::new(peer, door.tls.is_some(), &worker.inner.config.trusted_proxies),
+        sender: Sender::new(peer, door.certificate.is_some(), &worker.inner.config.trusted_proxies),
         worker,
         shared: shared.clone(),
         slot: Arc::new(slot),
@@ -121,14 +123,19 @@ impl Drop for Counted {
     }
 }
 
-/// TLS, and which HTTP: by what TLS agreed on, or by the first bytes, which are given back.
+/// TLS, and which HTTP: by what TLS agreed on, or by the first bytes, which are given back. HTTP/2 begins here in any
+/// case: hyper would wait for its first bytes for ever.
 async fn begin(door: &Door, socket: TcpStream) -> io::Result<(Stream, Vec<u8>, bool)> {
-    let mut stream = match &door.tls {
-        None => Stream::Plain(socket),
-        Some(acceptor) => {
-            let tls = acceptor.accept(socket).await?;
+    let (mut stream, must_be_two) = match &door.certificate {
+        None => (Stream::Plain(socket), false),
+        Some(certificate) => {
+            let tls = TlsAcceptor::from(certificate.config()).accept(socket).await?;
             let is_two = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-            return Ok((Stream::Tls(Box::new(tls.into())), Vec::new(), is_two));
+            let stream = Stream::Tls(Box::new(tls.into()));
+            if !is_two {
+                return Ok((stream, Vec::new(), false));
+            }
+            (stream, true)
         }
     };
     let mut start = Vec::with_capacity(4 << 10);
@@ -138,7 +145,10 @@ async fn begin(door: &Door, socket: TcpStream) -> io::Result<(Stream, Vec<u8>, b
         }
         let n = start.len().min(PREFACE.len());
         if start[..n] != PREFACE[..n] {
-            return Ok((stream, start, false));
+            return match must_be_two {
+                true => Err(io::ErrorKind::InvalidData.into()),
+                false => Ok((stream, start, false)),
+            };
         }
         if n == PREFACE.len() {
             return Ok((stream, start, true));
@@ -146,21 +156,10 @@ async fn begin(door: &Door, socket: TcpStream) -> io::Result<(Stream, Vec<u8>, b
     }
 }
 
-/// Notes that a request is under way.
-struct Active(Arc<Client>);
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Relaxed);
-    }
-}
-
 async fn call(
     client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<super::body::AnswerBody>, Infallible> {
-    client.active.fetch_add(1, Relaxed);
-    let _active = Active(client.clone());
     Ok(answer(client, request).await)
 }
 

@@ -15,12 +15,13 @@ pub(crate) mod silence;
 pub(crate) mod stream;
 mod strict;
 mod tunnel;
+mod websocket;
 pub(crate) mod worker;
 
 use crate::config::ConfigError;
 use crate::gateway::Inner;
 use crate::upstream::health;
-use crate::{Gateway, admin, tls};
+use crate::{Gateway, admin, certificate};
 use connection::Door;
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +31,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio_rustls::TlsAcceptor;
 use worker::Worker;
 
 /// Connections that wait in the kernel's queue.
@@ -76,11 +76,11 @@ impl Gateway {
     /// Listens and serves, in threads of its own, until `stopping` turns true; see [`Serving::join`].
     ///
     /// # Errors
-    /// An address cannot be listened on, or certificates cannot be read.
+    /// An address cannot be listened on.
     pub fn serve(&self, stopping: watch::Receiver<bool>) -> Result<Serving, ConfigError> {
         let config = self.config();
-        let tls = config.tls.as_ref().map(tls::server).transpose()?.map(TlsAcceptor::from);
-        let door = Arc::new(Door::new(&config.limits, &config.timeouts, tls));
+        let certificate = self.inner.certificate.clone();
+        let door = Arc::new(Door::new(&config.limits, &config.timeouts, certificate));
         let mut listeners = Vec::new();
         for address in &config.listen {
             listeners.push(listen("listen", *address)?);
@@ -130,7 +130,7 @@ impl Gateway {
         Ok(serving)
     }
 
-    /// Health checks and the admin API, until the gateway has ended.
+    /// Health checks, the certificate's files and the admin API, until the gateway has ended.
     async fn look_after(
         self,
         admin: Option<(std::net::TcpListener, String)>,
@@ -148,6 +148,10 @@ impl Gateway {
             }
         }
         let mut ending = self.inner.ending.subscribe();
+        if let (Some(certificate), Some(files)) = (self.inner.certificate.clone(), &self.config().tls) {
+            let pause = Duration::from_millis(files.look_millis);
+            tokio::spawn(certificate::watch(certificate, pause, self.inner.ending.subscribe()));
+        }
         if let Some((listener, key)) = admin {
             tokio::spawn(admin::serve(self, listener, key, stopping));
         }

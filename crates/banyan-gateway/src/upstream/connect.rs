@@ -18,15 +18,17 @@ pub(crate) enum Connected {
     Two(Two),
 }
 
-/// Connects within `limit`.
+/// Connects within `limit`. With `only_one`, a server behind TLS is asked for HTTP/1.1 whatever it prefers: other protocols
+/// can begin only there.
 pub(crate) async fn connect(
     upstream: &Upstream,
     server: &Server,
     tls: &ClientTls,
     limit: Duration,
+    only_one: bool,
 ) -> io::Result<Connected> {
     // Boxed: this is rare, and its state would make every request's future larger.
-    match tokio::time::timeout(limit, Box::pin(connect_at_leisure(upstream, server, tls))).await {
+    match tokio::time::timeout(limit, Box::pin(connect_at_leisure(upstream, server, tls, only_one))).await {
         Ok(connected) => connected,
         Err(_) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
@@ -35,15 +37,20 @@ pub(crate) async fn connect(
     }
 }
 
-async fn connect_at_leisure(upstream: &Upstream, server: &Server, tls: &ClientTls) -> io::Result<Connected> {
+async fn connect_at_leisure(
+    upstream: &Upstream,
+    server: &Server,
+    tls: &ClientTls,
+    only_one: bool,
+) -> io::Result<Connected> {
     let socket = open(server).await?;
     let http = upstream.spec().http;
     let (stream, is_two) = if server.address.is_tls() {
-        let config = upstream.tls(tls).map_err(io::Error::other)?;
+        let config = upstream.tls(tls, only_one).map_err(io::Error::other)?;
         let name = ServerName::try_from(server.address.host().to_owned()).map_err(io::Error::other)?;
         let stream = TlsConnector::from(config).connect(name, socket).await?;
         let agreed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        if http == HttpVersion::Two && !agreed {
+        if http == HttpVersion::Two && !agreed && !only_one {
             return Err(io::Error::other(
                 "the server does not agree to HTTP/2: set the upstream's `http` to \"auto\"",
             ));

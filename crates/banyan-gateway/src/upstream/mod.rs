@@ -26,7 +26,8 @@ pub struct Upstream {
     room: Semaphore,
     waiting: AtomicUsize,
     named: bool,
-    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+    /// As configured, and for HTTP/1.1 only.
+    tls: OnceLock<Result<[Arc<ClientConfig>; 2], String>>,
 }
 
 /// One server.
@@ -146,9 +147,15 @@ impl Upstream {
         &self.servers
     }
 
-    /// TLS towards it.
-    pub(crate) fn tls(&self, all: &ClientTls) -> Result<Arc<ClientConfig>, String> {
-        self.tls.get_or_init(|| all.config(&self.spec)).clone()
+    /// TLS towards it; `only_one`: HTTP/1.1 is all that is offered.
+    pub(crate) fn tls(&self, all: &ClientTls, only_one: bool) -> Result<Arc<ClientConfig>, String> {
+        let make = || {
+            let config = all.config(&self.spec)?;
+            let mut one = ClientConfig::clone(&config);
+            one.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok([config, Arc::new(one)])
+        };
+        self.tls.get_or_init(make).clone().map(|[config, one]| if only_one { one } else { config })
     }
 
     /// Room for one request, at once or after a bounded wait.

@@ -3,7 +3,7 @@
 //! An HTTP/1.1 connection has no task of its own. Whoever uses it polls it, in the same task that serves the client: no
 //! wake-ups between tasks, and a request that is dropped takes its connection with it.
 
-use crate::limits::IDLE_CONNECTIONS_MAX;
+use crate::limits::{ANSWER_HEADS_BYTES_MAX, IDLE_CONNECTIONS_MAX};
 use crate::proxy::body::SendBody;
 use crate::proxy::silence::Watchdog;
 use crate::proxy::stream::{Probe, ServerStream};
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,23 @@ const STREAMS_MAX: usize = 100;
 
 /// What can go wrong with a request on a connection.
 pub(crate) type SendFailed = TrySendError<Request<SendBody>>;
+
+/// Why there is no answer on a connection.
+pub(crate) enum NoAnswer {
+    /// It broke.
+    Broken(SendFailed),
+    /// The head of the answer, or informational answers before it, have no end.
+    Endless,
+}
+
+impl NoAnswer {
+    pub(crate) fn into_error(self) -> io::Error {
+        match self {
+            Self::Broken(failed) => io::Error::other(failed.into_error()),
+            Self::Endless => io::Error::other("the head of its answer has no end"),
+        }
+    }
+}
 
 /// Idle connections with one server, apart for each worker.
 pub(crate) struct Pool {
@@ -146,24 +164,27 @@ impl One {
     }
 
     /// Sends a request and waits for the head of the answer.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<SendBody>,
-    ) -> Result<Response<Incoming>, SendFailed> {
+    pub(crate) async fn send(&mut self, request: Request<SendBody>) -> Result<Response<Incoming>, NoAnswer> {
         self.probe.forget();
         self.wary = request.method() == Method::HEAD;
         let answer = self.sender.try_send_request(request);
         let mut answer = pin!(answer);
         poll_fn(|cx| {
             self.drive(cx);
-            answer.as_mut().poll(cx)
+            match answer.as_mut().poll(cx) {
+                // Without a head, all that came is of heads. hyper passes over informational ones for ever.
+                Poll::Pending if self.probe.heard() > ANSWER_HEADS_BYTES_MAX => {
+                    Poll::Ready(Err(NoAnswer::Endless))
+                }
+                polled => polled.map_err(NoAnswer::Broken),
+            }
         })
         .await
     }
 
     /// Whether bytes of an answer came since the last request was sent.
     pub(crate) fn was_heard(&self) -> bool {
-        self.probe.was_heard()
+        self.probe.heard() > 0
     }
 
     /// The socket, after an answer 101, and what the server sent behind it already.
@@ -209,11 +230,8 @@ impl Two {
         Stay(self.under_way.clone())
     }
 
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<SendBody>,
-    ) -> Result<Response<Incoming>, SendFailed> {
-        self.sender.try_send_request(request).await
+    pub(crate) async fn send(&mut self, request: Request<SendBody>) -> Result<Response<Incoming>, NoAnswer> {
+        self.sender.try_send_request(request).await.map_err(NoAnswer::Broken)
     }
 }
 
