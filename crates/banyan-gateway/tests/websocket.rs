@@ -258,6 +258,18 @@ async fn a_silent_websocket_ends_and_a_busy_one_keeps_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_from_its_websocket_loses_it() {
+    let (listener, gateway) = listening("[timeouts]\nidle_millis = 200\n").await;
+    let mut client = connect(gateway.address).await;
+    let (response, _up) = client.send_request(request("websocket"), false).expect("sent");
+    let (mut server, _) = take(&listener).await;
+    let _down = answered(response).await.into_body();
+    let flood = async { while server.write_all(&[b'x'; 64 << 10]).await.is_ok() {} };
+    tokio::time::timeout(SOON, flood).await.expect("the server is let go");
+    until("it is accounted for", || gateway.gateway.upstreams()[0].servers[0].under_way == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn websockets_end_when_the_gateway_ends() {
     let (listener, gateway) = listening("[timeouts]\ndrain_millis = 50\n").await;
     let mut client = connect(gateway.address).await;

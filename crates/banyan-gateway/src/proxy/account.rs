@@ -169,6 +169,9 @@ impl Drop for Account {
             if let Some(watching) = self.watching.take() {
                 watching.leave();
             }
+            if let Some(active) = &self.active {
+                active.left();
+            }
             self.log("client left");
         }
     }

@@ -17,7 +17,6 @@ use crate::upstream::pool::{NoAnswer, One, Two};
 use crate::upstream::{Lease, NoServer, Room, Upstream};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request, response};
-use hyper::body::Incoming;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -357,10 +356,6 @@ async fn send(
 ) -> Result<(Response<()>, Source), Failure> {
     let slow = |trouble| Failure { trouble, unsent: None, heard: false };
     let progress = plan.progress.map(Arc::as_ref);
-    let apart = |response: Response<Incoming>| {
-        let (head, body) = response.into_parts();
-        (Response::from_parts(head, ()), body)
-    };
     match connection {
         Connection::One(mut one) => {
             let mut dog = one.take_watchdog();
@@ -369,8 +364,9 @@ async fn send(
             one.put_watchdog(dog);
             match answer {
                 Ok(response) => {
-                    let (head, body) = apart(response);
-                    Ok((head, Source::One(body, Some(one))))
+                    let (head, body) = response.into_parts();
+                    one.give_up_after(&head);
+                    Ok((Response::from_parts(head, ()), Source::One(body, Some(one))))
                 }
                 Err(failed) => Err(Failure::from(failed, one.was_heard())),
             }
@@ -380,11 +376,11 @@ async fn send(
             let mut dog = Watchdog::default();
             match in_time(two.send(request), plan.first_byte, progress, &mut dog).await.map_err(slow)? {
                 Ok(response) => {
-                    let (head, body) = apart(response);
-                    Ok((head, Source::Two(body, stay)))
+                    let (head, body) = response.into_parts();
+                    Ok((Response::from_parts(head, ()), Source::Two(body, stay)))
                 }
-                // Whether this stream heard anything is not known.
-                Err(failed) => Err(Failure::from(failed, true)),
+                // A head would have been the answer: nothing of one came on this stream.
+                Err(failed) => Err(Failure::from(failed, false)),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::silence::Silence;
+use super::stall;
 use crate::side::{Ended, Watcher};
 use crate::upstream::pool::{One, Stay};
 use axum::body::Body as AnyBody;
@@ -306,6 +307,14 @@ impl AnswerBody {
         self
     }
 
+    /// The answer is one to HEAD: of a body that is there already, only the length is told.
+    pub(crate) fn withhold(&mut self) -> Option<usize> {
+        let Source::Whole(bytes) = &mut self.source else { return None };
+        let length = bytes.take().map(|bytes| bytes.len());
+        self.complete();
+        length
+    }
+
     fn complete(&mut self) {
         self.ended = true;
         let Some(account) = self.account.take() else { return };
@@ -372,6 +381,7 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        stall::taken();
         if this.ended {
             return Poll::Ready(None);
         }
@@ -403,6 +413,7 @@ impl Body for AnswerBody {
                 if this.source.is_end_stream() {
                     this.complete();
                 }
+                stall::given(this.silence.limit());
                 Poll::Ready(Some(Ok(frame)))
             }
         }

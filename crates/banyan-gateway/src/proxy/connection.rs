@@ -3,16 +3,17 @@
 use super::exchange::{Client, answer};
 use super::forward::Sender;
 use super::guard::{Guard, Patience, Shared};
+use super::stall::Streams;
 use super::stream::Stream;
 use super::strict::HeadLimits;
 use super::worker::Worker;
 use crate::certificate::Certificate;
 use crate::config::{Limits, Timeouts};
-use http::{Request, Response};
+use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -32,7 +33,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What all connections have in common.
 pub(crate) struct Door {
     pub one: http1::Builder,
-    pub two: http2::Builder<TokioExecutor>,
+    pub two: http2::Builder<Streams>,
     pub heads: HeadLimits,
     pub patience: Patience,
     pub certificate: Option<Arc<Certificate>>,
@@ -46,7 +47,7 @@ impl Door {
             .header_read_timeout(None)
             .max_headers(limits.headers_max + 8)
             .max_buf_size(limits.head_bytes_max.max(64 << 10) + (8 << 10));
-        let mut two = http2::Builder::new(TokioExecutor::new());
+        let mut two = http2::Builder::new(Streams);
         two.timer(TokioTimer::new())
             .enable_connect_protocol()
             .max_concurrent_streams(limits.streams_max)
@@ -93,6 +94,8 @@ pub(crate) async fn serve(
         slot: Arc::new(slot),
         begun: AtomicU64::new(0),
         active: AtomicUsize::new(0),
+        left: AtomicU64::new(0),
+        abused: Notify::new(),
     });
     match shared {
         Some(shared) => {
@@ -160,7 +163,16 @@ async fn call(
     client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<super::body::AnswerBody>, Infallible> {
-    Ok(answer(client, request).await)
+    let is_head = request.method() == Method::HEAD;
+    let mut response = answer(client, request).await;
+    if is_head {
+        // Over HTTP/2 hyper sends what it is given.
+        let length = response.body_mut().withhold();
+        if let Some(length) = length {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    }
+    Ok(response)
 }
 
 async fn serve_one(door: &Door, guard: Guard, client: Arc<Client>, mut stopping: watch::Receiver<bool>) {
@@ -183,11 +195,20 @@ async fn serve_two(door: &Door, guard: Guard, client: Arc<Client>, mut stopping:
     let mut quiet = pin!(silence(&client, door.patience.keep_alive));
     tokio::select! {
         _ended = connection.as_mut() => return,
+        () = client.abused() => {
+            tracing::debug!(peer = %client.sender.peer, "a client takes most of its requests back: its connection is closed");
+            return;
+        }
         _ = stopping.wait_for(|stop| *stop) => {}
         () = quiet.as_mut() => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ended = connection.await;
+    // Who acknowledges everything and takes nothing is not waited for: what is left then is of no exchange any more.
+    tokio::select! {
+        _ended = connection => {}
+        () = client.abused() => {}
+        () = silence(&client, door.patience.idle) => {}
+    }
 }
 
 /// Ends when no request came or was under way for `limit`.

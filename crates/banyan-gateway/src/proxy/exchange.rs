@@ -10,6 +10,7 @@ use super::silence::Watchdog;
 use super::tunnel;
 use super::websocket::{self, Wanted};
 use super::worker::Worker;
+use crate::limits::{LEFT_MAX, PASSES_MAX};
 use crate::path::Matchable;
 use crate::side::{Choice, Ended};
 use crate::table::{Route, Target};
@@ -21,7 +22,7 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tower::ServiceExt as _;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -39,6 +40,17 @@ pub(crate) struct Client {
     pub begun: AtomicU64,
     /// Exchanges under way.
     pub active: AtomicUsize,
+    /// Exchanges that the client took back.
+    pub left: AtomicU64,
+    /// Too many of them.
+    pub abused: Notify,
+}
+
+impl Client {
+    /// Ends when the client took back so many requests that nobody else does that.
+    pub(crate) async fn abused(&self) {
+        self.abused.notified().await;
+    }
 }
 
 /// One of the exchanges under way on a connection, from the request's head to the last byte of the answer or of a tunnel.
@@ -48,6 +60,16 @@ impl Active {
     pub(crate) fn new(client: &Arc<Client>) -> Self {
         client.active.fetch_add(1, Relaxed);
         Self(client.clone())
+    }
+}
+
+impl Active {
+    /// The client did not wait for the end.
+    pub(crate) fn left(&self) {
+        let left = self.0.left.fetch_add(1, Relaxed) + 1;
+        if left > LEFT_MAX && left * 2 > self.0.begun.load(Relaxed) {
+            self.0.abused.notify_one();
+        }
     }
 }
 
@@ -176,11 +198,22 @@ fn direct(
         });
     }
     let limits = &inner.config.limits;
-    if headers.len() > limits.headers_max {
+    // HTTP/2 cuts cookies into pieces, which are one field.
+    let cookies = headers.get_all(header::COOKIE).iter().count();
+    if headers.len() - cookies.saturating_sub(1) > limits.headers_max {
         return Err(Problem::flaw(super::strict::Flaw::TooManyHeaders));
     }
     if uri.path_and_query().is_some_and(|target| target.as_str().len() > limits.uri_bytes_max) {
         return Err(Problem::flaw(super::strict::Flaw::TargetTooLong));
+    }
+    let is_whole_server = uri.path() == "*" && request.method() == Method::OPTIONS;
+    if !uri.path().starts_with('/') && !is_whole_server
+        || uri.path_and_query().is_some_and(|target| target.as_str().starts_with('?'))
+        || uri.scheme().is_none() && uri.authority().is_some()
+    {
+        return Err(Problem::malformed(
+            "The request's target is neither a path that begins with / nor a whole address.",
+        ));
     }
     let host = host(request)?;
     let path = Matchable::new(if uri.path() == "*" { "/" } else { uri.path() });
@@ -188,6 +221,10 @@ fn direct(
         let detail =
             "The path has `.` or `..` segments, which servers read differently: send the path they lead to.";
         return Err(Problem::malformed(detail));
+    }
+    if headers.contains_key(header::VIA) && forward::passes(headers) >= PASSES_MAX {
+        let detail = "The request goes in a circle: the server of a route is this gateway, or one that leads back to it.";
+        return Err(Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail));
     }
     let table = inner.table.load();
     let name = without_port(std::str::from_utf8(host.as_bytes()).unwrap_or_default());

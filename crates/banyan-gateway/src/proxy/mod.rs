@@ -12,6 +12,7 @@ pub(crate) mod forward;
 mod guard;
 mod problem;
 pub(crate) mod silence;
+mod stall;
 pub(crate) mod stream;
 mod strict;
 mod tunnel;
@@ -147,6 +148,8 @@ impl Gateway {
                 ));
             }
         }
+        // Those of copies and checks, which belong to no worker.
+        tokio::spawn(sweep(self.inner.clone(), self.config().workers));
         let mut ending = self.inner.ending.subscribe();
         if let (Some(certificate), Some(files)) = (self.inner.certificate.clone(), &self.config().tls) {
             let pause = Duration::from_millis(files.look_millis);
@@ -187,7 +190,7 @@ fn thread(
 
 impl Post {
     async fn work(mut self) {
-        tokio::spawn(sweep(self.worker.clone()));
+        tokio::spawn(sweep(self.worker.inner.clone(), self.worker.index));
         while let Some(Accepted { socket, peer, slot }) = self.arriving.recv().await {
             let Ok(socket) = TcpStream::from_std(socket) else {
                 self.worker.connections.fetch_sub(1, Relaxed);
@@ -202,14 +205,14 @@ impl Post {
 }
 
 /// Closes connections with servers that were idle for too long.
-async fn sweep(worker: Arc<Worker>) {
+async fn sweep(inner: Arc<Inner>, worker: usize) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let table = worker.inner.table.load_full();
+        let table = inner.table.load_full();
         for server in table.servers() {
-            server.pool.sweep(worker.index);
+            server.pool.sweep(worker);
         }
     }
 }

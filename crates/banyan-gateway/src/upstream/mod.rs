@@ -105,7 +105,9 @@ impl Upstream {
                 .map_err(|error| format!("{url}: {error}"))?;
             let fixed = address.host().parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, address.port()));
             // One more than there are workers: shadows and checks have a place of their own.
-            let pool = Pool::new(config.workers + 1, Duration::from_millis(spec.keep_millis));
+            let (keep, age) =
+                (Duration::from_millis(spec.keep_millis), Duration::from_millis(spec.age_millis));
+            let pool = Pool::new(config.workers + 1, keep, age);
             servers.push(Arc::new(Server {
                 address,
                 host,
@@ -262,7 +264,7 @@ impl Lease {
     /// The server answered.
     pub(crate) fn good(&mut self) {
         self.told = true;
-        self.server.breaker.good();
+        self.server.breaker.good(self.pass);
     }
 
     /// The server failed.
