@@ -68,6 +68,11 @@ pub struct LegacyJson {
     pub outbox_refused: u64,
     /// References to the old columns within the quiet time.
     pub references_left: usize,
+    /// Reservations of the old shop's goods that are over by the clock and still held: an order for them may be on its way
+    /// through the old database's stream. More than a few for more than a few seconds: the stream stands still.
+    pub holds_waiting: usize,
+    /// Up to when everything that the old database committed is known to be applied; absent if nobody has waited for it yet.
+    pub known_until: Option<String>,
 }
 
 /// A move under way.
@@ -271,7 +276,16 @@ pub struct LagJson {
 
 impl From<&Status> for LegacyJson {
     fn from(status: &Status) -> Self {
-        let Status { state, progress, health, stage, items: (items, short), references_left } = status;
+        let Status {
+            state,
+            progress,
+            health,
+            stage,
+            items: (items, short),
+            holds_waiting,
+            known_until,
+            references_left,
+        } = status;
         let source = state.source.as_ref().map(|source| SourceJson {
             system: source.id.system.to_string(),
             stream: source.id.stream.to_string(),
@@ -300,6 +314,8 @@ impl From<&Status> for LegacyJson {
             breaches: state.breaches,
             outbox_refused: state.refused,
             references_left: *references_left,
+            holds_waiting: *holds_waiting,
+            known_until: known_until.map(rfc3339),
         }
     }
 }

@@ -16,6 +16,7 @@ mod digest;
 mod event;
 mod idempotency;
 mod ids;
+mod lapsing;
 pub mod legacy;
 pub mod limits;
 mod local;
