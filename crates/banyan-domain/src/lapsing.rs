@@ -86,7 +86,7 @@ impl State {
             }
             _ => None,
         };
-        match ended {
+        match ended.filter(|_| self.legacy.mirrored_count() > 0) {
             Some((no, state)) if self.stock.reservation(no).is_some_and(|row| self.is_waiting(&row)) => {
                 self.stock.end_waiting(self.time, no, state)
             }

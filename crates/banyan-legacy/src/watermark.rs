@@ -93,6 +93,10 @@ pub(crate) async fn keep(
 /// any more, and holds end by the clock. Otherwise they wait, and that is told.
 pub async fn unattended(desk: Desk, gone: bool, mut stop: watch::Receiver<bool>) {
     let mut told = Told::default();
+    // Where nothing is an old shop's, nothing will be: that comes of following one.
+    if !matches!(desk.look(|state| state.legacy().mirrored_count()).await, Ok(1..)) {
+        return;
+    }
     while !*stop.borrow() {
         let Ok(seen) = desk.look(Seen::of).await else { return };
         match (seen.waits_until, seen.source) {

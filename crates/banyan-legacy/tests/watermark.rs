@@ -7,7 +7,7 @@ use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, start, wall
 use banyan_legacy::{
     Book, BoxFuture, Change, ChangeStream, Desk, Finding, Hold, Item, Keeper, KeeperOptions, LegacyError,
     Mapping, NoRoutes, OldDatabase, OutboxRow, Page, PageKey, Progress, Row, SourceId as StreamSource,
-    SqlReference, StreamHealth, TargetRow, Transaction, Written, parts,
+    SqlReference, StreamHealth, TargetRow, Transaction, Written, parts, unattended,
 };
 use banyan_log::{DiskLog, DiskOptions, MemoryStorage};
 use std::path::Path;
@@ -366,6 +366,25 @@ async fn a_hold_that_nobody_ordered_lapses_once_the_stream_has_shown_it() {
     world.reserve("A", 100).await.expect("free again");
     assert_eq!(world.state_of(first).await, ReservationState::Held);
     world.end().await;
+}
+
+#[tokio::test]
+async fn without_anybody_who_follows_holds_wait_unless_the_old_shop_is_gone() {
+    let mut world = World::leading(&["A"], 2).await;
+    world.stop.send(true).expect("it listens");
+    (&mut world.running).await.expect("it ends");
+    let left = world.reserve("A", 50).await.expect("one");
+    until!("it waits", world.waiting().await == 1);
+    let (stop, stopping) = watch::channel(false);
+    let waits = tokio::spawn(unattended(world.desk.clone(), false, stopping.clone()));
+    world.reserve("A", 3_600_000).await.expect("two");
+    assert_eq!(world.state_of(left).await, ReservationState::Held);
+    let gone = tokio::spawn(unattended(world.desk.clone(), true, stopping));
+    until!("it lapses by the clock", world.state_of(left).await == ReservationState::Expired);
+    stop.send(true).expect("they listen");
+    waits.await.expect("it ends");
+    gone.await.expect("it ends");
+    world.desk.shard().shutdown();
 }
 
 #[tokio::test]
