@@ -32,6 +32,7 @@ mod stream;
 mod takeover;
 mod touched;
 mod values;
+mod watermark;
 
 pub use database::{
     Book, BoxFuture, CheckLevel, Door, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference,
@@ -51,3 +52,4 @@ pub use parts::parts;
 pub use progress::{LagPoint, Progress, ProgressView, Trouble};
 pub use references::{Reference, ReferenceKind, References, ReferencesView};
 pub use stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};
+pub use watermark::unattended;
