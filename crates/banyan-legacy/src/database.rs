@@ -229,8 +229,15 @@ pub trait OldDatabase: Send + Sync {
     /// Statements that still touch the mapped tables, ours left out. Nothing where the old database keeps no statistics.
     fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>>;
 
-    /// Gives the stream up, so that the old database keeps nothing for us. The way on is a new snapshot.
+    /// Gives the stream up, so that the old database keeps nothing for us. The way on is a new snapshot. One of the same name that
+    /// is not ours is left alone, and refused.
     fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>>;
+
+    /// Makes a running stream tell soon that it has come to here, even if nothing else happens. Nothing to be done where it tells
+    /// that by itself at once.
+    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Deletes these outbox rows, which have been applied. Gives how many were there. By number and not up to a number: numbers
     /// do not come in the order of commits.
@@ -253,7 +260,9 @@ impl Switch {
     pub fn decide(self, book: Option<Book>) -> Result<Book, Switched> {
         let refused = |why: String| Err(Switched::Refused(why));
         let Some(book) = book else {
-            return refused("there is no bookkeeping row; `banyan legacy check --create` makes it".to_owned());
+            return refused(
+                "there is no bookkeeping row; `banyan legacy check --create` makes it".to_owned(),
+            );
         };
         if book.move_no == self.move_no && book.phase == self.to {
             return Err(Switched::Done(book));
@@ -263,7 +272,10 @@ impl Switch {
             return refused(format!("move {} was made already, and led to {led_to}", book.move_no));
         }
         if book.epoch != self.epoch {
-            return refused(format!("the epoch is {}, not {}: somebody else switched", book.epoch, self.epoch));
+            return refused(format!(
+                "the epoch is {}, not {}: somebody else switched",
+                book.epoch, self.epoch
+            ));
         }
         if book.seq < self.seq_at_least {
             let needed = self.seq_at_least;

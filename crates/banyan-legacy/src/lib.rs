@@ -29,6 +29,7 @@ mod progress;
 pub mod reconcile;
 mod references;
 mod stream;
+mod takeover;
 mod touched;
 mod values;
 
@@ -38,7 +39,8 @@ pub use database::{
 };
 pub use desk::{Desk, DeskError};
 pub use keeper::{
-    BeginError, Halt, Keeper, KeeperOptions, NoRoutes, Part, Parts, Plan, RouteCaller, Routes, Status,
+    BeginError, Halt, Keeper, KeeperOptions, NoRoutes, Part, Parts, Plan, RouteCaller, RouteLedger, Routes,
+    Status,
 };
 pub use mapping::{
     Connection, DatabaseKind, DatabaseSettings, InvalidMapping, LocationFrom, Mapping, TableMapping,

@@ -8,6 +8,7 @@ use crate::desk::{Desk, DeskError};
 use crate::keeper::Halt;
 use crate::mapping::Mapping;
 use crate::progress::Progress;
+use crate::takeover;
 use crate::touched::{Feed, Touched, feed};
 use crate::values::{ItemName, STOCK, named_level, targets};
 use banyan_domain::legacy::{CapabilityState, Move, Phase};
@@ -65,7 +66,9 @@ enum Ended {
     /// It may get better by itself.
     Broken(String),
     /// A move of ours has written the bookkeeping row: nothing is wrong, and what to do is in the row.
-    Moved { move_no: u64 },
+    Moved {
+        move_no: u64,
+    },
     /// Somebody must look.
     Trouble(String),
     Stopping,
@@ -83,7 +86,9 @@ impl Outward<'_> {
             match ended {
                 Ended::Stopping => return Halt::Stopped,
                 // The epoch has grown, so this does not go round for ever.
-                Ended::Moved { move_no } => tracing::info!(move_no, "the bookkeeping row is read again after a move"),
+                Ended::Moved { move_no } => {
+                    tracing::info!(move_no, "the bookkeeping row is read again after a move")
+                }
                 Ended::Trouble(why) => {
                     tracing::error!("the old tables are not written any more: {why}");
                     return Halt::Trouble(why);
@@ -104,9 +109,14 @@ impl Outward<'_> {
 
     /// From the bookkeeping row on, until something is in the way. Whether an unclear commit was done, the row says.
     async fn once(&mut self) -> Result<std::convert::Infallible, Ended> {
-        let book = self.database.book().await?;
+        // In this order: a row that is older than the state would look as if somebody had taken the lead.
         let state = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
+        let book = self.database.book().await?;
         if handed_over(book, &state) {
+            return Err(Ended::Stopping);
+        }
+        if let Some(book) = takeover::seems(&state, book) {
+            takeover::note(self.desk, &state, book).await?;
             return Err(Ended::Stopping);
         }
         let book = ours_to_write(book, &state).map_err(Ended::Trouble)?;
@@ -239,7 +249,9 @@ impl Outward<'_> {
                 Ok(())
             }
             // A move of ours has written the row meanwhile: whether it is still ours to write is looked at again from it.
-            Written::Fenced { book: Some(book) } if book.epoch > epoch => Err(Ended::Moved { move_no: book.move_no }),
+            Written::Fenced { book: Some(book) } if book.epoch > epoch => {
+                Err(Ended::Moved { move_no: book.move_no })
+            }
             Written::Fenced { book } => Err(Ended::Trouble(format!(
                 "somebody else leads in the old database, or has written further: its row says {book:?}, and we are at event \
                  {seq} of epoch {epoch}"

@@ -3,7 +3,8 @@
 use super::address::{Address, Session, fault};
 use super::bookkeeping::{OUTBOX, ours};
 use super::catalog::{self, Catalog};
-use crate::database::LegacyError;
+use super::write::read_book;
+use crate::database::{Book, LegacyError};
 use crate::mapping::Mapping;
 use crate::stream::{Item, OutboxRow};
 use std::sync::Arc;
@@ -16,12 +17,12 @@ const PAGE_ROWS: u32 = 2_000;
 pub(super) type Pages = mpsc::Receiver<Result<Item, LegacyError>>;
 
 /// Takes the exported snapshot over into a transaction of our own and begins to read. When this returns, the session that
-/// exported it may go on.
+/// exported it may go on. The bookkeeping row is of the same moment as the rows.
 pub(super) async fn begin(
     address: &Address,
     mapping: &Arc<Mapping>,
     exported: &str,
-) -> Result<Pages, LegacyError> {
+) -> Result<(Pages, Option<Book>), LegacyError> {
     let session = address.connect().await?;
     // The read may take longer than the old shop allows itself: neither limit is meant for us.
     let sql = format!(
@@ -31,6 +32,10 @@ pub(super) async fn begin(
     );
     session.client.batch_execute(&sql).await.map_err(|error| fault("taking over the snapshot", &error))?;
     let catalog = catalog::read(&session.client, mapping).await?;
+    let book = match mapping.database.bookkeeping {
+        true => read_book(&session.client, mapping, "").await?,
+        false => None,
+    };
     let (to, pages) = mpsc::channel(2);
     let mapping = mapping.clone();
     tokio::spawn(async move {
@@ -39,7 +44,7 @@ pub(super) async fn begin(
             let _gone = to.send(Err(error)).await;
         }
     });
-    Ok(pages)
+    Ok((pages, book))
 }
 
 async fn read(
@@ -48,6 +53,12 @@ async fn read(
     catalog: &Catalog,
     to: &mpsc::Sender<Result<Item, LegacyError>>,
 ) -> Result<(), LegacyError> {
+    if mapping.database.bookkeeping {
+        let left = outbox(session, mapping).await?;
+        if !left.is_empty() && to.send(Ok(Item::Outbox(left))).await.is_err() {
+            return Ok(());
+        }
+    }
     for table in 0..mapping.tables.len() {
         let reading =
             |error: tokio_postgres::Error| fault(&format!("reading {}", mapping.tables[table].name), &error);
@@ -65,12 +76,6 @@ async fn read(
             }
         }
         session.client.batch_execute("close banyan_rows").await.map_err(reading)?;
-    }
-    if mapping.database.bookkeeping {
-        let left = outbox(session, mapping).await?;
-        if !left.is_empty() && to.send(Ok(Item::Outbox(left))).await.is_err() {
-            return Ok(());
-        }
     }
     session.client.batch_execute("commit").await.map_err(|error| fault("ending the snapshot", &error))
 }

@@ -1,5 +1,6 @@
 //! The Postgres side against a real, private server.
 
+mod found_later;
 mod moving;
 mod preflight;
 mod shop;
