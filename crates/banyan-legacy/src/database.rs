@@ -114,6 +114,12 @@ pub enum Written {
         /// The bookkeeping row, if there is one.
         book: Option<Book>,
     },
+    /// The old table refuses the value of a row by a rule of its own: a check, a trigger, a column's type. Nothing was
+    /// written, and the same rows would be refused again. Never without rows.
+    Refused {
+        /// The old database's words.
+        why: String,
+    },
 }
 
 /// Where a page of rows ends: the key's values, as text.

@@ -319,6 +319,12 @@ impl Keeper {
         self.quiet_for
     }
 
+    /// How the sync is doing.
+    #[must_use]
+    pub fn progress(&self) -> ProgressView {
+        self.driver.progress.view()
+    }
+
     /// The lags of the last ten minutes, one a second.
     #[must_use]
     pub fn lags(&self) -> Vec<LagPoint> {

@@ -11,6 +11,7 @@
 //! Start reading at [`Mapping`], then [`OldDatabase`] and [`ChangeStream`]; then [`Driver`], which takes a capability from one
 //! phase to the next, and [`Keeper`], which holds everything together.
 
+mod around;
 mod breach;
 mod database;
 mod desk;

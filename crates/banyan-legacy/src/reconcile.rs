@@ -1,7 +1,8 @@
 //! The continuous comparison: every mapped row against what Banyan has. A difference counts only when it stands still on both
 //! sides while everything between them has arrived; otherwise it is a change under way.
 
-use crate::database::{BoxFuture, LegacyError, OldDatabase, TargetRow, Written};
+use crate::around::{Around, write_around};
+use crate::database::{BoxFuture, LegacyError, OldDatabase, TargetRow};
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
 use crate::mover::Comparer;
@@ -258,17 +259,20 @@ impl Work<'_> {
         let Some(book) = self.database.book().await? else { return Ok(()) };
         let row = |((table, (sku, location)), ours, _): &(Place, Numbers, Numbers)| {
             let (in_stock, allocated) = (*ours)?;
-            Some(TargetRow {
-                table: *table,
-                sku: sku.to_string(),
-                location: location.to_string(),
-                in_stock,
-                allocated,
-            })
+            let (sku, location) = (sku.to_string(), location.to_string());
+            Some(TargetRow { table: *table, sku, location, in_stock, allocated })
         };
         let rows: Vec<TargetRow> = wrong.iter().filter_map(row).collect();
-        if let Written::Fenced { .. } = self.database.write(&rows, book.seq, book.epoch).await? {
-            tracing::info!("rows that differ are left to the next comparison: the sync out was quicker");
+        match write_around(self.database, &rows, (book.seq, book.seq), book.epoch).await? {
+            Around::Done(parts) => {
+                for (index, why) in parts.refused {
+                    let TargetRow { sku, location, .. } = &rows[index];
+                    tracing::warn!(%sku, %location, "a row that differs is refused by the old table: {why}");
+                }
+            }
+            Around::Fenced(_) => {
+                tracing::info!("rows that differ are left to the next comparison: the sync out was quicker");
+            }
         }
         Ok(())
     }

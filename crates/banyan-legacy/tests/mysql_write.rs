@@ -108,9 +108,9 @@ async fn values_are_written_whole_with_their_checkpoint_and_come_back_marked() {
     assert!(seen.iter().all(|ours| ours.is_some_and(|(_, epoch)| epoch == 3)), "{seen:?}");
 
     // All or nothing: a value that the table cannot hold.
-    let error =
+    let refused =
         shop.database.write(&[target(0, "b", "main", 3, 3), target(1, "b", "display", 300, 0)], 20, 3).await;
-    assert!(matches!(&error, Err(LegacyError::Refused(why)) if why.contains("units")), "{error:?}");
+    assert!(matches!(&refused, Ok(Written::Refused { why }) if why.contains("units")), "{refused:?}");
     assert_eq!(shop.sql("select seq, num_in_stock from banyan_sync, stock where sku = 'b'"), "19\t1");
 }
 

@@ -107,7 +107,16 @@ async fn transaction(
         let in_stock: Vec<i64> = of_table.iter().map(|(_, row)| row.in_stock).collect();
         let allocated: Vec<i64> = of_table.iter().map(|(_, row)| row.allocated).collect();
         let values: [&(dyn ToSql + Sync); 4] = [&sku, &location, &in_stock, &allocated];
-        let missing = transaction.query(&sql, &values).await.map_err(writing)?;
+        let missing = match transaction.query(&sql, &values).await {
+            Ok(missing) => missing,
+            Err(error) => match row_fault(&error) {
+                None => return Err(writing(error)),
+                Some(why) => {
+                    transaction.rollback().await.map_err(writing)?;
+                    return Ok(Written::Refused { why });
+                }
+            },
+        };
         for row in missing {
             let at =
                 usize::try_from(row.get::<_, i64>(0)).ok().and_then(|at| of_table.get(at.wrapping_sub(1)));
@@ -115,8 +124,23 @@ async fn transaction(
         }
     }
     absent.sort_unstable();
-    transaction.commit().await.map_err(|error| LegacyError::Broken(format!("committing: {error}")))?;
-    Ok(Written::Done { absent })
+    match transaction.commit().await {
+        Ok(()) => Ok(Written::Done { absent }),
+        Err(error) => match row_fault(&error).filter(|_| !rows.is_empty()) {
+            // A check that was put off to the end. The server has answered, so it is known that nothing was done.
+            Some(why) => Ok(Written::Refused { why }),
+            None => Err(LegacyError::Broken(format!("committing: {error}"))),
+        },
+    }
+}
+
+/// What is wrong with a row, if it is one of the rows that is at fault and not the whole: its data (class 22), a constraint (23,
+/// 44), or what a trigger says of it (27, P0).
+fn row_fault(error: &tokio_postgres::Error) -> Option<String> {
+    let db = error.as_db_error()?;
+    let code = db.code().code();
+    let is_row = ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class));
+    is_row.then(|| format!("{} (SQLSTATE {code})", db.message()))
 }
 
 /// Updates what differs, and gives the numbers (from 1) of the rows that are not there.

@@ -1,0 +1,134 @@
+//! The sync out and the repair of a comparison, against an old database in memory that a test can step into.
+
+mod table;
+
+use banyan_domain::legacy::Phase;
+use banyan_legacy::{Stage, reconcile};
+use std::sync::Arc;
+use std::time::Duration;
+use table::{Database, World, name};
+
+#[tokio::test]
+async fn one_refused_row_does_not_stop_the_others_and_is_found_again_after_a_crash() {
+    let mut world = World::leading(300).await;
+    let bad = name(7);
+    world.shop.inner().rule = Box::new(|row| (row.sku == name(7) && row.allocated > 0).then_some("check (b = 0)"));
+    let writer = world.follow();
+    world.written().await;
+    writer.kill().await;
+    let before = world.seq().await;
+    assert!(world.shop.inner().book.is_some_and(|book| book.seq > 0), "the log is read from the checkpoint on");
+    // All while nobody writes, so that it is one of many.
+    for n in 1..=300 {
+        world.sell(&name(n)).await;
+    }
+    let writer = world.follow();
+    world.written().await;
+    let mut expected = world.ours().await;
+    expected.insert(bad.clone(), (100, 0));
+    assert_eq!(world.shop.inner().rows, expected, "the others go on");
+    let view = world.progress.view();
+    assert_eq!((view.aside, view.outward, view.trouble.outward), (1, true, None));
+    assert_eq!(view.aside_first.as_deref(), Some("S-00007 at main: check (b = 0)"));
+    let book = world.shop.inner().book.expect("a row");
+    assert!(book.seq <= before + 7, "the checkpoint is not past the row: {book:?}");
+
+    // It is one of many again, and costs the others nothing.
+    for n in 1..=300 {
+        world.sell(&name(n)).await;
+    }
+    world.written().await;
+    assert_eq!(world.shop.inner().rows[&name(8)], (100, 2));
+
+    // Nobody knows of it after a crash but the checkpoint.
+    writer.kill().await;
+    world.sell(&name(9)).await;
+    world.progress = Arc::default();
+    world.progress.applied(world.shop.inner().position);
+    let writer = world.follow();
+    world.written().await;
+    assert_eq!(world.progress.view().aside, 1, "it is found again");
+    assert_eq!(world.shop.inner().rows[&name(9)], (100, 3));
+
+    // Its item changes, and the old table takes it: then the checkpoint goes on.
+    world.shop.inner().rule = Box::new(|_| None);
+    world.sell(&bad).await;
+    world.written().await;
+    world.until("it is written", || world.progress.view().aside == 0).await;
+    assert_eq!(world.shop.inner().rows, world.ours().await);
+    world.sell(&bad).await;
+    let seq = world.seq().await;
+    world.until("the checkpoint goes on", || world.shop.inner().book.expect("a row").seq >= seq).await;
+    assert!(!writer.has_ended());
+}
+
+#[tokio::test]
+async fn a_row_that_is_set_aside_is_tried_again_every_minute() {
+    let world = World::leading(3).await;
+    world.shop.inner().rule = Box::new(|row| (row.allocated > 0).then_some("check (b = 0)"));
+    let _writer = world.follow();
+    for n in 1..=3 {
+        world.sell(&name(n)).await;
+    }
+    world.written().await;
+    assert_eq!(world.progress.view().aside, 3, "all of them, and it goes on");
+    world.shop.inner().rule = Box::new(|row| (row.sku == name(2)).then_some("still not"));
+    let writes = world.shop.inner().writes;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    world.until("they are tried again", || world.progress.view().aside == 1).await;
+    assert!(world.shop.inner().writes > writes);
+    assert_eq!(world.progress.view().aside_first.as_deref(), Some("S-00002 at main: still not"));
+    assert_eq!(world.shop.inner().rows[&name(3)], (100, 1));
+}
+
+#[tokio::test]
+async fn a_row_that_is_set_aside_differs_and_keeps_nobody_from_being_put_right() {
+    let world = World::leading(20).await;
+    world.shop.inner().rule = Box::new(|row| (row.sku == name(2)).then_some("frozen"));
+    let _writer = world.follow();
+    world.sell(&name(2)).await;
+    world.written().await;
+    world.shop.inner().rows.insert(name(5), (1, 1));
+    let database = Database::new(&world.shop);
+    let report = reconcile::pass(&world.desk, &database, &world.mapping, &world.progress, true).await;
+    let report = report.expect("compared");
+    assert_eq!((report.rows, report.differing, report.repaired), (20, 2, 1), "{report:?}");
+    assert_eq!(world.shop.inner().rows[&name(5)], (100, 0));
+    assert_eq!(world.shop.inner().rows[&name(2)], (100, 0));
+}
+
+#[tokio::test]
+async fn a_move_back_does_not_hand_over_while_a_row_is_set_aside() {
+    let world = World::leading(3).await;
+    let _writer = world.follow();
+    world.sell(&name(1)).await;
+    world.written().await;
+    world.begin(Phase::Mirror).await;
+    let driver = world.driver();
+    driver.step().await.expect("checked");
+    // What is reserved is let go before the old shop leads again, and the old table refuses that.
+    let reservations = |state: &banyan_domain::State| state.stock().reservations().map(|row| row.reservation).collect();
+    let held: Vec<banyan_domain::ReservationNo> = world.desk.look(reservations).await.expect("it runs");
+    world.shop.inner().rule = Box::new(|row| (row.sku == name(1)).then_some("frozen"));
+    for reservation in held {
+        world.ask(banyan_domain::stock::Command::ReleaseReservation { reservation }).await;
+    }
+    world.written().await;
+    driver.step().await.expect("drained");
+    driver.step().await.expect("noted");
+    let Ok(Stage::Resting(why)) = driver.step().await else { panic!("it does not rest") };
+    assert!(why.contains("S-00001 at main: frozen"), "{why}");
+    assert_eq!(world.shop.inner().book.expect("a row").phase, Phase::Lead, "nothing was handed back");
+    world.shop.inner().rule = Box::new(|_| None);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    world.until("it is written", || world.progress.view().aside == 0).await;
+    while world.state().await.moving.is_some() {
+        driver.step().await.expect("nothing is in the way");
+        world.hear().await;
+    }
+    assert_eq!(world.shop.inner().book.expect("a row").phase, Phase::Mirror);
+}
