@@ -164,6 +164,7 @@ impl Outward<'_> {
             }
             seq = seq.max(touched.seq);
             touched.seq = seq;
+            let pen = self.progress.pen().await;
             let mut rows = self.rows(&touched).await?;
             if self.retry_at().is_some_and(|due| Instant::now() >= due) {
                 self.try_again(&mut rows).await?;
@@ -178,6 +179,7 @@ impl Outward<'_> {
             }
             let count = rows.len();
             self.write(rows, touched.seq, book.epoch).await?;
+            drop(pen);
             let lag = match touched.time_millis {
                 // Nothing happened: rows were tried again.
                 0 => 0,
@@ -214,6 +216,7 @@ impl Outward<'_> {
         let last = items.len().saturating_sub(1) / WRITE_ITEMS_MAX;
         for (chunk, items) in items.chunks(WRITE_ITEMS_MAX).enumerate() {
             let touched = Touched { numbers: items.iter().copied().collect(), ..Touched::default() };
+            let _pen = self.progress.pen().await;
             let rows = self.rows(&touched).await?;
             self.write(rows, if chunk == last { confirmed } else { book.seq }, book.epoch).await?;
         }

@@ -33,6 +33,7 @@ pub struct Progress {
     history: Mutex<VecDeque<LagPoint>>,
     /// Rows that the old tables refuse as Banyan would write them, with the old database's words.
     aside: Mutex<BTreeMap<RowPlace, String>>,
+    pen: tokio::sync::Mutex<()>,
 }
 
 /// Where a row is: the table's index, SKU, location.
@@ -165,6 +166,11 @@ impl Progress {
     /// Nothing is written any more, so nothing is set aside.
     pub(crate) fn forget_aside(&self) {
         self.lock_aside().clear();
+    }
+
+    /// Held from the look at Banyan's numbers until they are in the old table: of two who write, the later one has looked later.
+    pub(crate) async fn pen(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.pen.lock().await
     }
 
     /// Notes the lags of now, once a second.

@@ -235,7 +235,7 @@ impl Work<'_> {
         }
         let places: Vec<Place> = wrong.iter().map(|(place, ..)| place.clone()).collect();
         match self.leads {
-            true => self.write(wrong).await?,
+            true => self.write(&places).await?,
             false => {
                 // Sent again in its place in the stream: nothing newer can be overwritten by it.
                 if let Err(error) = self.database.touch(&asked(&places)).await {
@@ -253,16 +253,20 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Writes our numbers again, without moving the checkpoint. If the sync out has moved it meanwhile, this is fenced, and the
-    /// next comparison looks again.
-    async fn write(&self, wrong: &[(Place, Numbers, Numbers)]) -> Result<(), ReconcileError> {
+    /// Writes our numbers again, without moving the checkpoint.
+    ///
+    /// First the pen, so that the sync out here has written before, or looks again after; then the bookkeeping row, and only
+    /// then our numbers: whoever leads or writes further elsewhere after that look has this write fenced.
+    async fn write(&self, places: &[Place]) -> Result<(), ReconcileError> {
+        let _pen = self.progress.pen().await;
         let Some(book) = self.database.book().await? else { return Ok(()) };
-        let row = |((table, (sku, location)), ours, _): &(Place, Numbers, Numbers)| {
+        let ours = self.ours_at(places).await?;
+        let row = |((table, (sku, location)), ours): (&Place, &Numbers)| {
             let (in_stock, allocated) = (*ours)?;
             let (sku, location) = (sku.to_string(), location.to_string());
             Some(TargetRow { table: *table, sku, location, in_stock, allocated })
         };
-        let rows: Vec<TargetRow> = wrong.iter().filter_map(row).collect();
+        let rows: Vec<TargetRow> = places.iter().zip(&ours).filter_map(row).collect();
         match write_around(self.database, &rows, (book.seq, book.seq), book.epoch).await? {
             Around::Done(parts) => {
                 for (index, why) in parts.refused {

@@ -3,10 +3,10 @@
 mod table;
 
 use banyan_domain::legacy::Phase;
-use banyan_legacy::{Stage, reconcile};
+use banyan_legacy::{OldDatabase, Stage, reconcile};
 use std::sync::Arc;
-use std::time::Duration;
-use table::{Database, World, name};
+use std::time::{Duration, Instant};
+use table::{At, Database, World, name};
 
 #[tokio::test]
 async fn one_refused_row_does_not_stop_the_others_and_is_found_again_after_a_crash() {
@@ -131,4 +131,67 @@ async fn a_move_back_does_not_hand_over_while_a_row_is_set_aside() {
         world.hear().await;
     }
     assert_eq!(world.shop.inner().book.expect("a row").phase, Phase::Mirror);
+}
+
+/// Something is sold while a comparison puts the row right, at each point at which the sync out may come between; also while the
+/// checkpoint stands still because of another row.
+#[tokio::test]
+async fn a_repair_never_leaves_an_older_value_than_the_sync_out_wrote() {
+    for (at, is_held) in [(At::Book, false), (At::Write, false), (At::Book, true), (At::Write, true)] {
+        let world = World::leading(20).await;
+        let _writer = world.follow();
+        if is_held {
+            world.shop.inner().rule = Box::new(|row| (row.sku == name(20)).then_some("frozen"));
+            world.sell(&name(20)).await;
+        }
+        world.sell(&name(5)).await;
+        world.written().await;
+        world.shop.inner().rows.insert(name(5), (77, 0));
+        let database = Database::new(&world.shop);
+        let beside = world.clone();
+        database.step_in(
+            at,
+            Box::new(move || {
+                Box::pin(async move {
+                    beside.sell(&name(5)).await;
+                    // The sync out gets as far as it can: either it waits for the repair, or it writes.
+                    let until = Instant::now() + Duration::from_millis(300);
+                    while Instant::now() < until && beside.shop.inner().rows[&name(5)] != (100, 2) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                })
+            }),
+        );
+        let report = reconcile::pass(&world.desk, &database, &world.mapping, &world.progress, true).await;
+        report.expect("compared");
+        // Whatever was done, everything that has happened is said to be in the table.
+        world.written().await;
+        assert_eq!(world.shop.inner().rows[&name(5)], (100, 2), "{at:?}, held: {is_held}");
+        assert_eq!(world.progress.view().aside, u64::from(is_held));
+    }
+}
+
+#[tokio::test]
+async fn a_repair_is_nothing_once_somebody_else_leads() {
+    let world = World::leading(5).await;
+    let _writer = world.follow();
+    world.sell(&name(1)).await;
+    world.written().await;
+    world.shop.inner().rows.insert(name(1), (77, 0));
+    let database = Database::new(&world.shop);
+    let shop = world.shop.clone();
+    database.step_in(
+        At::Write,
+        Box::new(move || {
+            Box::pin(async move {
+                let mut inner = shop.inner();
+                let book = inner.book.expect("a row");
+                inner.book = Some(banyan_legacy::Book { phase: Phase::Mirror, epoch: book.epoch + 1, ..book });
+            })
+        }),
+    );
+    let report = reconcile::pass(&world.desk, &database, &world.mapping, &world.progress, true).await;
+    assert_eq!(report.expect("compared").repaired, 0);
+    assert_eq!(world.shop.inner().rows[&name(1)], (77, 0), "the old shop leads, and has its own number");
+    assert!(database.book().await.expect("a book").is_some());
 }
