@@ -241,7 +241,7 @@ impl Keeper {
         let facts = Facts {
             state,
             now: wall_clock(),
-            findings: self.driver.database.check().await,
+            findings: self.driver.database.check_for(to).await,
             progress: self.driver.progress.view(),
             lag_max: self.mapping.watch.lag_max,
             references: self.references(),

@@ -29,6 +29,8 @@ pub mod postgres;
 mod progress;
 pub mod reconcile;
 mod references;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod scope;
 mod stream;
 mod touched;
 mod values;

@@ -143,7 +143,7 @@ impl Driver {
     ) -> Result<Stage, DriveError> {
         let seen = match step {
             MoveStep::Checked => {
-                let findings = self.database.check().await;
+                let findings = self.database.check_for(moving.to).await;
                 let stop = findings.iter().find(|finding| finding.level == CheckLevel::Stop);
                 if let Some(stop) = stop {
                     let why = format!("{}: {}. {}", stop.subject, stop.found, stop.fix);

@@ -47,6 +47,21 @@ pub(super) async fn read_all(
     Ok(Ok(layouts))
 }
 
+/// The layouts of those mapped tables that are as the mapping says, in the mapping's order.
+pub(super) async fn read_there(
+    session: &mut Session,
+    mapping: &Mapping,
+    database: &str,
+) -> Result<Vec<Layout>, LegacyError> {
+    let mut layouts = Vec::with_capacity(mapping.tables.len());
+    for (index, table) in mapping.tables.iter().enumerate() {
+        let schema = table.name.schema.as_deref().unwrap_or(database);
+        let shape = Shape::read(session, schema, &table.name.table).await?;
+        layouts.extend(Layout::of(index, table, schema, shape));
+    }
+    Ok(layouts)
+}
+
 impl Layout {
     /// Finds the mapped columns.
     ///

@@ -24,6 +24,7 @@ use crate::database::{
 };
 use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, SourceId};
+use banyan_domain::legacy::Phase;
 use layout::Layout;
 use reader::Opening;
 use server::{Address, Session};
@@ -113,7 +114,11 @@ impl Mysql {
 
 impl OldDatabase for Mysql {
     fn check(&self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(check::check(&self.address, &self.mapping))
+        Box::pin(check::check(&self.address, &self.mapping, None))
+    }
+
+    fn check_for(&self, to: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(check::check(&self.address, &self.mapping, Some(to)))
     }
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
@@ -245,7 +250,8 @@ impl OldDatabase for Mysql {
     fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>> {
         Box::pin(async move {
             self.with(|mut session| async {
-                let layouts = self.layouts(&mut session).await?;
+                // In phase retired some may be gone, and the others count.
+                let layouts = layout::read_there(&mut session, &self.mapping, self.database()).await?;
                 let references = health::references(&mut session, &layouts).await?;
                 Ok((session, references))
             })

@@ -30,6 +30,7 @@ use crate::database::{
 use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, SourceId};
 use address::Address;
+use banyan_domain::legacy::Phase;
 use sessions::Sessions;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +63,11 @@ impl Postgres {
 
 impl OldDatabase for Postgres {
     fn check(&self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(check::check(&self.sessions, &self.mapping))
+        Box::pin(check::check(&self.sessions, &self.mapping, None))
+    }
+
+    fn check_for(&self, to: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(check::check(&self.sessions, &self.mapping, Some(to)))
     }
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {

@@ -21,6 +21,7 @@ pub(super) async fn begin(
     address: &Address,
     mapping: &Arc<Mapping>,
     exported: &str,
+    needs_tables: bool,
 ) -> Result<Pages, LegacyError> {
     let session = address.connect().await?;
     // The read may take longer than the old shop allows itself: neither limit is meant for us.
@@ -30,11 +31,12 @@ pub(super) async fn begin(
         exported.replace('\'', "''")
     );
     session.client.batch_execute(&sql).await.map_err(|error| fault("taking over the snapshot", &error))?;
-    let catalog = catalog::read(&session.client, mapping).await?;
+    // Where nobody needs the tables they may be gone; what is left in the outbox counts all the same.
+    let catalog = if needs_tables { Some(catalog::read(&session.client, mapping).await?) } else { None };
     let (to, pages) = mpsc::channel(2);
     let mapping = mapping.clone();
     tokio::spawn(async move {
-        if let Err(error) = read(&session, &mapping, &catalog, &to).await {
+        if let Err(error) = read(&session, &mapping, catalog.as_ref(), &to).await {
             // Nobody waits any more if this fails.
             let _gone = to.send(Err(error)).await;
         }
@@ -45,10 +47,11 @@ pub(super) async fn begin(
 async fn read(
     session: &Session,
     mapping: &Mapping,
-    catalog: &Catalog,
+    catalog: Option<&Catalog>,
     to: &mpsc::Sender<Result<Item, LegacyError>>,
 ) -> Result<(), LegacyError> {
-    for table in 0..mapping.tables.len() {
+    let catalogs = catalog.into_iter().flat_map(|catalog| (0..mapping.tables.len()).map(move |table| (catalog, table)));
+    for (catalog, table) in catalogs {
         let reading =
             |error: tokio_postgres::Error| fault(&format!("reading {}", mapping.tables[table].name), &error);
         let declare = format!("declare banyan_rows no scroll cursor for {}", catalog.select(mapping, table));

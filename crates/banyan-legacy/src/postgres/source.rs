@@ -1,6 +1,7 @@
 //! Opening the stream: is it still the same server, the same history and the same slot? Or a new one, with a snapshot.
 
 use super::address::{Address, fault};
+use super::assemble::Assembler;
 use super::catalog;
 use super::snapshot;
 use super::stream::PostgresStream;
@@ -49,18 +50,18 @@ pub(super) async fn open(
         stream: name.to_owned(),
     };
     let slot = slot(&mut client, name).await?;
-    catalog::check_publication(address, mapping).await?;
+    let needs_tables = catalog::check_publication(address, mapping).await?;
     let Some((known, position)) = from else {
         if let Some(slot) = slot {
             drop_slot(&mut client, name, &slot, &database).await?;
         }
         let (consistent, exported) = create_slot(address, &mut client, name).await?;
-        let pages = snapshot::begin(address, mapping, &exported).await?;
+        let pages = snapshot::begin(address, mapping, &exported, needs_tables).await?;
         // The slot begins with the first commit at this point or after it: the snapshot is everything before.
         return Ok(PostgresStream::with_snapshot(
             client,
             address,
-            mapping,
+            Assembler::new(mapping.clone(), needs_tables),
             source,
             consistent.saturating_sub(1),
             pages,
@@ -69,7 +70,7 @@ pub(super) async fn open(
     let slot = slot.ok_or_else(|| LegacyError::SourceUnknown(format!("the slot {name} is gone")))?;
     still_the_same(&known, &source, position, &slot, system.xlogpos.as_u64())?;
     start_stream(&mut client).await?;
-    Ok(PostgresStream::resumed(client, address, mapping, position))
+    Ok(PostgresStream::resumed(client, address, Assembler::new(mapping.clone(), needs_tables), position))
 }
 
 /// Starts the stream of a session that has been prepared.

@@ -7,6 +7,7 @@ use super::marker;
 use super::sessions::{Lease, Sessions};
 use crate::database::{Book, LegacyError, TargetRow, Written};
 use crate::mapping::Mapping;
+use banyan_domain::legacy::Phase;
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
@@ -40,6 +41,15 @@ pub(super) async fn read_book(
     let row = client.query_opt(&sql, &[&mapping.capability]).await.map_err(reading)?;
     row.map(|row| book_of(row.get(0), row.get(1), row.get(2), row.get(3)).map_err(LegacyError::Refused))
         .transpose()
+}
+
+/// Whether the mapped tables are needed, as the bookkeeping row says.
+pub(super) async fn needs_tables(client: &Client, mapping: &Mapping) -> Result<bool, LegacyError> {
+    if !mapping.database.bookkeeping {
+        return Ok(true);
+    }
+    let book = read_book(client, mapping, "").await?;
+    Ok(mapping.needs_tables(book.map_or(Phase::Legacy, |book| book.phase)))
 }
 
 /// Writes rows and checkpoint, all or nothing.

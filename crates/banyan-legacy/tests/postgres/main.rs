@@ -2,6 +2,7 @@
 
 mod moving;
 mod preflight;
+mod retired;
 mod shop;
 mod streaming;
 mod sync;
