@@ -1,7 +1,6 @@
 //! Writing around rows that the old table refuses, so that one of them does not keep all others waiting.
 
 use crate::database::{Book, LegacyError, OldDatabase, TargetRow, Written};
-use std::ops::Range;
 
 /// What came of it.
 pub(crate) enum Around {
@@ -35,24 +34,24 @@ pub(crate) async fn write_around(
     epoch: u64,
 ) -> Result<Around, LegacyError> {
     let mut parts = Parts { at_seq: true, ..Parts::default() };
-    let mut open: Vec<Range<usize>> = vec![0..rows.len()];
-    while let Some(range) = open.pop() {
+    let mut open = vec![(0, rows.len())];
+    while let Some((from, to)) = open.pop() {
         let checkpoint = if parts.at_seq { seq } else { before };
-        let why = match database.write(&rows[range.clone()], checkpoint, epoch).await? {
+        let why = match database.write(&rows[from..to], checkpoint, epoch).await? {
             Written::Done { absent } => {
-                parts.absent.extend(absent.into_iter().map(|index| range.start + index));
+                parts.absent.extend(absent.into_iter().map(|index| from + index));
                 continue;
             }
             Written::Fenced { book } => return Ok(Around::Fenced(book)),
             Written::Refused { why } => why,
         };
         parts.at_seq = false;
-        match range.len() {
+        match to - from {
             0 => return Err(LegacyError::Refused(why)),
-            1 => parts.refused.push((range.start, why)),
+            1 => parts.refused.push((from, why)),
             length => {
-                let middle = range.start + length / 2;
-                open.extend([middle..range.end, range.start..middle]);
+                let middle = from + length / 2;
+                open.extend([(middle, to), (from, middle)]);
             }
         }
     }

@@ -140,6 +140,33 @@ pub struct Page {
     pub position_after: u64,
 }
 
+/// A range of a mapped table in the order of its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    /// It begins after this key; nothing: with the first row.
+    pub after: Option<PageKey>,
+    /// It ends with this key; nothing: with the last row.
+    pub until: Option<PageKey>,
+}
+
+/// What the rows of a range come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeDigest {
+    /// How many there are.
+    pub rows: u64,
+    /// Their digest in the order of the key, as of [`crate::digest_of`].
+    pub digest: String,
+}
+
+/// Digests of ranges of a mapped table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// One for each range, in their order.
+    pub of: Vec<RangeDigest>,
+    /// Nothing after this position is in them.
+    pub position_after: u64,
+}
+
 /// The state of the stream on the old database's side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamHealth {
@@ -229,6 +256,28 @@ pub trait OldDatabase: Send + Sync {
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, LegacyError>>;
 
+    /// Reads at most `limit` rows of a range of a table.
+    fn read_range<'a>(
+        &'a self,
+        table: usize,
+        range: &'a KeyRange,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        debug_assert!(range.until.is_none(), "only who digests ranges is asked for one");
+        self.read_page(table, range.after.as_ref(), limit)
+    }
+
+    /// The digests of ranges of a table; of a range that has more than `rows_max` rows, some digest that is not its own. Nothing
+    /// where that cannot be had.
+    fn digest_ranges<'a>(
+        &'a self,
+        _table: usize,
+        _ranges: &'a [KeyRange],
+        _rows_max: u32,
+    ) -> BoxFuture<'a, Result<Option<Digests>, LegacyError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Reads the rows of some items, by table, SKU and location, at one moment. `next` is always nothing.
     fn read_items<'a>(
         &'a self,
@@ -265,7 +314,9 @@ impl Switch {
     pub fn decide(self, book: Option<Book>) -> Result<Book, Switched> {
         let refused = |why: String| Err(Switched::Refused(why));
         let Some(book) = book else {
-            return refused("there is no bookkeeping row; `banyan legacy check --create` makes it".to_owned());
+            return refused(
+                "there is no bookkeeping row; `banyan legacy check --create` makes it".to_owned(),
+            );
         };
         if book.move_no == self.move_no && book.phase == self.to {
             return Err(Switched::Done(book));
@@ -275,7 +326,10 @@ impl Switch {
             return refused(format!("move {} was made already, and led to {led_to}", book.move_no));
         }
         if book.epoch != self.epoch {
-            return refused(format!("the epoch is {}, not {}: somebody else switched", book.epoch, self.epoch));
+            return refused(format!(
+                "the epoch is {}, not {}: somebody else switched",
+                book.epoch, self.epoch
+            ));
         }
         if book.seq < self.seq_at_least {
             let needed = self.seq_at_least;

@@ -27,6 +27,7 @@ mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod progress;
+mod ranges;
 pub mod reconcile;
 mod references;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -36,8 +37,8 @@ mod touched;
 mod values;
 
 pub use database::{
-    Book, BoxFuture, CheckLevel, Door, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference,
-    StreamHealth, Switch, Switched, TargetRow, Written,
+    Book, BoxFuture, CheckLevel, Digests, Door, Finding, Hold, KeyRange, LegacyError, OldDatabase, Page,
+    PageKey, RangeDigest, SqlReference, StreamHealth, Switch, Switched, TargetRow, Written,
 };
 pub use desk::{Desk, DeskError};
 pub use keeper::{
@@ -50,5 +51,6 @@ pub use mapping::{
 pub use mover::{Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, gates, steps};
 pub use parts::parts;
 pub use progress::{LagPoint, Progress, ProgressView, Trouble};
+pub use ranges::digest_of;
 pub use references::{Reference, ReferenceKind, References, ReferencesView};
 pub use stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};

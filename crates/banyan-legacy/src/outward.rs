@@ -90,7 +90,9 @@ enum Ended {
     /// It may get better by itself.
     Broken(String),
     /// A move of ours has written the bookkeeping row: nothing is wrong, and what to do is in the row.
-    Moved { move_no: u64 },
+    Moved {
+        move_no: u64,
+    },
     /// Somebody must look.
     Trouble(String),
     Stopping,
@@ -108,7 +110,9 @@ impl Outward<'_> {
             match ended {
                 Ended::Stopping => return Halt::Stopped,
                 // The epoch has grown, so this does not go round for ever.
-                Ended::Moved { move_no } => tracing::info!(move_no, "the bookkeeping row is read again after a move"),
+                Ended::Moved { move_no } => {
+                    tracing::info!(move_no, "the bookkeeping row is read again after a move");
+                }
                 Ended::Trouble(why) => {
                     tracing::error!("the old tables are not written any more: {why}");
                     return Halt::Trouble(why);
@@ -309,7 +313,8 @@ impl Outward<'_> {
     /// Writes rows, sets those aside that the old table refuses, and moves the checkpoint to `seq` if none is.
     async fn write(&mut self, rows: Vec<TargetRow>, seq: u64, epoch: u64) -> Result<(), Ended> {
         // What was refused before probably still is. By itself, it does not cost the others a search by halves.
-        let (refused, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| self.progress.is_aside(row));
+        let (refused, others): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| self.progress.is_aside(row));
         if !refused.is_empty() {
             self.put(&refused, self.checkpoint, epoch).await?;
         }
@@ -353,30 +358,38 @@ impl Outward<'_> {
                 );
             }
         }
-        let refused: BTreeMap<usize, &String> = parts.refused.iter().map(|(index, why)| (*index, why)).collect();
+        let refused: BTreeMap<usize, &String> =
+            parts.refused.iter().map(|(index, why)| (*index, why)).collect();
         for (index, row) in rows.iter().enumerate() {
             match refused.get(&index) {
-                Some(why) => {
-                    if self.progress.set_aside(row, why) {
-                        if self.retry_from <= Instant::now() {
-                            self.retry_from = Instant::now() + RETRY_EVERY;
-                        }
-                        tracing::error!(
-                            sku = row.sku,
-                            location = row.location,
-                            in_stock = row.in_stock,
-                            allocated = row.allocated,
-                            "the old table refuses what the row shall be, and it is set aside: {why}"
-                        );
-                    }
-                }
+                Some(why) => self.refused(row, why),
                 None if self.progress.took_back(row) => {
-                    tracing::info!(sku = row.sku, location = row.location, "a row that was refused is written now");
+                    tracing::info!(
+                        sku = row.sku,
+                        location = row.location,
+                        "a row that was refused is written now"
+                    );
                 }
                 None => {}
             }
         }
         Ok(())
+    }
+
+    fn refused(&mut self, row: &TargetRow, why: &str) {
+        let now = Instant::now();
+        if self.retry_from <= now {
+            self.retry_from = now + RETRY_EVERY;
+        }
+        if self.progress.set_aside(row, why) {
+            tracing::error!(
+                sku = row.sku,
+                location = row.location,
+                in_stock = row.in_stock,
+                allocated = row.allocated,
+                "the old table refuses what the row shall be, and it is set aside: {why}"
+            );
+        }
     }
 }
 

@@ -197,7 +197,8 @@ impl Progress {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (aside, aside_first) = {
             let aside = self.lock_aside();
-            let first = aside.iter().next().map(|((_, sku, location), why)| format!("{sku} at {location}: {why}"));
+            let first =
+                aside.iter().next().map(|((_, sku, location), why)| format!("{sku} at {location}: {why}"));
             (aside.len() as u64, first)
         };
         ProgressView {

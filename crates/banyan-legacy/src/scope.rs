@@ -38,9 +38,13 @@ impl Scope {
             Self::Tables => Finding::ok(subject, names),
             Self::Retired => Finding::ok(
                 subject,
-                format!("not looked at: in phase retired {names} may change or go, and only the outbox is followed"),
+                format!(
+                    "not looked at: in phase retired {names} may change or go, and only the outbox is followed"
+                ),
             ),
-            Self::Outbox => Finding::ok(subject, format!("not looked at: outbox_only = true leaves {names} alone")),
+            Self::Outbox => {
+                Finding::ok(subject, format!("not looked at: outbox_only = true leaves {names} alone"))
+            }
             Self::Missing(phase) => Finding::stop(
                 subject,
                 format!("outbox_only = true, and phase {} needs {names}", phase.as_str()),

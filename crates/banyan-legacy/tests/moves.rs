@@ -391,7 +391,10 @@ async fn every_move_can_be_given_up_at_every_step_or_is_done() {
                         world.check(from).await;
                     }
                     let kept = world.shop.inner().has_stream;
-                    assert!(from != Phase::Legacy || !kept, "the old database keeps nothing for a move that was given up");
+                    assert!(
+                        from != Phase::Legacy || !kept,
+                        "the old database keeps nothing for a move that was given up"
+                    );
                     // It can be begun again, and then it is done.
                     world.begin(to).await;
                 }

@@ -14,7 +14,9 @@ fn stops(findings: &[Finding]) -> Vec<String> {
 }
 
 fn say(shop: &Shop, word: &str) {
-    shop.sql(&format!("insert into banyan_outbox (capability, kind, body) values ('stock', 'ship', '{word}')"));
+    shop.sql(&format!(
+        "insert into banyan_outbox (capability, kind, body) values ('stock', 'ship', '{word}')"
+    ));
 }
 
 /// Reads on until a message says `word`. Gives how many rows came before it.

@@ -12,12 +12,16 @@ use table::{At, Database, World, name};
 async fn one_refused_row_does_not_stop_the_others_and_is_found_again_after_a_crash() {
     let mut world = World::leading(300).await;
     let bad = name(7);
-    world.shop.inner().rule = Box::new(|row| (row.sku == name(7) && row.allocated > 0).then_some("check (b = 0)"));
+    world.shop.inner().rule =
+        Box::new(|row| (row.sku == name(7) && row.allocated > 0).then_some("check (b = 0)"));
     let writer = world.follow();
     world.written().await;
     writer.kill().await;
     let before = world.seq().await;
-    assert!(world.shop.inner().book.is_some_and(|book| book.seq > 0), "the log is read from the checkpoint on");
+    assert!(
+        world.shop.inner().book.is_some_and(|book| book.seq > 0),
+        "the log is read from the checkpoint on"
+    );
     // All while nobody writes, so that it is one of many.
     for n in 1..=300 {
         world.sell(&name(n)).await;
@@ -55,7 +59,8 @@ async fn one_refused_row_does_not_stop_the_others_and_is_found_again_after_a_cra
     world.sell(&bad).await;
     world.written().await;
     world.until("it is written", || world.progress.view().aside == 0).await;
-    assert_eq!(world.shop.inner().rows, world.ours().await);
+    let expected = world.ours().await;
+    assert_eq!(world.shop.inner().rows, expected);
     world.sell(&bad).await;
     let seq = world.seq().await;
     world.until("the checkpoint goes on", || world.shop.inner().book.expect("a row").seq >= seq).await;
@@ -109,7 +114,8 @@ async fn a_move_back_does_not_hand_over_while_a_row_is_set_aside() {
     let driver = world.driver();
     driver.step().await.expect("checked");
     // What is reserved is let go before the old shop leads again, and the old table refuses that.
-    let reservations = |state: &banyan_domain::State| state.stock().reservations().map(|row| row.reservation).collect();
+    let reservations =
+        |state: &banyan_domain::State| state.stock().reservations().map(|row| row.reservation).collect();
     let held: Vec<banyan_domain::ReservationNo> = world.desk.look(reservations).await.expect("it runs");
     world.shop.inner().rule = Box::new(|row| (row.sku == name(1)).then_some("frozen"));
     for reservation in held {
@@ -186,7 +192,8 @@ async fn a_repair_is_nothing_once_somebody_else_leads() {
             Box::pin(async move {
                 let mut inner = shop.inner();
                 let book = inner.book.expect("a row");
-                inner.book = Some(banyan_legacy::Book { phase: Phase::Mirror, epoch: book.epoch + 1, ..book });
+                inner.book =
+                    Some(banyan_legacy::Book { phase: Phase::Mirror, epoch: book.epoch + 1, ..book });
             })
         }),
     );
@@ -194,4 +201,60 @@ async fn a_repair_is_nothing_once_somebody_else_leads() {
     assert_eq!(report.expect("compared").repaired, 0);
     assert_eq!(world.shop.inner().rows[&name(1)], (77, 0), "the old shop leads, and has its own number");
     assert!(database.book().await.expect("a book").is_some());
+}
+
+#[tokio::test]
+async fn a_second_comparison_reads_rows_only_where_digests_differ() {
+    let world = World::leading(5_000).await;
+    let _writer = world.follow();
+    world.written().await;
+    let database = Arc::new(Database::new(&world.shop));
+    let compares = reconcile::Reconciler::new(
+        world.desk.clone(),
+        database,
+        world.mapping.clone(),
+        world.progress.clone(),
+    );
+    let read = || std::mem::take(&mut world.shop.inner().read);
+    let pass = async |repair| compares.pass(repair).await.expect("compared");
+    let first = pass(true).await;
+    assert_eq!((first.rows, first.by_digest, first.differing, read()), (5_000, 0, 0, 5_000));
+    let second = pass(true).await;
+    assert_eq!((second.rows, second.by_digest, second.differing, read()), (5_000, 5_000, 0, 0));
+
+    // What both sides changed is equal again, and needs no row.
+    world.sell(&name(17)).await;
+    world.written().await;
+    assert_eq!((pass(true).await.by_digest, read()), (5_000, 0));
+
+    // A number that somebody else wrote, a row that is gone, one that is new: in three ranges.
+    world.shop.inner().rows.insert(name(1_500), (1, 0));
+    world.shop.inner().rows.remove(&name(2_500));
+    world.shop.inner().rows.insert("S-03500-new".into(), (5, 0));
+    let found = pass(false).await;
+    assert_eq!((found.rows, found.by_digest, found.differing), (5_000, 2_000, 3), "{found:?}");
+    let mut differ: Vec<&str> = found.samples.iter().map(|sample| sample.sku.as_str()).collect();
+    differ.sort_unstable();
+    assert_eq!(differ, ["S-01500", "S-02500", "S-03500-new"]);
+    let rows = read();
+    assert!((3_000..3_100).contains(&rows), "{rows}");
+    // They are found as long as they are there.
+    assert_eq!(pass(false).await.differing, 3);
+    let put_right = pass(true).await;
+    assert_eq!((put_right.differing, put_right.repaired), (3, 1), "rows are neither made nor removed");
+    world.shop.inner().rows.remove("S-03500-new");
+    world.shop.inner().rows.insert(name(2_500), (100, 0));
+    assert_eq!(pass(true).await.differing, 0);
+    read();
+    assert_eq!((pass(true).await.by_digest, read()), (5_000, 0));
+
+    // Many rows at the table's end, and few left of many.
+    for n in 5_001..=12_000 {
+        world.shop.inner().rows.insert(name(n), (0, 0));
+    }
+    assert_eq!(pass(false).await.rows, 12_000);
+    read();
+    assert_eq!((pass(false).await.by_digest, read()), (12_000, 0));
+    world.shop.inner().rows.retain(|sku, _| *sku <= name(5_000) || sku.ends_with("00"));
+    assert_eq!(pass(false).await.differing, 0);
 }

@@ -108,7 +108,9 @@ fn outward(facts: &Facts) -> Gate {
     let holds = *outward && trouble.outward.is_none() && *aside == 0;
     let found = trouble.outward.clone().unwrap_or_else(|| match (*outward, aside_first) {
         (true, None) => "the old columns follow".into(),
-        (true, Some(first)) => format!("the old table refuses {aside} rows, which are set aside, first {first}"),
+        (true, Some(first)) => {
+            format!("the old table refuses {aside} rows, which are set aside, first {first}")
+        }
         (false, _) => "the sync out is not running".into(),
     });
     let needed = "the old columns must follow before the old shop can lead: see docs/legacy-sync.md".into();

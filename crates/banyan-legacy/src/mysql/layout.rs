@@ -128,6 +128,28 @@ impl Layout {
         format!("{}.{} as banyan_mapped", quoted(&self.schema), quoted(&self.name))
     }
 
+    /// A row as it goes into a digest: the same text as [`crate::ranges::line`] makes of [`Layout::row`].
+    pub(super) fn line(&self) -> String {
+        let name = |at: usize| {
+            let column = self.column(at);
+            let text = match self.shape.columns[at].kind {
+                // As a number, so that `zerofill` puts no zeros before it.
+                Kind::Integer { unsigned: true, .. } => format!("cast({column} as unsigned)"),
+                Kind::Integer { .. } | Kind::Decimal => format!("cast({column} as signed)"),
+                Kind::Text(_) | Kind::Other => format!("convert({column} using utf8mb4)"),
+            };
+            format!("ifnull({text}, '')")
+        };
+        let number = |at: usize| format!("ifnull(cast({} as signed), 0)", self.column(at));
+        let location = match &self.location {
+            Location::Constant(place) => format!("'{}'", place.replace('\'', "''")),
+            Location::Column(at) => name(*at),
+        };
+        let allocated = self.allocated.map_or("0".to_owned(), number);
+        let (sku, in_stock) = (name(self.sku), number(self.in_stock));
+        format!("concat({sku}, '\\t', {location}, '\\t', {in_stock}, '\\t', {allocated}, '\\n')")
+    }
+
     /// The name of a column, in a statement.
     pub(super) fn column(&self, at: usize) -> String {
         quoted(&self.shape.columns[at].name)

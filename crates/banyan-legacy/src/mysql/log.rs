@@ -304,7 +304,8 @@ impl Log {
         };
         let is_it =
             |layout: &Layout| layout.schema.to_lowercase() == schema && layout.name.to_lowercase() == *table;
-        if let Some(table) = self.scope.layouts.iter().find(|layout| is_it(layout)).map(|layout| layout.table) {
+        if let Some(table) = self.scope.layouts.iter().find(|layout| is_it(layout)).map(|layout| layout.table)
+        {
             self.group()?.changes.push_back(Change::Truncate { table });
         }
         Ok(())

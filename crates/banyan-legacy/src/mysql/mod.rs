@@ -19,8 +19,8 @@ mod words;
 mod write;
 
 use crate::database::{
-    Book, BoxFuture, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference, StreamHealth,
-    TargetRow, Written,
+    Book, BoxFuture, Digests, Finding, Hold, KeyRange, LegacyError, OldDatabase, Page, PageKey, SqlReference,
+    StreamHealth, TargetRow, Written,
 };
 use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, SourceId};
@@ -79,6 +79,16 @@ impl Mysql {
 
     fn capability(&self) -> &str {
         &self.mapping.capability
+    }
+
+    /// The layout of one table.
+    async fn layout(&self, table: usize) -> Result<Layout, LegacyError> {
+        let missing = || LegacyError::Refused(format!("there is no table number {table} in the mapping"));
+        self.with(|mut session| async {
+            let mut layouts = self.layouts(&mut session).await?;
+            if table < layouts.len() { Ok((session, layouts.swap_remove(table))) } else { Err(missing()) }
+        })
+        .await
     }
 
     fn bookkeeping(&self) -> Option<(&str, &str)> {
@@ -191,22 +201,36 @@ impl OldDatabase for Mysql {
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, LegacyError>> {
         Box::pin(async move {
-            let layout = self
-                .with(|mut session| async {
-                    let mut layouts = self.layouts(&mut session).await?;
-                    let missing =
-                        || LegacyError::Refused(format!("there is no table number {table} in the mapping"));
-                    let layout = if table < layouts.len() {
-                        layouts.swap_remove(table)
-                    } else {
-                        return Err(missing());
-                    };
-                    Ok((session, layout))
-                })
-                .await?;
+            let range = KeyRange { after: after.cloned(), until: None };
+            self.read_range(table, &range, limit).await
+        })
+    }
+
+    fn read_range<'a>(
+        &'a self,
+        table: usize,
+        range: &'a KeyRange,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        Box::pin(async move {
+            let layout = self.layout(table).await?;
             let mut view = View::open(&self.address, self.way, self.bookkeeping()).await?;
-            let (rows, next) = view.page(&layout, after, limit).await?;
+            let (rows, next) = view.range(&layout, range, limit).await?;
             view.into_page(rows, next).await
+        })
+    }
+
+    fn digest_ranges<'a>(
+        &'a self,
+        table: usize,
+        ranges: &'a [KeyRange],
+        rows_max: u32,
+    ) -> BoxFuture<'a, Result<Option<Digests>, LegacyError>> {
+        Box::pin(async move {
+            let layout = self.layout(table).await?;
+            let mut view = View::open(&self.address, self.way, self.bookkeeping()).await?;
+            let of = view.digests(&layout, ranges, rows_max).await?;
+            Ok(Some(Digests { of, position_after: view.close().await? }))
         })
     }
 

@@ -118,7 +118,9 @@ impl Opening {
         }
         let needs_tables = self.mapping.needs_tables(phase);
         let layouts: Vec<Layout> = match needs_tables {
-            true => layout::read_all(session, &self.mapping, database).await?.map_err(LegacyError::Refused)?,
+            true => {
+                layout::read_all(session, &self.mapping, database).await?.map_err(LegacyError::Refused)?
+            }
             false if self.mapping.outbox_only => Vec::new(),
             false => layout::read_there(session, &self.mapping, database).await?,
         };

@@ -222,18 +222,36 @@ impl Catalog {
         }
     }
 
-    /// The order of the key, and the condition that a row comes after a key of text values in `$1`, an array.
-    pub(super) fn paging(&self, mapping: &Mapping, table: usize) -> (String, String) {
-        let table_mapping = &mapping.tables[table];
-        let live = &self.tables[table].columns;
+    /// The order of the key.
+    pub(super) fn order(mapping: &Mapping, table: usize) -> String {
         let columns: Vec<String> =
-            table_mapping.key.iter().map(|column| format!("t.{}", quoted(column))).collect();
-        let values = (1..).zip(&table_mapping.key).map(|(n, column)| {
-            let text = format!("($1::text[])[{n}]");
+            mapping.tables[table].key.iter().map(|column| format!("t.{}", quoted(column))).collect();
+        columns.join(", ")
+    }
+
+    /// The condition that a row's key is as `operator` says to a key of text values in the parameter `number`, an array.
+    pub(super) fn bound(&self, mapping: &Mapping, table: usize, operator: &str, number: usize) -> String {
+        let live = &self.tables[table].columns;
+        let values = (1..).zip(&mapping.tables[table].key).map(|(n, column)| {
+            let text = format!("(${number}::text[])[{n}]");
             live.get(column).map_or_else(|| text.clone(), |live| live.compared(&text))
         });
         let values: Vec<String> = values.collect();
-        (columns.join(", "), format!("({}) > ({})", columns.join(", "), values.join(", ")))
+        format!("({}) {operator} ({})", Self::order(mapping, table), values.join(", "))
+    }
+
+    /// A row as it goes into a digest: the same text as [`crate::ranges::line`] makes of what [`Self::select`] reads.
+    pub(super) fn line(mapping: &Mapping, table: usize) -> String {
+        let table = &mapping.tables[table];
+        let name = |column: &String| format!("coalesce(t.{}::text, '')", quoted(column));
+        let location = match &table.location {
+            LocationFrom::Constant(place) => format!("'{}'", place.replace('\'', "''")),
+            LocationFrom::Column(column) => name(column),
+        };
+        let number = |column: &String| format!("coalesce(t.{}, 0)::bigint::text", quoted(column));
+        let allocated = table.allocated.as_ref().map_or("'0'".to_owned(), number);
+        let (sku, in_stock) = (name(&table.sku), number(&table.in_stock));
+        format!("{sku} || E'\\t' || {location} || E'\\t' || {in_stock} || E'\\t' || {allocated} || E'\\n'")
     }
 }
 

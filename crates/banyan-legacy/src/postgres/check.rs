@@ -101,7 +101,12 @@ async fn protection(client: &Client, address: &Address) -> Finding {
     }
 }
 
-async fn server(client: &Client, mapping: &Mapping, (user, tables): (&str, bool), findings: &mut Vec<Finding>) {
+async fn server(
+    client: &Client,
+    mapping: &Mapping,
+    (user, tables): (&str, bool),
+    findings: &mut Vec<Finding>,
+) {
     let host = host(client).await;
     findings.push(version(client).await.unwrap_or_else(|unseen| unseen));
     findings.push(primary(client).await.unwrap_or_else(|unseen| unseen));

@@ -33,7 +33,8 @@ pub(super) async fn create(sessions: &Sessions, mapping: &Mapping) -> Result<Vec
             }
             // Before the publication: a published table without identity would refuse the old shop's own updates.
             for (index, table) in mapping.tables.iter().enumerate() {
-                if there.contains(&table.name) && identity(client, mapping, index).await? != Identity::Enough {
+                if there.contains(&table.name) && identity(client, mapping, index).await? != Identity::Enough
+                {
                     run(
                         client,
                         &format!("alter table {} replica identity full", table_sql(table)),
@@ -122,7 +123,8 @@ async fn publication(
         tables.iter().filter(|(schema, table)| !has.contains(&((*schema).to_owned(), (*table).to_owned())));
     let lacks: Vec<String> = lacks.map(sql_name).collect();
     if !lacks.is_empty() {
-        run(client, &format!("alter publication {} add table {}", quoted(name), lacks.join(", ")), done).await?;
+        run(client, &format!("alter publication {} add table {}", quoted(name), lacks.join(", ")), done)
+            .await?;
     }
     // What is not followed any more need not be sent.
     let all = catalog::wanted(mapping, |_| mapping.outbox_only);

@@ -24,8 +24,8 @@ mod tls;
 mod write;
 
 use crate::database::{
-    Book, BoxFuture, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference, StreamHealth,
-    TargetRow, Written,
+    Book, BoxFuture, Digests, Finding, Hold, KeyRange, LegacyError, OldDatabase, Page, PageKey, SqlReference,
+    StreamHealth, TargetRow, Written,
 };
 use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, SourceId};
@@ -107,7 +107,30 @@ impl OldDatabase for Postgres {
         after: Option<&'a PageKey>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, LegacyError>> {
-        Box::pin(pages::page(&self.sessions, &self.mapping, table, after, limit))
+        Box::pin(async move {
+            let range = KeyRange { after: after.cloned(), until: None };
+            pages::page(&self.sessions, &self.mapping, table, &range, limit).await
+        })
+    }
+
+    fn read_range<'a>(
+        &'a self,
+        table: usize,
+        range: &'a KeyRange,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        Box::pin(pages::page(&self.sessions, &self.mapping, table, range, limit))
+    }
+
+    fn digest_ranges<'a>(
+        &'a self,
+        table: usize,
+        ranges: &'a [KeyRange],
+        rows_max: u32,
+    ) -> BoxFuture<'a, Result<Option<Digests>, LegacyError>> {
+        Box::pin(async move {
+            pages::digests(&self.sessions, &self.mapping, table, ranges, rows_max).await.map(Some)
+        })
     }
 
     fn read_items<'a>(

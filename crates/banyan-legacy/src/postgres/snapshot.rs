@@ -50,7 +50,8 @@ async fn read(
     catalog: Option<&Catalog>,
     to: &mpsc::Sender<Result<Item, LegacyError>>,
 ) -> Result<(), LegacyError> {
-    let catalogs = catalog.into_iter().flat_map(|catalog| (0..mapping.tables.len()).map(move |table| (catalog, table)));
+    let catalogs =
+        catalog.into_iter().flat_map(|catalog| (0..mapping.tables.len()).map(move |table| (catalog, table)));
     for (catalog, table) in catalogs {
         let reading =
             |error: tokio_postgres::Error| fault(&format!("reading {}", mapping.tables[table].name), &error);

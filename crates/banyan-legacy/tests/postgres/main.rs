@@ -1,5 +1,6 @@
 //! The Postgres side against a real, private server.
 
+mod comparing;
 mod moving;
 mod preflight;
 mod retired;

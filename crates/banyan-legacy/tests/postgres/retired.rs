@@ -52,7 +52,8 @@ async fn in_retired_the_columns_and_the_table_may_go_and_the_outbox_is_still_hea
         match database.stream(Some((source.clone(), position))).await {
             Ok(stream) => break stream,
             // The one before may still be on its way out.
-            Err(LegacyError::Broken(_) | LegacyError::Refused(_)) if tokio::time::Instant::now() < deadline => {}
+            Err(LegacyError::Broken(_) | LegacyError::Refused(_))
+                if tokio::time::Instant::now() < deadline => {}
             Err(error) => panic!("{error}"),
         }
     };

@@ -342,7 +342,8 @@ async fn retired_lives_on_without_the_columns_and_goes_back_only_with_them() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let actor = Actor::new("test").expect("a name");
-    let refused = world.banyan().keeper.begin(Phase::Lead, actor, "too early", &[]).await.expect_err("no columns");
+    let refused =
+        world.banyan().keeper.begin(Phase::Lead, actor, "too early", &[]).await.expect_err("no columns");
     assert!(refused.to_string().contains("there is no such column"), "{refused}");
     world
         .shop

@@ -9,9 +9,9 @@ use banyan_domain::stock::{self, Line, Lines};
 use banyan_domain::{Actor, LocationId, Millis, Outcome, Reason, SkuId};
 use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, start, wall_clock};
 use banyan_legacy::{
-    Book, BoxFuture, ChangeStream, Comparer, Desk, Door, Driver, Finding, Halt, Hold, LegacyError, Mapping,
-    OldDatabase, Page, PageKey, Progress, Row, SourceId as StreamSource, SqlReference, StreamHealth, Switch,
-    Switched, TargetRow, Written, outward,
+    Book, BoxFuture, ChangeStream, Comparer, Desk, Digests, Door, Driver, Finding, Halt, Hold, KeyRange,
+    LegacyError, Mapping, OldDatabase, Page, PageKey, Progress, RangeDigest, Row, SourceId as StreamSource,
+    SqlReference, StreamHealth, Switch, Switched, TargetRow, Written, digest_of, outward,
 };
 use banyan_log::{DiskLog, DiskOptions, MemoryStorage};
 use std::collections::BTreeMap;
@@ -85,15 +85,27 @@ impl Database {
         }
     }
 
+    fn page(&self, range: &KeyRange, limit: u32) -> Page {
+        let skus: Vec<String> = self.shop.inner().rows.keys().cloned().collect();
+        let is_in = |sku: &String| {
+            range.after.as_ref().is_none_or(|after| *sku > after.0[0])
+                && range.until.as_ref().is_none_or(|until| *sku <= until.0[0])
+        };
+        let mut page = self.rows(skus.into_iter().filter(is_in).take(limit as usize));
+        if page.rows.len() == limit as usize {
+            page.next = page.rows.last().map(|row| PageKey(vec![row.sku.clone()]));
+        }
+        page
+    }
+
     fn rows(&self, skus: impl Iterator<Item = String>) -> Page {
-        let mut inner = self.shop.inner();
+        let inner = self.shop.inner();
         let row = |sku: String| {
             let (in_stock, allocated) = *inner.rows.get(&sku)?;
             let (in_stock, allocated) = (Some(in_stock), Some(allocated));
             Some(Row { table: 0, sku, location: "main".into(), in_stock, allocated })
         };
         let rows: Vec<Row> = skus.filter_map(row).collect();
-        inner.read += rows.len();
         Page { rows, next: None, position_before: inner.position, position_after: inner.position }
     }
 }
@@ -185,13 +197,35 @@ impl OldDatabase for Database {
         after: Option<&'a PageKey>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, LegacyError>> {
-        let skus: Vec<String> = self.shop.inner().rows.keys().cloned().collect();
-        let skus = skus.into_iter().filter(|sku| after.is_none_or(|after| *sku > after.0[0]));
-        let mut page = self.rows(skus.take(limit as usize));
-        if page.rows.len() == limit as usize {
-            page.next = page.rows.last().map(|row| PageKey(vec![row.sku.clone()]));
-        }
+        let page = self.page(&KeyRange { after: after.cloned(), until: None }, limit);
+        self.shop.inner().read += page.rows.len();
         Box::pin(async { Ok(page) })
+    }
+
+    fn read_range<'a>(
+        &'a self,
+        _: usize,
+        range: &'a KeyRange,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        let page = self.page(range, limit);
+        self.shop.inner().read += page.rows.len();
+        Box::pin(async { Ok(page) })
+    }
+
+    fn digest_ranges<'a>(
+        &'a self,
+        _: usize,
+        ranges: &'a [KeyRange],
+        rows_max: u32,
+    ) -> BoxFuture<'a, Result<Option<Digests>, LegacyError>> {
+        let digest = |range: &KeyRange| {
+            let page = self.page(range, rows_max);
+            RangeDigest { rows: page.rows.len() as u64, digest: digest_of(&page.rows) }
+        };
+        let of = ranges.iter().map(digest).collect();
+        let position_after = self.shop.inner().position;
+        Box::pin(async move { Ok(Some(Digests { of, position_after })) })
     }
 
     fn read_items<'a>(
@@ -199,6 +233,7 @@ impl OldDatabase for Database {
         items: &'a [(usize, String, String)],
     ) -> BoxFuture<'a, Result<Page, LegacyError>> {
         let page = self.rows(items.iter().map(|item| item.1.clone()));
+        self.shop.inner().read += page.rows.len();
         Box::pin(async { Ok(page) })
     }
 
