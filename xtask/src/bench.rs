@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `cargo xtask kill9` and `cargo xtask sale-day`: build with the release settings, then run the measuring program.
+//! `cargo xtask bench`, `cargo xtask kill9` and `cargo xtask sale-day`: build what a server runs, then run the measuring program.
 
 use crate::run;
 use std::path::PathBuf;
@@ -38,8 +38,8 @@ pub(crate) struct SaleDayArgs {
 
 /// Builds the server and the measuring program, and measures.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
-    run::cargo(["build", "--release", "-p", "banyan", "-p", "banyan-bench"])?;
-    let bin = target_dir()?.join("release");
+    run::cargo(["build", "--profile", run::MEASURED, "-p", "banyan", "-p", "banyan-bench"])?;
+    let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("banyan-bench"));
     command.arg(&args.what);
     if matches!(&*args.what, "coupon" | "checkout") {
@@ -50,8 +50,18 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 
 /// Builds the server and the killer, and kills.
 pub(crate) fn kill9(args: &Kill9Args) -> Result<(), String> {
-    run::cargo(["build", "--release", "-p", "banyan", "--bin", "banyan", "--example", "kill9"])?;
-    let bin = target_dir()?.join("release");
+    run::cargo([
+        "build",
+        "--profile",
+        run::MEASURED,
+        "-p",
+        "banyan",
+        "--bin",
+        "banyan",
+        "--example",
+        "kill9",
+    ])?;
+    let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("examples/kill9"));
     command.args(["--rounds", &args.rounds.to_string(), "--banyan"]).arg(bin.join("banyan"));
     run::to_its_end(&mut command)
@@ -59,8 +69,18 @@ pub(crate) fn kill9(args: &Kill9Args) -> Result<(), String> {
 
 /// Builds the server and the sale day, and runs it.
 pub(crate) fn sale_day(args: &SaleDayArgs) -> Result<(), String> {
-    run::cargo(["build", "--release", "-p", "banyan", "--bin", "banyan", "--example", "sale_day"])?;
-    let bin = target_dir()?.join("release");
+    run::cargo([
+        "build",
+        "--profile",
+        run::MEASURED,
+        "-p",
+        "banyan",
+        "--bin",
+        "banyan",
+        "--example",
+        "sale_day",
+    ])?;
+    let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("examples/sale_day"));
     command.args(["--kills", &args.kills.to_string(), "--banyan"]).arg(bin.join("banyan"));
     command.arg("--scenario").arg(&args.scenario);
@@ -71,7 +91,7 @@ pub(crate) fn sale_day(args: &SaleDayArgs) -> Result<(), String> {
 }
 
 /// Where cargo puts what it builds.
-fn target_dir() -> Result<PathBuf, String> {
+pub(crate) fn target_dir() -> Result<PathBuf, String> {
     let output = run::cargo_command()
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .output()

@@ -68,6 +68,9 @@ pub struct LegacyJson {
     pub outbox_refused: u64,
     /// References to the old columns within the quiet time.
     pub references_left: usize,
+    /// What an operator must look at, in words: the lead taken back by hand in the old database, a stream that was left behind
+    /// there. Empty if nothing is.
+    pub trouble: Vec<String>,
 }
 
 /// A move under way.
@@ -275,7 +278,8 @@ pub struct LagJson {
 
 impl From<&Status> for LegacyJson {
     fn from(status: &Status) -> Self {
-        let Status { state, progress, health, stage, items: (items, short), references_left } = status;
+        let Status { state, progress, health, stage, items: (items, short), references_left, trouble } =
+            status;
         let source = state.source.as_ref().map(|source| SourceJson {
             system: source.id.system.to_string(),
             stream: source.id.stream.to_string(),
@@ -304,6 +308,7 @@ impl From<&Status> for LegacyJson {
             breaches: state.breaches,
             outbox_refused: state.refused,
             references_left: *references_left,
+            trouble: trouble.clone(),
         }
     }
 }

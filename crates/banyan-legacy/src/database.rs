@@ -290,8 +290,15 @@ pub trait OldDatabase: Send + Sync {
     /// Statements that still touch the mapped tables, ours left out. Nothing where the old database keeps no statistics.
     fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>>;
 
-    /// Gives the stream up, so that the old database keeps nothing for us. The way on is a new snapshot.
+    /// Gives the stream up, so that the old database keeps nothing for us. The way on is a new snapshot. One of the same name that
+    /// is not ours is left alone, and refused.
     fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>>;
+
+    /// Makes a running stream tell soon that it has come to here, even if nothing else happens. Nothing to be done where it tells
+    /// that by itself at once.
+    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Deletes these outbox rows, which have been applied. Gives how many were there. By number and not up to a number: numbers
     /// do not come in the order of commits.

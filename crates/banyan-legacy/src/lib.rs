@@ -33,6 +33,7 @@ mod references;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod scope;
 mod stream;
+mod takeover;
 mod touched;
 mod values;
 
@@ -42,7 +43,8 @@ pub use database::{
 };
 pub use desk::{Desk, DeskError};
 pub use keeper::{
-    BeginError, Halt, Keeper, KeeperOptions, NoRoutes, Part, Parts, Plan, RouteCaller, Routes, Status,
+    BeginError, Halt, Keeper, KeeperOptions, NoRoutes, Part, Parts, Plan, RouteCaller, RouteLedger, Routes,
+    Status,
 };
 pub use mapping::{
     Connection, DatabaseKind, DatabaseSettings, InvalidMapping, LocationFrom, Mapping, TableMapping,

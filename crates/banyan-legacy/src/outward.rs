@@ -13,6 +13,7 @@ use crate::desk::{Desk, DeskError};
 use crate::keeper::Halt;
 use crate::mapping::Mapping;
 use crate::progress::{Progress, RowPlace, place_of};
+use crate::takeover;
 use crate::touched::{Feed, Touched, feed};
 use crate::values::{ItemName, STOCK, named_level, targets};
 use banyan_domain::legacy::{CapabilityState, Move, Phase};
@@ -133,9 +134,14 @@ impl Outward<'_> {
 
     /// From the bookkeeping row on, until something is in the way. Whether an unclear commit was done, the row says.
     async fn once(&mut self) -> Result<std::convert::Infallible, Ended> {
-        let book = self.database.book().await?;
+        // In this order: a row that is older than the state would look as if somebody had taken the lead.
         let state = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
+        let book = self.database.book().await?;
         if handed_over(book, &state) {
+            return Err(Ended::Stopping);
+        }
+        if let Some(book) = takeover::seems(&state, book) {
+            takeover::note(self.desk, &state, book).await?;
             return Err(Ended::Stopping);
         }
         let book = ours_to_write(book, &state).map_err(Ended::Trouble)?;

@@ -115,7 +115,8 @@ impl Progress {
 
     /// Everything up to `seq` is in the old tables; `rows` were written for it, `lag_millis` after it happened.
     pub fn wrote(&self, seq: u64, rows: u64, lag_millis: u64) {
-        self.seq_written.store(seq, Ordering::Relaxed);
+        // Whoever sees it sees also what was set aside before.
+        self.seq_written.store(seq, Ordering::Release);
         self.rows_out.fetch_add(rows, Ordering::Relaxed);
         self.out_lag_millis.store(lag_millis, Ordering::Relaxed);
     }
@@ -195,6 +196,8 @@ impl Progress {
     #[must_use]
     pub fn view(&self) -> ProgressView {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        // Before what is set aside: the other way round, a row could be in neither.
+        let seq_written = self.seq_written.load(Ordering::Acquire);
         let (aside, aside_first) = {
             let aside = self.lock_aside();
             let first =
@@ -208,7 +211,7 @@ impl Progress {
             lag_millis: get(&self.lag_millis),
             transactions: get(&self.transactions),
             rows_in: get(&self.rows_in),
-            seq_written: get(&self.seq_written),
+            seq_written,
             rows_out: get(&self.rows_out),
             out_lag_millis: get(&self.out_lag_millis),
             echoes: get(&self.echoes),

@@ -17,6 +17,7 @@ pub(super) const fn event_type(event: &Event) -> &'static str {
         Event::BreachNoted { .. } => "breach-noted",
         Event::Reconciled { .. } => "reconciled",
         Event::OutboxRefused { .. } => "outbox-refused",
+        Event::TakenOver { .. } => "taken-over",
     }
 }
 
@@ -45,6 +46,7 @@ pub(super) fn details(event: &Event) -> Map<String, Value> {
             "position": position.to_string(), "rows": rows, "differing": differing, "repaired": repaired,
         }),
         Event::OutboxRefused { id, why, .. } => json!({"outbox": id, "why": why.as_str()}),
+        Event::TakenOver { number, phase, .. } => json!({"move": number, "phase": phase.as_str()}),
     });
     object.insert("capability".into(), event.capability().as_str().into());
     object

@@ -52,7 +52,10 @@ pub(crate) async fn page(
     let moves = events(viewer, |event| {
         matches!(
             event,
-            LegacyEvent::MoveBegun { .. } | LegacyEvent::MoveDone { .. } | LegacyEvent::MoveAborted { .. }
+            LegacyEvent::MoveBegun { .. }
+                | LegacyEvent::MoveDone { .. }
+                | LegacyEvent::MoveAborted { .. }
+                | LegacyEvent::TakenOver { .. }
         )
     });
     let faults = events(viewer, |event| {
@@ -213,6 +216,7 @@ fn list(viewer: &Viewer, events: &[Found]) -> Markup {
                     LegacyEvent::BreachNoted { sku, location, what, .. } => {
                         a href=(parts::sku_href(sku.as_str())) { (sku) } " " span.hint { (location) } " " (what)
                     },
+                    LegacyEvent::TakenOver { phase, .. } => { "→ " b { (lang.t(phase_word(*phase))) } },
                     LegacyEvent::OutboxRefused { id, why, .. } => { (lang.f(text::MESSAGE_N, &[&id.to_string()])) " " (why) },
                     _ => {},
                 } }

@@ -3,8 +3,7 @@
 use crate::Console;
 use crate::format;
 use crate::layout::fact;
-use crate::pages::route_parts::Part;
-use crate::parts;
+use crate::parts::{self, Part};
 use crate::text::{self, Lang, Text};
 use banyan_domain::legacy::{Move, Phase};
 use banyan_legacy::{ReferenceKind, ReferencesView, Status, steps};
@@ -89,6 +88,7 @@ pub(crate) fn phases(lang: Lang, status: &Status) -> Markup {
     let state = &status.state;
     let to = state.moving.as_ref().map(|moving| moving.to);
     html! {
+        @for why in &status.trouble { (parts::fault(why)) }
         ol.phases aria-label=(lang.t(text::PHASES)) {
             @for phase in Phase::ALL {
                 @let now = phase == state.phase;

@@ -92,6 +92,19 @@ pub enum Command {
         /// Of these, put right.
         repaired: u64,
     },
+    /// Note that the bookkeeping row in the old database says that somebody else leads. If that is so and no move of ours asked
+    /// for it, the lead is gone; otherwise nothing happens.
+    NoteTakeover {
+        /// What is led.
+        capability: Capability,
+        /// The number of a move that the row has.
+        number: u64,
+        /// The phase that it has.
+        phase: Phase,
+        /// The number of the last move that was done here, as it was before the row was read: if another was done since, the
+        /// row may be an older one.
+        epoch: u64,
+    },
 }
 
 /// One transaction of the old database, or a part of a large one. May be sent any number of times.

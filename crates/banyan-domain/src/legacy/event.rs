@@ -162,6 +162,19 @@ pub enum Event {
         #[n(2)]
         why: Reason,
     },
+    /// The lead was taken back in the old database, by no move of ours: the phase is `mirror`, and its rows must be copied anew.
+    #[n(40)]
+    TakenOver {
+        /// What is led by the old shop again.
+        #[n(0)]
+        capability: Capability,
+        /// The number of a move that the bookkeeping row has there.
+        #[n(1)]
+        number: u64,
+        /// The phase that it has there.
+        #[n(2)]
+        phase: Phase,
+    },
 }
 
 impl Event {
@@ -178,7 +191,8 @@ impl Event {
             | Self::SourceApplied { capability, .. }
             | Self::BreachNoted { capability, .. }
             | Self::Reconciled { capability, .. }
-            | Self::OutboxRefused { capability, .. } => *capability,
+            | Self::OutboxRefused { capability, .. }
+            | Self::TakenOver { capability, .. } => *capability,
             Self::ItemMirrored { .. } => Capability::Stock,
         }
     }

@@ -13,6 +13,7 @@ mod phase;
 mod refusal;
 mod snapshot;
 mod state;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -21,3 +22,4 @@ pub use event::Event;
 pub use phase::{Capability, MoveStep, Phase};
 pub use refusal::Refusal;
 pub use state::{CapabilityState, Legacy, Mirrored, Move, Reconciled, Source, SourceId};
+pub use takeover::Takeover;

@@ -1,6 +1,6 @@
 //! Where each capability stands, and what of the old shop's books has no place in stock.
 
-use super::{Capability, Event, MoveStep, Outcome, Phase};
+use super::{Capability, Event, MoveStep, Outcome, Phase, Takeover};
 use crate::digest::{self, Digest};
 use crate::{Actor, ItemNo, Reason, Timestamp, Violation};
 use minicbor::{Decode, Encode};
@@ -51,6 +51,9 @@ pub struct CapabilityState {
     /// Position and index of the last breach.
     #[n(9)]
     pub breach_at: (u64, u32),
+    /// The lead was taken back in the old database; until the next move that is done.
+    #[n(40)]
+    pub taken_over: Option<Takeover>,
 }
 
 /// A move under way.
@@ -146,6 +149,7 @@ impl Default for CapabilityState {
             refused: 0,
             reconciled: None,
             breach_at: (0, 0),
+            taken_over: None,
         }
     }
 }
@@ -251,7 +255,8 @@ impl Legacy {
             | Event::ItemMirrored { .. }
             | Event::BreachNoted { .. }
             | Event::Reconciled { .. }
-            | Event::OutboxRefused { .. } => Outcome::Noted,
+            | Event::OutboxRefused { .. }
+            | Event::TakenOver { .. } => Outcome::Noted,
         }
     }
 
@@ -313,6 +318,7 @@ impl CapabilityState {
                 self.phase = moving.to;
                 self.since = at;
                 self.epoch = moving.number;
+                self.taken_over = None;
                 if self.phase == Phase::Legacy {
                     self.source = None;
                 }
@@ -346,6 +352,7 @@ impl CapabilityState {
                 self.reconciled = Some(Reconciled { at, position, rows, differing, repaired });
             }
             Event::OutboxRefused { .. } => self.refused += 1,
+            Event::TakenOver { number, phase, .. } => self.take_over(at, *number, *phase)?,
             Event::ItemMirrored { .. } => unreachable!("applied to the items above"),
         }
         Ok(())

@@ -11,6 +11,9 @@ use crate::{
 };
 use proptest::prelude::*;
 
+mod impossible;
+mod taken_over;
+
 const STOCK: Capability = Capability::Stock;
 
 /// A shard whose every event is checked, stored and read back.
@@ -341,10 +344,12 @@ fn a_move_that_was_given_up_leaves_everything_as_it_was() {
     shard.ask(abort(true)).expect("given up");
     shard.reserve("A", 1).expect("open again");
     assert_eq!(shard.ask(note(MoveStep::Drained)), Err(Refusal::NoSuchMove.into()));
-    let late = shard.batch(50, &[], vec![], Some((number, Phase::Mirror)));
-    assert_eq!(late, Err(Refusal::NoSuchMove.into()), "a switch that nobody asked for stops the stream");
     shard.batch(50, &[], vec![], Some((number, Phase::Lead))).expect("the fence changes nothing");
     assert_eq!(shard.phase(), Phase::Lead);
+    let theirs = shard.batch(51, &[], vec![], Some((number + 1, Phase::Retired)));
+    assert_eq!(theirs, Err(Refusal::NoSuchMove.into()), "a move that nobody asked for stops the stream");
+    shard.batch(51, &[], vec![], Some((number, Phase::Mirror))).expect("past the fence");
+    assert_eq!(shard.phase(), Phase::Mirror, "whoever wrote it: Banyan does not lead any more");
 }
 
 #[test]

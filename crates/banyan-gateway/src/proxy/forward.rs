@@ -66,6 +66,10 @@ pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
             headers.remove(name);
         }
     }
+    if seen[4] {
+        // What the encoding framed is framed anew: a length beside it means nothing, and would be believed.
+        headers.remove(header::CONTENT_LENGTH);
+    }
     for (name, _) in HOP.iter().zip(seen).filter(|(_, seen)| *seen) {
         headers.remove(name);
     }
@@ -252,6 +256,12 @@ pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
         _ => "1.1 banyan",
     };
     headers.append(header::VIA, HeaderValue::from_static(value));
+}
+
+/// How often the request went through a gateway of ours, as far as it says so.
+pub(crate) fn passes(headers: &HeaderMap) -> usize {
+    let values = headers.get_all(header::VIA).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter(|hop| hop.trim().ends_with(" banyan")).count()
 }
 
 /// HTTP/2 cuts cookies into pieces; HTTP/1 has them in one.

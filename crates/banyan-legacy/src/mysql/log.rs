@@ -62,6 +62,8 @@ pub(super) struct Log {
     resumed: Option<u64>,
     group: Option<Group>,
     tables: BTreeMap<u64, Target>,
+    /// Whether one of us has marked the log, and waits to hear that it was read to here.
+    nudged: bool,
     pub(super) found: VecDeque<Found>,
 }
 
@@ -119,6 +121,7 @@ impl Log {
             resumed: Some(position),
             group: None,
             tables: BTreeMap::new(),
+            nudged: false,
             found: VecDeque::new(),
         })
     }
@@ -126,6 +129,11 @@ impl Log {
     /// The position up to which everything has been found; nothing within a transaction.
     pub(super) fn settled(&self) -> Option<u64> {
         self.group.is_none().then(|| self.position())
+    }
+
+    /// Whether somebody waits to hear how far the log was read. Asked once.
+    pub(super) fn take_nudge(&mut self) -> bool {
+        std::mem::take(&mut self.nudged)
     }
 
     /// Whether the server only says that it is there, and that there is nothing more to read now.
@@ -315,6 +323,7 @@ impl Log {
         self.group()?;
         let target = self.scope.target(&map.database_name(), &map.table_name());
         let Some(target) = target else {
+            self.nudged |= self.scope.is_mark(&map.database_name(), &map.table_name());
             self.tables.remove(&map.table_id());
             return Ok(());
         };
@@ -545,6 +554,11 @@ impl Scope {
     /// The layout of a mapped table, by its index in the mapping.
     fn layout(&self, table: usize) -> Option<&Layout> {
         self.layouts.iter().find(|layout| layout.table == table)
+    }
+
+    /// Whether it is the table in which we mark the log.
+    fn is_mark(&self, database: &str, table: &str) -> bool {
+        self.database.eq_ignore_ascii_case(database) && table.eq_ignore_ascii_case(super::book::STREAM)
     }
 
     /// Whether a statement names one of the tables that concern us.

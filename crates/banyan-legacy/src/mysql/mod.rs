@@ -296,6 +296,17 @@ impl OldDatabase for Mysql {
         })
     }
 
+    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+        Box::pin(async move {
+            let Some((database, capability)) = self.bookkeeping() else { return Ok(()) };
+            self.with(|mut session| async {
+                view::mark(&mut session, database, capability).await?;
+                Ok((session, ()))
+            })
+            .await
+        })
+    }
+
     fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
         Box::pin(async move {
             if self.bookkeeping().is_none() || ids.is_empty() {

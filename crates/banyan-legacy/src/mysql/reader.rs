@@ -30,6 +30,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How often it is said how far the log has been read, while what happens does not concern us.
 const IDLE_EVERY: Duration = Duration::from_millis(250);
+/// The same, where somebody of ours waits to hear it.
+const NUDGED_EVERY: Duration = Duration::from_millis(50);
 /// How far the log may go on before our place in it is noted in the old database.
 const NOTE_EVERY_BYTES: u64 = 4 << 20;
 
@@ -263,7 +265,9 @@ impl Opening {
             let is_heartbeat = Log::is_heartbeat(&event);
             if let Some(position) = log.settled()
                 && position > told.1
-                && (is_heartbeat || told.0.elapsed() >= IDLE_EVERY)
+                && (is_heartbeat
+                    || told.0.elapsed() >= IDLE_EVERY
+                    || (told.0.elapsed() >= NUDGED_EVERY && log.take_nudge()))
             {
                 told = (Instant::now(), position);
                 if items.send(Ok(Item::Idle { position })).await.is_err() {
@@ -291,9 +295,16 @@ impl Opening {
         items: &mpsc::Sender<Result<Item, LegacyError>>,
     ) -> Result<Option<u64>, LegacyError> {
         let ours = self.mapping.database.bookkeeping.then(|| (self.address.database(), self.capability()));
-        let mut view = View::open(&self.address, self.way, ours).await?;
+        let mut view = View::open_exactly(&self.address, self.way, ours).await?;
         let position = view.before;
-        if items.send(Ok(Item::SnapshotBegin { source, position })).await.is_err() {
+        let (book, left) = match ours {
+            Some((database, capability)) => view.said(database, capability).await?,
+            None => (None, Vec::new()),
+        };
+        if items.send(Ok(Item::SnapshotBegin { source, position, book })).await.is_err() {
+            return Ok(None);
+        }
+        if !left.is_empty() && items.send(Ok(Item::Outbox(left))).await.is_err() {
             return Ok(None);
         }
         for layout in &scope.layouts {

@@ -7,15 +7,18 @@
 //!   (`binlog_order_commits`), so everything before that place is visible once ours is. What is visible beyond the place
 //!   comes again with the stream, as full values, so nothing is lost and it ends the same.
 //! - Without a table of ours: a global read lock for the instant in which the snapshot begins, if we may.
+//!
+//! Rows may come twice, messages of the outbox and the bookkeeping row may not. Where a copy needs these and the place would not be
+//! exact, the door is held while the snapshot begins: then nobody is about to say anything.
 
-use super::book::{STREAM, ours};
+use super::book::{self, STREAM, ours};
 use super::layout::Layout;
 use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
 use super::shape::Origin;
 use super::write::select;
-use crate::database::{KeyRange, LegacyError, Page, PageKey, RangeDigest};
-use crate::stream::Row;
+use crate::database::{Book, Hold, KeyRange, LegacyError, Page, PageKey, RangeDigest};
+use crate::stream::{OutboxRow, Row};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row as Answer, Value};
 use std::time::Duration;
@@ -27,6 +30,8 @@ const PAGE_MAX: Duration = Duration::from_secs(120);
 
 /// Most bytes that are put together for a digest: the names of a range are not nearly as long.
 const DIGESTED_BYTES_MAX: u32 = 16 << 20;
+/// Longest wait for the orders in flight when a copy begins. New ones wait as long.
+const DOOR_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How a place in the log is had for a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +59,38 @@ impl View {
         way: Option<Way>,
         bookkeeping: Option<(&str, &str)>,
     ) -> Result<Self, LegacyError> {
-        let mut session = address.connect().await?;
-        let way = way.unwrap_or(match (session.flavor.mariadb, bookkeeping) {
-            (true, _) => Way::Told,
-            (false, Some(_)) => Way::Marked,
-            (false, None) => Way::Locked,
-        });
+        let session = address.connect().await?;
+        let way = way.unwrap_or_else(|| best(&session, bookkeeping));
+        Self::open_in(session, address, way, bookkeeping).await
+    }
+
+    /// Opens one whose place is exact for what is said in our tables.
+    pub(super) async fn open_exactly(
+        address: &Address,
+        way: Option<Way>,
+        bookkeeping: Option<(&str, &str)>,
+    ) -> Result<Self, LegacyError> {
+        let session = address.connect().await?;
+        let way = way.unwrap_or_else(|| best(&session, bookkeeping));
+        let (Way::Marked, Some((_, capability))) = (way, bookkeeping) else {
+            return Self::open_in(session, address, way, bookkeeping).await;
+        };
+        match book::hold(address, capability, DOOR_WAIT_MAX).await? {
+            // Held until the snapshot has begun: dropping it lets everybody go on.
+            Hold::Held(_door) => Self::open_in(session, address, way, bookkeeping).await,
+            Hold::LockBusy => Err(LegacyError::Broken(
+                "an order in flight in the old shop keeps its lock, and the copy cannot begin; trying again"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    async fn open_in(
+        mut session: Session,
+        address: &Address,
+        way: Way,
+        bookkeeping: Option<(&str, &str)>,
+    ) -> Result<Self, LegacyError> {
         let before = match way {
             Way::Told => {
                 begin(&mut session).await?;
@@ -89,6 +120,21 @@ impl View {
             }
         };
         Ok(Self { session, way, before })
+    }
+
+    /// What our own tables say: the bookkeeping row, and what is left in the outbox.
+    pub(super) async fn said(
+        &mut self,
+        database: &str,
+        capability: &str,
+    ) -> Result<(Option<Book>, Vec<OutboxRow>), LegacyError> {
+        let book = book::read(&mut self.session, database, capability, "").await?;
+        // Made together: without the row there is no outbox.
+        let left = match book {
+            Some(_) => book::left(&mut self.session, database, capability).await?,
+            None => Vec::new(),
+        };
+        Ok((book, left))
     }
 
     /// Rows after a key, and where the next page begins.
@@ -220,6 +266,15 @@ async fn read(
     Ok((rows(layout, &used, &answers)?, next))
 }
 
+/// The best way that the server has.
+fn best(session: &Session, bookkeeping: Option<(&str, &str)>) -> Way {
+    match (session.flavor.mariadb, bookkeeping) {
+        (true, _) => Way::Told,
+        (false, Some(_)) => Way::Marked,
+        (false, None) => Way::Locked,
+    }
+}
+
 async fn begin(session: &mut Session) -> Result<(), LegacyError> {
     let doing = "beginning a snapshot";
     let level = "set session transaction isolation level repeatable read";
@@ -244,7 +299,7 @@ async fn told(session: &mut Session) -> Result<u64, LegacyError> {
 }
 
 /// Commits a row of ours.
-async fn mark(session: &mut Session, database: &str, capability: &str) -> Result<(), LegacyError> {
+pub(super) async fn mark(session: &mut Session, database: &str, capability: &str) -> Result<(), LegacyError> {
     let sql = format!(
         "insert into {} (capability, marks) values (?, 1) on duplicate key update marks = marks + 1",
         ours(database, STREAM)

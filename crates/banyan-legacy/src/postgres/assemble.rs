@@ -89,7 +89,12 @@ impl Assembler {
                 done.last = true;
                 let empty = done.changes.is_empty() && done.outbox.is_empty() && done.part == 1;
                 let tells = !empty || done.ours.is_some() || done.switched.is_some();
-                Ok(tells.then_some(Item::Transaction(done)))
+                Ok(match (tells, done.echoes) {
+                    (true, _) => Some(Item::Transaction(done)),
+                    // Nothing but a message of ours: whoever sent it waits to hear that the stream has come this far.
+                    (false, Some(_)) => Some(Item::Idle { position: done.position }),
+                    (false, None) => None,
+                })
             }
         }
     }

@@ -152,6 +152,10 @@ impl OldDatabase for Postgres {
         Box::pin(health::drop_stream(&self.sessions, &self.mapping))
     }
 
+    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+        Box::pin(pages::nudge(&self.sessions))
+    }
+
     fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
         Box::pin(write::clear_outbox(&self.sessions, &self.mapping, ids))
     }

@@ -152,6 +152,19 @@ pub(super) async fn position(client: &Client) -> Result<u64, LegacyError> {
         .map_err(|error| LegacyError::Broken(error.to_string()))
 }
 
+/// As [`mark`], and at once: a message that is committed is also on the server's disk, which is what the stream is read from.
+/// One outside of a transaction may wait there for whoever writes next.
+pub(super) async fn nudge(sessions: &Sessions) -> Result<(), LegacyError> {
+    sessions
+        .with(|lease| async {
+            let sql = "select /* banyan */ pg_logical_emit_message(true, $1, '')";
+            let nudged = lease.session.client.execute(sql, &[&marker::PREFIX]).await;
+            nudged.map_err(|error| fault("marking the log", &error))?;
+            Ok((lease, ()))
+        })
+        .await
+}
+
 /// Makes the stream tell soon that it has come to here, even if nothing else happens.
 pub(super) async fn mark(client: &Client) -> Result<(), LegacyError> {
     let marked = client

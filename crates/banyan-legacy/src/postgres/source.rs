@@ -7,7 +7,7 @@ use super::snapshot;
 use super::stream::PostgresStream;
 use crate::database::LegacyError;
 use crate::mapping::Mapping;
-use crate::stream::SourceId;
+use crate::stream::{Item, SourceId};
 use pgwire_replication::client::ReplicationClient;
 use pgwire_replication::{Lsn, PgWireError};
 use std::sync::Arc;
@@ -56,16 +56,12 @@ pub(super) async fn open(
             drop_slot(&mut client, name, &slot, &database).await?;
         }
         let (consistent, exported) = create_slot(address, &mut client, name).await?;
-        let pages = snapshot::begin(address, mapping, &exported, needs_tables).await?;
+        let (pages, book) = snapshot::begin(address, mapping, &exported).await?;
         // The slot begins with the first commit at this point or after it: the snapshot is everything before.
-        return Ok(PostgresStream::with_snapshot(
-            client,
-            address,
-            Assembler::new(mapping.clone(), needs_tables),
-            source,
-            consistent.saturating_sub(1),
-            pages,
-        ));
+        let position = consistent.saturating_sub(1);
+        let begin = Item::SnapshotBegin { source, position, book };
+        let assembler = Assembler::new(mapping.clone(), snapshot::needs_tables(mapping, book));
+        return Ok(PostgresStream::with_snapshot(client, address, assembler, begin, position, pages));
     };
     let slot = slot.ok_or_else(|| LegacyError::SourceUnknown(format!("the slot {name} is gone")))?;
     still_the_same(&known, &source, position, &slot, system.xlogpos.as_u64())?;

@@ -6,7 +6,7 @@ use super::marker;
 use super::snapshot::Pages;
 use super::source::{head, start_stream, stream_fault};
 use crate::database::{BoxFuture, LegacyError};
-use crate::stream::{ChangeStream, Item, SourceId};
+use crate::stream::{ChangeStream, Item};
 use pgwire_replication::Lsn;
 use pgwire_replication::client::{ReplicationClient, ReplicationEvent};
 use std::collections::VecDeque;
@@ -58,12 +58,12 @@ impl PostgresStream {
         client: ReplicationClient,
         address: &Address,
         assembler: Assembler,
-        source: SourceId,
+        begin: Item,
         position: u64,
         pages: Pages,
     ) -> Self {
         let mut stream = Self::new(client, address, assembler, Stage::Snapshot { pages }, position);
-        stream.ready.push_back(Item::SnapshotBegin { source, position });
+        stream.ready.push_back(begin);
         stream
     }
 
@@ -173,6 +173,9 @@ impl PostgresStream {
         };
         match taken {
             Ok(item) => {
+                if let Some(Item::Idle { position }) = &item {
+                    (self.idle, self.idle_at) = (self.idle.max(*position), Instant::now());
+                }
                 self.ready.extend(item);
                 Ok(())
             }
@@ -200,8 +203,6 @@ impl PostgresStream {
         if self.assembler.is_open() || position <= self.idle || !due {
             return None;
         }
-        self.idle = position;
-        self.idle_at = Instant::now();
         Some(Item::Idle { position })
     }
 

@@ -1,6 +1,7 @@
 //! The Postgres side against a real, private server.
 
 mod comparing;
+mod found_later;
 mod moving;
 mod preflight;
 mod retired;

@@ -105,6 +105,11 @@ impl LegacyBook {
                 self.summary.outbox_refused += 1;
                 Ok(())
             }
+            Event::TakenOver { number, phase, .. } => {
+                let lost = place.phase >= 2 && rank(*phase) < 2 && place.moving.is_none();
+                (place.phase, place.moves, place.applied) = (1, place.moves.max(*number), None);
+                ensure(lost, Kind::Legacy, || "the lead was taken back although nobody had it".into())
+            }
             Event::SourceCopied { .. } | Event::Reconciled { .. } | Event::ItemMirrored { .. } => Ok(()),
         }
     }
@@ -119,5 +124,33 @@ impl LegacyBook {
         ensure(taken.is_none(), Kind::Legacy, || {
             format!("reservation {reservation} took goods of the old shop while that led")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_domain::{Actor, Reason};
+
+    const STOCK: Capability = Capability::Stock;
+
+    fn begun(number: u64, to: Phase) -> Event {
+        let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("sale").expect("a reason"));
+        Event::MoveBegun { capability: STOCK, number, to, by, reason }
+    }
+
+    #[test]
+    fn a_lead_is_taken_back_only_from_who_has_it() {
+        let mut book = LegacyBook::default();
+        let done = || Event::MoveDone { capability: STOCK };
+        let taken = |number| Event::TakenOver { capability: STOCK, number, phase: Phase::Legacy };
+        assert!(book.follow(&taken(1), 0).is_err(), "nobody had it");
+        let mut book = LegacyBook::default();
+        for event in [begun(1, Phase::Mirror), done(), begun(2, Phase::Lead), done(), taken(7)] {
+            book.follow(&event, 0).unwrap_or_else(|_| panic!("{event:?} is sound"));
+        }
+        assert!(!book.places[&STOCK].is_open());
+        assert!(book.follow(&begun(8, Phase::Lead), 0).is_ok(), "moves are numbered after the row");
+        assert!(book.follow(&taken(8), 0).is_err(), "it has it no more");
     }
 }

@@ -317,6 +317,9 @@ fn status_text(status: &Value) -> String {
             sync["rows_out"]
         ));
     }
+    for why in status["trouble"].as_array().into_iter().flatten() {
+        lines.push(format!("TROUBLE: {}", text(why)));
+    }
     for trouble in ["inward_trouble", "outward_trouble"] {
         if let Some(why) = sync[trouble].as_str() {
             lines.push(format!("TROUBLE: {why}"));

@@ -70,6 +70,15 @@ pub(super) fn apply(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {
                 params![seq, capability.as_str(), "reconciled", at, none, none, position, what],
             )
         }
+        Event::TakenOver { capability, number, phase } => {
+            let what = format!("the bookkeeping row says {} under move {number}", phase.as_str());
+            let none: Option<i64> = None;
+            one_row(
+                moment,
+                INSERT_NOTICE,
+                params![seq, capability.as_str(), "taken-over", at, none, none, none, what],
+            )
+        }
         // How far the stream is belongs to the log alone.
         Event::SourceSet { .. } | Event::SourceCopied { .. } | Event::SourceApplied { .. } => Ok(()),
     }

@@ -115,3 +115,43 @@ fn moves_notices_and_old_books_are_in_the_rows() {
         db.query_row("SELECT allocated, short FROM mirrored_item", [], row).expect("a row");
     assert_eq!(books, (4, 1));
 }
+
+#[test]
+fn a_lead_that_was_taken_back_ends_the_move_under_way_and_is_noticed() {
+    let mut shop = Shop::new();
+    let switch = Command::ApplySource(Box::new(SourceBatch {
+        capability: STOCK,
+        source: SourceId { system: "s".into(), stream: "banyan".into() },
+        position: 20,
+        part: 1,
+        rows: vec![],
+        outbox: vec![],
+        switched: Some((2, Phase::Lead)),
+    }));
+    let source = SourceId { system: "s".into(), stream: "banyan".into() };
+    let commands = [
+        begin(Phase::Mirror),
+        Command::SetSource { capability: STOCK, source, position: 10 },
+        Command::EndCopy { capability: STOCK },
+        Command::FinishMove { capability: STOCK, number: 1 },
+        begin(Phase::Lead),
+        switch,
+        begin(Phase::Retired),
+        Command::NoteTakeover { capability: STOCK, number: 2, phase: Phase::Legacy, epoch: 2 },
+        begin(Phase::Lead),
+    ];
+    for command in commands {
+        shop.command(command);
+        shop.end_block();
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut view = shop::open(folder.path());
+    shop::fill(&mut view, &shop.blocks, 3);
+    assert_eq!(view.parked(), 0);
+    let moves = view.reader().moves(STOCK, 10).expect("readable");
+    let states: Vec<(u64, &str)> = moves.iter().map(|one| (one.number, &*one.state)).collect();
+    assert_eq!(states, [(4, "begun"), (3, "aborted"), (2, "done"), (1, "done")]);
+    let notices = view.reader().notices(NoticeKind::TakenOver, 10).expect("readable");
+    let notices: Vec<&str> = notices.iter().map(|notice| &*notice.what).collect();
+    assert_eq!(notices, ["the bookkeeping row says legacy under move 2"]);
+}
