@@ -7,7 +7,7 @@ use std::process::Command;
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// coupon, checkout, gateway, engine, ledger, stock, replay or log; `cargo xtask bench coupon --help` lists what each takes
+    /// coupon, checkout, gateway, sync, engine, ledger, stock, replay or log; `cargo xtask bench coupon --help` lists what each takes
     what: String,
     /// Passed on to the measuring program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -42,6 +42,10 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let mut build = vec!["build", "--release", "-p", "banyan-bench"];
     if needs_server {
         build.extend(["-p", "banyan"]);
+    }
+    if args.what == "sync" {
+        // The clients of old databases, which nothing else here needs.
+        build.extend(["--features", "banyan-bench/legacy"]);
     }
     run::cargo(build)?;
     let bin = target_dir()?.join("release");

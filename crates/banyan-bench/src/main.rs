@@ -25,6 +25,8 @@ mod replay;
 mod rivals;
 mod serve;
 mod stock;
+#[cfg(feature = "legacy")]
+mod sync;
 mod systems;
 mod table;
 
@@ -50,6 +52,9 @@ enum Command {
     Checkout(checkout::Options),
     /// The gateway against nginx and HAProxy as plain proxies, what it adds to latency, and what shadowing costs.
     Gateway(gateway::Options),
+    /// Both ways of keeping an old database in step: lag at a fixed rate, and what either way can take at most.
+    #[cfg(feature = "legacy")]
+    Sync(sync::Options),
     /// The engine without HTTP: coupons decided and made durable in large batches, and memory for each.
     Engine(engine::Options),
     /// The ledger in the engine without HTTP: transfers made durable in large batches.
@@ -80,6 +85,8 @@ fn main() -> ExitCode {
         Command::Coupon(options) => coupon::run(&options),
         Command::Checkout(options) => checkout::run(&options),
         Command::Gateway(options) => gateway::run(&options),
+        #[cfg(feature = "legacy")]
+        Command::Sync(options) => sync::run(&options),
         Command::Engine(options) => engine::run(&options),
         Command::Ledger(options) => ledger::run(&options),
         Command::Stock(options) => stock::run(&options),

@@ -92,6 +92,7 @@ pub(crate) fn thread_seconds() -> f64 {
 }
 
 /// CPU time of this process so far, with all its threads and without its children, in seconds.
+#[cfg(feature = "legacy")]
 pub(crate) fn process_seconds() -> f64 {
     seconds(ClockId::ProcessCPUTime)
 }
