@@ -71,7 +71,7 @@ pub(crate) fn sale_day(args: &SaleDayArgs) -> Result<(), String> {
 }
 
 /// Where cargo puts what it builds.
-fn target_dir() -> Result<PathBuf, String> {
+pub(crate) fn target_dir() -> Result<PathBuf, String> {
     let output = run::cargo_command()
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .output()
