@@ -17,7 +17,7 @@ const STILL_EVENTS_MAX: u64 = 30;
 const LOOK: Duration = Duration::from_millis(100);
 /// How much of the old database's log a transaction may have written between the moment in which it noted its position and
 /// its commit: what is nearer to a loss of the stream than this may have been noticed or not.
-const MARGIN_BYTES: u64 = 1 << 20;
+const MARGIN_BYTES: u64 = 128 << 10;
 
 /// In stock and allocated.
 type Numbers = (i64, i64);
@@ -224,6 +224,18 @@ async fn orders(place: &Place, session: &mut Session, events: &[Value]) -> Resul
     }
     for reservation in committed.keys().filter(|reservation| !wanted.contains(**reservation)) {
         place.tally.finding(format!("{reservation} was sold, and no order is there for it"));
+    }
+    let told = number(session, "select count(*) from soak_told").await?;
+    let new = number(session, "select count(*) from soak_told where kind = 'new'").await?;
+    let applied =
+        |event: &Value| (event["type"] == "source-applied").then(|| event["outbox"].as_u64()).flatten();
+    let taken: u64 = events.iter().filter_map(applied).sum();
+    // A new row that came while the stream was lost is taken in otherwise.
+    let lost = events.iter().filter(|event| event["type"] == "source-set").count() > 1;
+    if !(told - if lost { new } else { 0 }..=told).contains(&taken) {
+        place.tally.finding(format!(
+            "the old shop told {told} messages ({new} by new rows), and {taken} were taken"
+        ));
     }
     for event in events.iter().filter(|event| event["type"] == "outbox-refused") {
         place.tally.finding(format!("a message of the old shop was refused: {}", event["why"]));

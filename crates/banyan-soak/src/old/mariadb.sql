@@ -7,6 +7,7 @@ create table soak_order (id bigint primary key, sku varchar(40) not null, quanti
     led varchar(12) not null, reservation varchar(40), key soak_order_state (state, id)) engine = InnoDB default character set utf8mb4;
 create table soak_move (id bigint not null auto_increment primary key, sku varchar(40) not null, kind varchar(12) not null,
     value integer not null) engine = InnoDB default character set utf8mb4;
+create table soak_told (id bigint not null auto_increment primary key, kind varchar(12) not null) engine = InnoDB;
 create table soak_foreign (id bigint not null auto_increment primary key, sku varchar(40) not null, place varchar(20) not null,
     position decimal(20) not null) engine = InnoDB default character set utf8mb4;
 

@@ -29,6 +29,7 @@ create table soak_order (id bigint primary key, sku varchar(40) not null, quanti
     led varchar(12) not null, reservation varchar(40));
 create index soak_order_state on soak_order (state, id);
 create table soak_move (id bigserial primary key, sku varchar(40) not null, kind varchar(12) not null, value integer not null);
+create table soak_told (id bigserial primary key, kind varchar(12) not null);
 create table soak_foreign (id bigserial primary key, sku varchar(40) not null, place varchar(20) not null, position numeric(20) not null);
 
 -- A history, and a cached number elsewhere. What the trigger does to a mapped row within Banyan's own write is a foreign write too.

@@ -185,5 +185,6 @@ impl Hands {
 pub(crate) async fn tell(session: &mut Session, kind: &str, body: &serde_json::Value) -> Result<(), Fault> {
     let sql =
         format!("insert into banyan_outbox (capability, kind, body) values ('stock', '{kind}', '{body}')");
-    session.run(&sql).await.map(drop)
+    session.run(&sql).await?;
+    session.run(&format!("insert into soak_told (kind) values ('{kind}')")).await.map(drop)
 }

@@ -8,8 +8,8 @@ use crate::tally::Probe;
 use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_millis(20);
-/// Longest wait for a change to be seen. A move in between may take its time: then the next probe tells.
-const SEEN_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for a change to be seen, outages and moves included. Longer is a finding.
+const SEEN_MAX: Duration = Duration::from_secs(150);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Probes.
@@ -24,6 +24,7 @@ impl Job for Probing {
         self.units = self.units % 1_000_000 + 2;
         let began = Instant::now();
         let phase = set(session, PROBE, self.units).await?;
+        let mut last = None;
         while began.elapsed() < SEEN_MAX {
             let seen = match phase {
                 Phase::Lead => {
@@ -40,6 +41,7 @@ impl Job for Probing {
                     })
                 }
             };
+            last = seen;
             if seen == Some(self.units) {
                 hands.place.tally.probe(Probe {
                     began,
@@ -51,6 +53,10 @@ impl Job for Probing {
             // A row tells nobody when it changes.
             tokio::time::sleep(LOOK).await;
         }
-        Ok(Turn::Done("probes not seen within a minute"))
+        let units = self.units;
+        hands.place.tally.finding(format!(
+            "{PROBE} became {units} ({phase:?} led), and {SEEN_MAX:?} later it is still {last:?}"
+        ));
+        Ok(Turn::Done("probes not seen"))
     }
 }
