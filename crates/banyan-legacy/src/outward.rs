@@ -87,7 +87,7 @@ impl Outward<'_> {
                 Ended::Stopping => return Halt::Stopped,
                 // The epoch has grown, so this does not go round for ever.
                 Ended::Moved { move_no } => {
-                    tracing::info!(move_no, "the bookkeeping row is read again after a move")
+                    tracing::info!(move_no, "the bookkeeping row is read again after a move");
                 }
                 Ended::Trouble(why) => {
                     tracing::error!("the old tables are not written any more: {why}");
