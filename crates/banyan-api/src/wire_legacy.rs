@@ -158,8 +158,12 @@ pub struct SyncJson {
     pub rows_out: u64,
     /// Own writes that came back and were recognised.
     pub echoes: u64,
-    /// The event up to which the old tables are.
+    /// The event up to which the old tables are, but for rows that are set aside.
     pub seq_written: u64,
+    /// Rows that the old tables refuse as they should be; they are set aside, and the others go on.
+    pub rows_aside: u64,
+    /// The first of them, and the old database's words.
+    pub first_aside: Option<String>,
     /// What stands in the way of the stream in.
     pub inward_trouble: Option<String>,
     /// What stands in the way of the sync out.
@@ -371,6 +375,8 @@ impl From<&ProgressView> for SyncJson {
             rows_out: view.rows_out,
             echoes: view.echoes,
             seq_written: view.seq_written,
+            rows_aside: view.aside,
+            first_aside: view.aside_first.clone(),
             inward_trouble: view.trouble.inward.clone(),
             outward_trouble: view.trouble.outward.clone(),
         }

@@ -276,7 +276,7 @@ impl Keeper {
         let facts = Facts {
             state,
             now: wall_clock(),
-            findings: self.driver.database.check().await,
+            findings: self.driver.database.check_for(to).await,
             progress: self.driver.progress.view(),
             lag_max: self.mapping.watch.lag_max,
             references: self.references(),
@@ -350,6 +350,12 @@ impl Keeper {
     #[must_use]
     pub const fn quiet_for(&self) -> Duration {
         self.quiet_for
+    }
+
+    /// How the sync is doing.
+    #[must_use]
+    pub fn progress(&self) -> ProgressView {
+        self.driver.progress.view()
     }
 
     /// The lags of the last ten minutes, one a second.

@@ -218,6 +218,9 @@ pub(crate) fn sync(lang: Lang, status: &Status) -> Markup {
                 (fact(lang.t(text::LAG), &html! { b.num { (format::millis(progress.out_lag_millis as f64)) } }))
                 (fact(lang.t(text::ROWS), &n(progress.rows_out)))
                 (fact(lang.t(text::WRITTEN_TO), &n(progress.seq_written)))
+                @if let Some(first) = &progress.aside_first {
+                    (fact(lang.t(text::ROWS_ASIDE), &html! { (n(progress.aside)) " " span.hint { (first) } }))
+                }
             } }
         }
     }

@@ -141,6 +141,7 @@ pub(crate) const ROWS: Text = Text("rows", "행");
 pub(crate) const ECHOES: Text = Text("own writes that came back", "되돌아온 자체 쓰기");
 pub(crate) const POSITION: Text = Text("applied up to", "적용 위치");
 pub(crate) const WRITTEN_TO: Text = Text("written up to event", "기록한 이벤트");
+pub(crate) const ROWS_ASIDE: Text = Text("set aside: the old table refuses them", "보류: 기존 테이블이 거부한 행");
 pub(crate) const HEALTH_OF_STREAM: Text = Text("How the old database sees us", "기존 데이터베이스가 보는 상태");
 pub(crate) const NOT_LOOKED_YET: Text = Text("Not asked yet: it is asked every few seconds once something is followed.", "아직 묻지 않았습니다. 따라가기 시작하면 몇 초마다 묻습니다.");
 pub(crate) const CANNOT_ASK: Text = Text("The old database could not be asked:", "기존 데이터베이스에 물을 수 없습니다:");

@@ -181,13 +181,13 @@ mod tests {
         let mut book = LegacyBook::default();
         let done = || Event::MoveDone { capability: STOCK };
         let taken = |number| Event::TakenOver { capability: STOCK, number, phase: Phase::Legacy };
-        assert!(book.follow(&taken(1), 0).is_err(), "nobody had it");
+        assert!(book.follow(0, &taken(1), 0).is_err(), "nobody had it");
         let mut book = LegacyBook::default();
         for event in [begun(1, Phase::Mirror), done(), begun(2, Phase::Lead), done(), taken(7)] {
-            book.follow(&event, 0).unwrap_or_else(|_| panic!("{event:?} is sound"));
+            book.follow(0, &event, 0).unwrap_or_else(|_| panic!("{event:?} is sound"));
         }
         assert!(!book.places[&STOCK].is_open());
-        assert!(book.follow(&begun(8, Phase::Lead), 0).is_ok(), "moves are numbered after the row");
-        assert!(book.follow(&taken(8), 0).is_err(), "it has it no more");
+        assert!(book.follow(0, &begun(8, Phase::Lead), 0).is_ok(), "moves are numbered after the row");
+        assert!(book.follow(0, &taken(8), 0).is_err(), "it has it no more");
     }
 }

@@ -325,6 +325,9 @@ fn status_text(status: &Value) -> String {
             lines.push(format!("TROUBLE: {why}"));
         }
     }
+    if let Some(first) = sync["first_aside"].as_str() {
+        lines.push(format!("SET ASIDE: the old table refuses {} rows, first {first}", sync["rows_aside"]));
+    }
     let last = &status["reconciled"];
     if !last.is_null() {
         lines.push(format!(
