@@ -71,6 +71,11 @@ pub struct LegacyJson {
     /// What an operator must look at, in words: the lead taken back by hand in the old database, a stream that was left behind
     /// there. Empty if nothing is.
     pub trouble: Vec<String>,
+    /// Reservations of the old shop's goods that are over by the clock and still held: an order for them may be on its way
+    /// through the old database's stream. More than a few for more than a few seconds: the stream stands still.
+    pub holds_waiting: usize,
+    /// Up to when everything that the old database committed is known to be applied; absent if nobody has waited for it yet.
+    pub known_until: Option<String>,
 }
 
 /// A move under way.
@@ -278,8 +283,17 @@ pub struct LagJson {
 
 impl From<&Status> for LegacyJson {
     fn from(status: &Status) -> Self {
-        let Status { state, progress, health, stage, items: (items, short), references_left, trouble } =
-            status;
+        let Status {
+            state,
+            progress,
+            health,
+            stage,
+            items: (items, short),
+            holds_waiting,
+            known_until,
+            references_left,
+            trouble,
+        } = status;
         let source = state.source.as_ref().map(|source| SourceJson {
             system: source.id.system.to_string(),
             stream: source.id.stream.to_string(),
@@ -309,6 +323,8 @@ impl From<&Status> for LegacyJson {
             outbox_refused: state.refused,
             references_left: *references_left,
             trouble: trouble.clone(),
+            holds_waiting: *holds_waiting,
+            known_until: known_until.map(rfc3339),
         }
     }
 }

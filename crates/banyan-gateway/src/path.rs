@@ -13,9 +13,12 @@ impl<'a> Matchable<'a> {
     pub(crate) fn new(path: &'a str) -> Self {
         let mut last = 0;
         let is_plain = path.bytes().all(|byte| {
-            let fits = !matches!(byte, b'%' | b'\\' | b';') && !(byte == b'/' && last == b'/');
+            let is_special = match byte {
+                b'%' | b'\\' | b';' => true,
+                byte => byte == b'/' && last == b'/',
+            };
             last = byte;
-            fits
+            !is_special
         });
         if is_plain {
             return Self(Cow::Borrowed(path));

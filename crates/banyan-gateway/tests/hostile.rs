@@ -75,6 +75,42 @@ async fn an_answer_with_a_length_beside_its_encoding_is_passed_on_without_the_le
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_that_is_said_twice_is_passed_on_once() {
+    for lengths in ["Content-Length: 5\r\nContent-Length: 5\r\n", "Content-Length: 5, 5\r\n"] {
+        let server = replying(format!("HTTP/1.1 200 OK\r\n{lengths}\r\nhello")).await;
+        let gateway = start(&route_to(server.address));
+        let answer = get(gateway.address, "/").await;
+        assert_eq!((status(&answer), body(&answer)), (200, "hello"), "{answer}");
+        assert_eq!(answer.to_ascii_lowercase().matches("content-length: 5\r\n").count(), 1, "{answer}");
+        let (mut client, _ended) = connect(gateway.address).await;
+        let (response, _) = client.send_request(of("/"), true).expect("sent");
+        let answer = answered(response).await;
+        assert_eq!(answer.headers().get_all("content-length").iter().collect::<Vec<_>>(), ["5"]);
+        assert_eq!(whole(answer.into_body()).await.0, "hello");
+    }
+    for lengths in ["Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 5, 6\r\n"] {
+        let server = replying(format!("HTTP/1.1 200 OK\r\n{lengths}\r\nhello")).await;
+        let gateway = start(&route_to(server.address));
+        assert_eq!(status(&get(gateway.address, "/").await), 502);
+        let head = raw(gateway.address, "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        assert!(status(&head) == 502 || field(&head, "content-length").is_none(), "{head}");
+    }
+}
+
+/// The field that says how it is encoded ends at the gateway: without it the client would take the coded bytes for the body.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_a_coding_that_nobody_asked_for_is_no_answer() {
+    for (coding, wanted) in [("gzip, chunked", 502), ("x-odd,chunked", 502), ("Chunked", 200)] {
+        let server = replying(format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        ))
+        .await;
+        let gateway = start(&route_to(server.address));
+        assert_eq!(status(&get(gateway.address, "/").await), wanted, "{coding}");
+    }
+}
+
 /// A server that gives 204 a body after all: the body is never the answer to the next request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_where_none_can_be_poisons_nobody() {

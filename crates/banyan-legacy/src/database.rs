@@ -284,6 +284,12 @@ pub trait OldDatabase: Send + Sync {
         items: &'a [(usize, String, String)],
     ) -> BoxFuture<'a, Result<Page, LegacyError>>;
 
+    /// Where the old database's log ends now: everything that it committed before this was asked is up to there. Makes the stream
+    /// tell soon that it has come there, where it can be made to.
+    fn position(&self) -> BoxFuture<'_, Result<u64, LegacyError>> {
+        Box::pin(async { Ok(self.read_items(&[]).await?.position_after) })
+    }
+
     /// How the stream is doing on the old database's side.
     fn health(&self) -> BoxFuture<'_, Result<StreamHealth, LegacyError>>;
 

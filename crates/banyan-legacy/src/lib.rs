@@ -36,6 +36,7 @@ mod stream;
 mod takeover;
 mod touched;
 mod values;
+mod watermark;
 
 pub use database::{
     Book, BoxFuture, CheckLevel, Digests, Door, Finding, Hold, KeyRange, LegacyError, OldDatabase, Page,
@@ -56,3 +57,4 @@ pub use progress::{LagPoint, Progress, ProgressView, Trouble};
 pub use ranges::digest_of;
 pub use references::{Reference, ReferenceKind, References, ReferencesView};
 pub use stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};
+pub use watermark::unattended;

@@ -399,13 +399,14 @@ impl Outward<'_> {
     }
 }
 
-/// Whether a move of ours has given the old tables back: there is nothing more to write, and nothing wrong.
+/// Whether a move of ours has given the old tables back, or up: there is nothing more to write, and nothing wrong.
 fn handed_over(book: Option<Book>, state: &CapabilityState) -> bool {
     let told = book.is_some_and(|book| {
         let asked_for = |moving: &Move| (moving.number, moving.to) == (book.move_no, book.phase);
         !book.phase.leads() && state.moving.as_ref().is_some_and(asked_for)
     });
-    told || !state.phase.leads()
+    let back = state.moving.as_ref().is_some_and(|moving| moving.to == Phase::Lead);
+    told || !state.phase.leads() || (state.phase == Phase::Retired && !back)
 }
 
 /// Whether the old tables are ours to write, as both sides see it.
@@ -450,5 +451,38 @@ impl From<DeskError> for Ended {
             DeskError::Stopping => Self::Stopping,
             DeskError::Refused(_) => Self::Trouble(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_domain::{Actor, Reason, Timestamp};
+
+    #[test]
+    fn tables_that_a_move_has_retired_are_no_trouble_of_the_sync_out() {
+        let book = |phase| Some(Book { phase, epoch: 4, seq: 90, move_no: 3 });
+        let state = |phase, to: Option<Phase>| CapabilityState {
+            phase,
+            epoch: 3,
+            moves: 4,
+            moving: to.map(|to| Move {
+                number: 4,
+                to,
+                by: Actor::new("op").expect("a name"),
+                reason: Reason::new("a test").expect("words"),
+                begun_at: Timestamp::default(),
+                noted: Vec::new(),
+            }),
+            ..CapabilityState::default()
+        };
+        // The move is done, and whoever stops the sync out has not come to it yet.
+        assert!(handed_over(book(Phase::Retired), &state(Phase::Retired, None)));
+        // On the way back the tables are brought up to date.
+        let back = state(Phase::Retired, Some(Phase::Lead));
+        assert!(!handed_over(book(Phase::Retired), &back));
+        assert!(ours_to_write(book(Phase::Retired), &back).is_ok());
+        assert!(!handed_over(book(Phase::Lead), &state(Phase::Lead, None)));
+        assert!(handed_over(book(Phase::Mirror), &state(Phase::Mirror, None)));
     }
 }

@@ -481,7 +481,12 @@ fn answered(
         return unasked(client, account, NO_SOCKET);
     }
     let from = head.version;
+    if head.headers.contains_key(header::TRANSFER_ENCODING) && forward::is_coded(&head.headers) {
+        let detail = "The server encoded its answer for transfer in a way that nobody asked it for.";
+        return unasked(client, account, detail);
+    }
     forward::remove_hop(&mut head.headers);
+    forward::one_length(&mut head.headers);
     forward::add_via(&mut head.headers, from);
     if let Some(cookie) = way.choice.set_cookie {
         head.headers.append(header::SET_COOKIE, cookie);

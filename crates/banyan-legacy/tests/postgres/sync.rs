@@ -15,6 +15,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+mod lapsing;
+
 const SKUS: i64 = 40;
 
 /// Banyan beside the shop, which it reaches through a proxy.

@@ -339,6 +339,13 @@ fn status_text(status: &Value) -> String {
             last["repaired"]
         ));
     }
+    if status["holds_waiting"].as_u64().is_some_and(|waiting| waiting > 0) {
+        lines.push(format!(
+            "{} holds are over and wait for the stream; known until {}",
+            status["holds_waiting"],
+            status["known_until"].as_str().unwrap_or("never")
+        ));
+    }
     lines.push(format!(
         "{} breaches, {} messages refused, {} references left",
         status["breaches"], status["outbox_refused"], status["references_left"]
