@@ -17,6 +17,7 @@ mod event;
 mod foretelling;
 mod idempotency;
 mod ids;
+mod lapsing;
 pub mod legacy;
 pub mod limits;
 mod local;

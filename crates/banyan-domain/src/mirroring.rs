@@ -12,7 +12,7 @@ use crate::legacy::{
 use crate::stock::{self, Level, ReservationState};
 use crate::{
     Actor, Decided, Event as AnyEvent, ItemNo, LocationId, Outcome as AnyOutcome, Reason,
-    Refusal as AnyRefusal, Remembered, ReservationNo, SkuId, State, Violation, limits,
+    Refusal as AnyRefusal, Remembered, ReservationNo, SkuId, State, Violation, legacy, limits,
 };
 use std::collections::BTreeMap;
 
@@ -67,6 +67,11 @@ impl State {
     ) -> Result<Decided<stock::Event, stock::Outcome, stock::Remembered>, AnyRefusal> {
         if self.legacy.mirrored_count() > 0 {
             self.check_leading(&command)?;
+            if let stock::Command::ReleaseReservation { reservation } = command
+                && let Some(released) = self.release_waiting(reservation)
+            {
+                return Ok(Decided::One(released));
+            }
         }
         Ok(self.stock.decide(self.time, command)?)
     }
@@ -213,6 +218,16 @@ impl State {
                 }
                 let events = state.takeover(capability, number, phase);
                 Ok(Decided::Many(events.into_iter().map(AnyEvent::Legacy).collect()))
+            }
+            Command::NoteBreaches { capability, breaches } => {
+                let state = self.legacy.capability(capability);
+                match legacy::breaches::note(&state, capability, breaches)? {
+                    Some(event) => one(event),
+                    None => Ok(self.before(Outcome::Noted)),
+                }
+            }
+            Command::NoteKnown { capability, source, position, until } => {
+                Ok(self.note_known(capability, &source, position, until)?)
             }
             Command::NoteReconciled { capability, position, rows, differing, repaired } => {
                 one(Event::Reconciled { capability, position, rows, differing, repaired })
@@ -461,9 +476,10 @@ impl<'a> Books<'a> {
             return Ok(None);
         }
         let now = self.state.time();
-        let live = row.state == ReservationState::Held && row.at > now;
+        // While it is held, its goods are nobody else's: it is as if this had come in time.
+        let live = row.state == ReservationState::Held && (row.at > now || self.state.is_waiting(&row));
         // Its time has come, even if that has not become an event yet: it becomes one now.
-        let lapsing = row.state == ReservationState::Held && row.at <= now;
+        let lapsing = row.state == ReservationState::Held && !live;
         self.committed.push(no);
         let mut short = 0;
         let theirs = row.parts.iter().filter(|part| self.state.legacy.mirrored(part.item).is_some());

@@ -114,6 +114,12 @@ pub enum Written {
         /// The bookkeeping row, if there is one.
         book: Option<Book>,
     },
+    /// The old table refuses the value of a row by a rule of its own: a check, a trigger, a column's type. Nothing was
+    /// written, and the same rows would be refused again. Never without rows.
+    Refused {
+        /// The old database's words.
+        why: String,
+    },
 }
 
 /// Where a page of rows ends: the key's values, as text.
@@ -131,6 +137,33 @@ pub struct Page {
     pub position_before: u64,
     /// Nothing after this position is in the rows. Once the stream has passed it, every change that the rows show has
     /// been handed out.
+    pub position_after: u64,
+}
+
+/// A range of a mapped table in the order of its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    /// It begins after this key; nothing: with the first row.
+    pub after: Option<PageKey>,
+    /// It ends with this key; nothing: with the last row.
+    pub until: Option<PageKey>,
+}
+
+/// What the rows of a range come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeDigest {
+    /// How many there are.
+    pub rows: u64,
+    /// Their digest in the order of the key, as of [`crate::digest_of`].
+    pub digest: String,
+}
+
+/// Digests of ranges of a mapped table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// One for each range, in their order.
+    pub of: Vec<RangeDigest>,
+    /// Nothing after this position is in them.
     pub position_after: u64,
 }
 
@@ -179,6 +212,12 @@ pub trait OldDatabase: Send + Sync {
     /// Looks at everything that must be right before anything starts. Changes nothing. What cannot be looked at is a finding.
     fn check(&self) -> BoxFuture<'_, Vec<Finding>>;
 
+    /// As [`OldDatabase::check`], for a move to `to`: in phase `retired` the mapped tables are not looked at, and on the way back
+    /// from there they must be as ever.
+    fn check_for(&self, _to: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        self.check()
+    }
+
     /// Makes what is ours in the old database: the bookkeeping tables and what the stream needs. Only with the operator's
     /// consent. May be done again at any time.
     ///
@@ -217,11 +256,39 @@ pub trait OldDatabase: Send + Sync {
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, LegacyError>>;
 
+    /// Reads at most `limit` rows of a range of a table.
+    fn read_range<'a>(
+        &'a self,
+        table: usize,
+        range: &'a KeyRange,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        debug_assert!(range.until.is_none(), "only who digests ranges is asked for one");
+        self.read_page(table, range.after.as_ref(), limit)
+    }
+
+    /// The digests of ranges of a table; of a range that has more than `rows_max` rows, some digest that is not its own. Nothing
+    /// where that cannot be had.
+    fn digest_ranges<'a>(
+        &'a self,
+        _table: usize,
+        _ranges: &'a [KeyRange],
+        _rows_max: u32,
+    ) -> BoxFuture<'a, Result<Option<Digests>, LegacyError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Reads the rows of some items, by table, SKU and location, at one moment. `next` is always nothing.
     fn read_items<'a>(
         &'a self,
         items: &'a [(usize, String, String)],
     ) -> BoxFuture<'a, Result<Page, LegacyError>>;
+
+    /// Where the old database's log ends now: everything that it committed before this was asked is up to there. Makes the stream
+    /// tell soon that it has come there, where it can be made to.
+    fn position(&self) -> BoxFuture<'_, Result<u64, LegacyError>> {
+        Box::pin(async { Ok(self.read_items(&[]).await?.position_after) })
+    }
 
     /// How the stream is doing on the old database's side.
     fn health(&self) -> BoxFuture<'_, Result<StreamHealth, LegacyError>>;

@@ -3,20 +3,20 @@
 //! It remembers nothing that counts. Where to go on is in Banyan's own state, in the same block as what came of it, so
 //! whatever comes twice is passed over there.
 
-use crate::breach::{Meaning, meaning};
+use crate::breach::{self, Meaning, meaning};
 use crate::database::{Book, LegacyError, OldDatabase};
 use crate::desk::{Desk, DeskError};
 use crate::keeper::Halt;
 use crate::mapping::Mapping;
-use crate::outbox::{self, reason};
+use crate::outbox;
 use crate::progress::Progress;
 use crate::stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};
 use crate::takeover;
 use crate::values::{ItemName, STOCK, levels, mirror_row, name_of, named_level, row_numbers};
 use banyan_domain::legacy::{
-    self, CapabilityState, Command, MirrorRow, OutboxItem, OutboxKind, Phase, SourceBatch,
+    self, Breach, CapabilityState, Command, MirrorRow, OutboxItem, OutboxKind, Phase, SourceBatch,
 };
-use banyan_domain::{LocationId, Refusal, SkuId, limits};
+use banyan_domain::{Refusal, limits};
 use banyan_engine::wall_clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -77,6 +77,8 @@ struct Load {
     outbox: Vec<OutboxItem>,
     outbox_ids: Vec<i64>,
     switched: Option<(u64, Phase)>,
+    /// Writes of others to what Banyan owns; noted before the rest is applied.
+    breaches: Vec<Breach>,
     /// When the last of it was committed; 0 if not known.
     committed_millis: u64,
     transactions: u64,
@@ -197,6 +199,7 @@ impl Inward<'_> {
                         }
                     }
                     self.progress.heard(load.position, now);
+                    self.note_breaches(std::mem::take(&mut load.breaches)).await?;
                     if load.whole && load.is_empty() && load.part == 1 {
                         // Only our own writes came back, or what is none of ours to keep, in one part: a transaction of which
                         // more follows is kept part by part, or the parts after this one would miss it. Their position is
@@ -465,22 +468,18 @@ impl Inward<'_> {
                 }
             };
             let Some((sku, location)) = name_of(&row) else { continue };
-            self.note_breach(sku, location, &what, transaction.position, index).await?;
+            load.breaches.push(breach::breach((sku, location), &what, transaction.position, index));
         }
         Ok(())
     }
 
-    async fn note_breach(
-        &self,
-        sku: SkuId,
-        location: LocationId,
-        what: &str,
-        position: u64,
-        index: u32,
-    ) -> Result<(), Ended> {
-        tracing::warn!(%sku, %location, "somebody else wrote to a column that Banyan owns: {what}");
-        let what = reason(what);
-        self.ask(Command::NoteBreach { capability: STOCK, sku, location, what, position, index }).await
+    /// All of them in one block: somebody may have written to every row there is.
+    async fn note_breaches(&self, breaches: Vec<Breach>) -> Result<(), Ended> {
+        if breaches.is_empty() {
+            return Ok(());
+        }
+        breach::tell(&breaches);
+        self.ask(Command::NoteBreaches { capability: STOCK, breaches }).await
     }
 
     fn columns(&self, change: &Change) -> String {
@@ -512,6 +511,7 @@ impl Inward<'_> {
             committed_millis,
             transactions,
             whole,
+            ..
         } = load;
         let count = rows.len() as u64;
         let source =
@@ -555,6 +555,7 @@ impl Load {
         self.rows.extend(next.rows);
         self.outbox.extend(next.outbox);
         self.outbox_ids.extend(next.outbox_ids);
+        self.breaches.extend(next.breaches);
         self.committed_millis = next.committed_millis;
         self.transactions += next.transactions;
     }
@@ -564,7 +565,7 @@ impl Load {
 fn joins(load: &Load, next: &Transaction) -> bool {
     let small = next.last && next.part == 1 && next.switched.is_none();
     let rows = load.rows.len() + 2 * next.changes.len();
-    let messages = load.outbox.len() + next.outbox.len() + next.changes.len();
+    let messages = load.outbox.len() + next.outbox.len() + load.breaches.len() + next.changes.len();
     small && rows <= limits::SOURCE_ROWS_MAX && messages <= limits::SOURCE_ROWS_MAX
 }
 

@@ -11,6 +11,7 @@ use crate::mover::{
 use crate::progress::{LagPoint, Progress, ProgressView};
 use crate::references::{References, ReferencesView};
 use crate::takeover;
+use crate::watermark;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase};
 use banyan_domain::{Actor, Outcome as AnyOutcome, Timestamp};
 use banyan_engine::wall_clock;
@@ -140,6 +141,10 @@ pub struct Status {
     pub stage: Option<String>,
     /// Items of the old shop, and of these how many are short.
     pub items: (usize, usize),
+    /// Holds of the old shop that are over and wait to hear whether they were sold.
+    pub holds_waiting: usize,
+    /// Up to when everything that the old database committed is applied, as far as somebody had to know it.
+    pub known_until: Option<Timestamp>,
     /// References used within the quiet time.
     pub references_left: usize,
     /// What an operator must look at, in words: the lead taken back by hand, a stream that was left behind.
@@ -185,6 +190,7 @@ impl Keeper {
         let mut outward = Runner::default();
         let watch = tokio::spawn(self.clone().watch(stop.clone()));
         let compare = tokio::spawn(self.clone().compare_now_and_then(stop.clone()));
+        let watermark = tokio::spawn(self.clone().keep_watermark(stop.clone()));
         let mut drive_from = Instant::now();
         while !*stop.borrow() {
             let Ok(state) = self.driver.state().await else { break };
@@ -219,7 +225,7 @@ impl Keeper {
         }
         inward.end().await;
         outward.end().await;
-        let _ended = tokio::join!(watch, compare);
+        let _ended = tokio::join!(watch, compare, watermark);
     }
 
     /// Everything at this moment.
@@ -227,13 +233,14 @@ impl Keeper {
     /// # Errors
     /// [`DeskError::Stopping`].
     pub async fn status(&self) -> Result<Status, DeskError> {
-        let (state, items) = self
+        let (state, items, (holds_waiting, known)) = self
             .driver
             .desk
             .look(|state| {
                 let legacy = state.legacy();
                 let short = legacy.mirrored_items().filter(|(_, mirrored)| mirrored.short > 0).count();
-                (legacy.capability(STOCK), (legacy.mirrored_count(), short))
+                let waiting = (state.holds_waiting(), legacy.known(STOCK).map(|known| known.until));
+                (legacy.capability(STOCK), (legacy.mirrored_count(), short), waiting)
             })
             .await?;
         let references_left = self.references().left(wall_clock(), self.quiet_for);
@@ -243,7 +250,18 @@ impl Keeper {
         let taken_over = state.taken_over.as_ref().map(takeover::sentence);
         let trouble =
             taken_over.into_iter().chain(seen.left_behind.iter().map(|(text, _)| text.clone())).collect();
-        Ok(Status { state, progress, health, stage, items, references_left, trouble })
+        let known_until = known.filter(|until| until.as_millis() > 0);
+        Ok(Status {
+            state,
+            progress,
+            health,
+            stage,
+            items,
+            holds_waiting,
+            known_until,
+            references_left,
+            trouble,
+        })
     }
 
     /// What a move to `to` would do, and whether it may begin. Changes nothing.
@@ -258,7 +276,7 @@ impl Keeper {
         let facts = Facts {
             state,
             now: wall_clock(),
-            findings: self.driver.database.check().await,
+            findings: self.driver.database.check_for(to).await,
             progress: self.driver.progress.view(),
             lag_max: self.mapping.watch.lag_max,
             references: self.references(),
@@ -332,6 +350,12 @@ impl Keeper {
     #[must_use]
     pub const fn quiet_for(&self) -> Duration {
         self.quiet_for
+    }
+
+    /// How the sync is doing.
+    #[must_use]
+    pub fn progress(&self) -> ProgressView {
+        self.driver.progress.view()
     }
 
     /// The lags of the last ten minutes, one a second.
@@ -453,6 +477,11 @@ impl Keeper {
             tracing::warn!("{}", found.0);
         }
         seen.left_behind = Some(found);
+    }
+
+    async fn keep_watermark(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let Driver { desk, database, progress, .. } = &self.driver;
+        watermark::keep(desk, &**database, progress, stop).await;
     }
 
     async fn compare_now_and_then(self: Arc<Self>, mut stop: watch::Receiver<bool>) {

@@ -156,6 +156,7 @@ pub(crate) fn totals(lang: Lang, status: &Status) -> Markup {
             (count(text::ITEMS_SHORT, short as u64, true))
             (count(text::BREACHES, status.state.breaches, true))
             (count(text::OUTBOX_REFUSED, status.state.refused, true))
+            (count(text::HOLDS_WAITING, status.holds_waiting as u64, false))
             (count(text::REFERENCES_LEFT, status.references_left as u64, false))
             (count(text::MOVES_SO_FAR, status.state.moves, false))
         }
@@ -217,6 +218,9 @@ pub(crate) fn sync(lang: Lang, status: &Status) -> Markup {
                 (fact(lang.t(text::LAG), &html! { b.num { (format::millis(progress.out_lag_millis as f64)) } }))
                 (fact(lang.t(text::ROWS), &n(progress.rows_out)))
                 (fact(lang.t(text::WRITTEN_TO), &n(progress.seq_written)))
+                @if let Some(first) = &progress.aside_first {
+                    (fact(lang.t(text::ROWS_ASIDE), &html! { (n(progress.aside)) " " span.hint { (first) } }))
+                }
             } }
         }
     }

@@ -146,7 +146,7 @@ impl Driver {
     ) -> Result<Stage, DriveError> {
         let seen = match step {
             MoveStep::Checked => {
-                let findings = self.database.check().await;
+                let findings = self.database.check_for(moving.to).await;
                 let stop = findings.iter().find(|finding| finding.level == CheckLevel::Stop);
                 if let Some(stop) = stop {
                     let why = format!("{}: {}. {}", stop.subject, stop.found, stop.fix);
@@ -308,7 +308,10 @@ impl Driver {
                     None => *seq.insert(self.desk.look(State::seq).await?),
                 };
                 if view.seq_written >= goal {
-                    return Ok(None);
+                    // The gate was passed before it was refused: the old shop would lead with another number.
+                    return Ok(view.aside_first.map(|first| {
+                        format!("the old table refuses {} rows as they should be, first {first}", view.aside)
+                    }));
                 }
             }
             if Instant::now() >= until {

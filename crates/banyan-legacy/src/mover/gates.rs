@@ -106,11 +106,14 @@ fn stream(facts: &Facts) -> Gate {
 }
 
 fn outward(facts: &Facts) -> Gate {
-    let ProgressView { outward, trouble, .. } = &facts.progress;
-    let holds = *outward && trouble.outward.is_none();
-    let found = trouble.outward.clone().unwrap_or_else(|| match *outward {
-        true => "the old columns follow".into(),
-        false => "the sync out is not running".into(),
+    let ProgressView { outward, trouble, aside, aside_first, .. } = &facts.progress;
+    let holds = *outward && trouble.outward.is_none() && *aside == 0;
+    let found = trouble.outward.clone().unwrap_or_else(|| match (*outward, aside_first) {
+        (true, None) => "the old columns follow".into(),
+        (true, Some(first)) => {
+            format!("the old table refuses {aside} rows, which are set aside, first {first}")
+        }
+        (false, _) => "the sync out is not running".into(),
     });
     let needed = "the old columns must follow before the old shop can lead: see docs/legacy-sync.md".into();
     Gate { name: "sync-out", holds, may_be_overridden: false, found, needed }
@@ -233,7 +236,7 @@ mod tests {
     #[test]
     fn each_gate_fails_for_its_own_reason() {
         type Break = fn(&mut Facts);
-        let table: [(Phase, Phase, Break, &str); 11] = [
+        let table: [(Phase, Phase, Break, &str); 12] = [
             (Phase::Legacy, Phase::Mirror, |f| f.findings.push(Finding::stop("a", "b", "c")), "preflight"),
             (Phase::Mirror, Phase::Lead, |f| f.progress.inward = false, "stream"),
             (Phase::Mirror, Phase::Lead, |f| f.progress.heard_at = 900_000, "stream"),
@@ -243,6 +246,12 @@ mod tests {
             (Phase::Mirror, Phase::Lead, |f| f.now = Timestamp::from_millis(1_029_999 + 600_000), "equal"),
             (Phase::Mirror, Phase::Lead, |f| f.state.reconciled.as_mut().expect("one").repaired = 0, "equal"),
             (Phase::Lead, Phase::Mirror, |f| f.progress.outward = false, "sync-out"),
+            (
+                Phase::Lead,
+                Phase::Mirror,
+                |f| (f.progress.aside, f.progress.aside_first) = (1, Some("A at main: check".into())),
+                "sync-out",
+            ),
             (
                 Phase::Lead,
                 Phase::Retired,

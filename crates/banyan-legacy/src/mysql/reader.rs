@@ -1,6 +1,6 @@
 //! The stream: a snapshot if one is needed, then the binary log, read by a task of its own.
 
-use super::book::{OUTBOX, STREAM, SYNC, exists, ours};
+use super::book::{self, OUTBOX, STREAM, SYNC, exists, ours};
 use super::layout::{self, Layout};
 use super::log::{Found, Log, Scope};
 use super::position;
@@ -10,6 +10,7 @@ use super::view::{View, Way};
 use crate::database::{BoxFuture, LegacyError};
 use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, Item, SourceId};
+use banyan_domain::legacy::Phase;
 use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest};
@@ -106,12 +107,31 @@ impl Opening {
     /// The tables that concern us, as they are now.
     async fn scope(&self, session: &mut Session) -> Result<Scope, LegacyError> {
         let database = self.address.database();
-        let layouts: Vec<Layout> =
-            layout::read_all(session, &self.mapping, database).await?.map_err(LegacyError::Refused)?;
+        let book = match self.mapping.database.bookkeeping {
+            true => book::read(session, database, self.capability(), "").await?,
+            false => None,
+        };
+        let phase = book.map_or(Phase::Legacy, |book| book.phase);
+        if self.mapping.outbox_only && phase != Phase::Retired {
+            return Err(LegacyError::Refused(format!(
+                "the mapping says outbox_only = true, and the phase is {}: take it out until the phase is retired",
+                phase.as_str()
+            )));
+        }
+        let needs_tables = self.mapping.needs_tables(phase);
+        let layouts: Vec<Layout> = match needs_tables {
+            true => {
+                layout::read_all(session, &self.mapping, database).await?.map_err(LegacyError::Refused)?
+            }
+            false if self.mapping.outbox_only => Vec::new(),
+            false => layout::read_there(session, &self.mapping, database).await?,
+        };
         Ok(Scope {
             capability: self.capability().to_owned(),
             database: database.to_owned(),
             layouts,
+            mapped: self.mapping.tables.iter().map(|table| table.name.table.clone()).collect(),
+            needs_tables,
             sync: Shape::read(session, database, SYNC).await?,
             outbox: Shape::read(session, database, OUTBOX).await?,
         })

@@ -4,6 +4,7 @@ use super::address::{APPLICATION, fault};
 use super::bookkeeping::{OUTBOX, SYNC, quoted};
 use super::catalog;
 use super::sessions::Sessions;
+use super::write::needs_tables;
 use crate::database::{LegacyError, SqlReference, StreamHealth};
 use crate::mapping::Mapping;
 
@@ -34,7 +35,8 @@ pub(super) async fn health(sessions: &Sessions, mapping: &Mapping) -> Result<Str
                     faults: Vec::new(),
                 },
             };
-            health.faults = catalog::publication_faults(client, mapping).await?;
+            let needed = needs_tables(client, mapping).await?;
+            health.faults = catalog::publication_faults(client, mapping, needed).await?;
             Ok((lease, health))
         })
         .await

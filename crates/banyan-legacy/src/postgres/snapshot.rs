@@ -7,6 +7,7 @@ use super::write::read_book;
 use crate::database::{Book, LegacyError};
 use crate::mapping::Mapping;
 use crate::stream::{Item, OutboxRow};
+use banyan_domain::legacy::Phase;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -31,15 +32,19 @@ pub(super) async fn begin(
         exported.replace('\'', "''")
     );
     session.client.batch_execute(&sql).await.map_err(|error| fault("taking over the snapshot", &error))?;
-    let catalog = catalog::read(&session.client, mapping).await?;
     let book = match mapping.database.bookkeeping {
         true => read_book(&session.client, mapping, "").await?,
+        false => None,
+    };
+    // Where nobody needs the tables they may be gone; what is left in the outbox counts all the same.
+    let catalog = match needs_tables(mapping, book) {
+        true => Some(catalog::read(&session.client, mapping).await?),
         false => None,
     };
     let (to, pages) = mpsc::channel(2);
     let mapping = mapping.clone();
     tokio::spawn(async move {
-        if let Err(error) = read(&session, &mapping, &catalog, &to).await {
+        if let Err(error) = read(&session, &mapping, catalog.as_ref(), &to).await {
             // Nobody waits any more if this fails.
             let _gone = to.send(Err(error)).await;
         }
@@ -47,10 +52,15 @@ pub(super) async fn begin(
     Ok((pages, book))
 }
 
+/// Whether the mapped tables are needed where the bookkeeping row is this one.
+pub(super) fn needs_tables(mapping: &Mapping, book: Option<Book>) -> bool {
+    mapping.needs_tables(book.map_or(Phase::Legacy, |book| book.phase))
+}
+
 async fn read(
     session: &Session,
     mapping: &Mapping,
-    catalog: &Catalog,
+    catalog: Option<&Catalog>,
     to: &mpsc::Sender<Result<Item, LegacyError>>,
 ) -> Result<(), LegacyError> {
     if mapping.database.bookkeeping {
@@ -59,7 +69,9 @@ async fn read(
             return Ok(());
         }
     }
-    for table in 0..mapping.tables.len() {
+    let catalogs =
+        catalog.into_iter().flat_map(|catalog| (0..mapping.tables.len()).map(move |table| (catalog, table)));
+    for (catalog, table) in catalogs {
         let reading =
             |error: tokio_postgres::Error| fault(&format!("reading {}", mapping.tables[table].name), &error);
         let declare = format!("declare banyan_rows no scroll cursor for {}", catalog.select(mapping, table));

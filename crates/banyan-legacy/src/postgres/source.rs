@@ -1,6 +1,7 @@
 //! Opening the stream: is it still the same server, the same history and the same slot? Or a new one, with a snapshot.
 
 use super::address::{Address, fault};
+use super::assemble::Assembler;
 use super::catalog;
 use super::snapshot;
 use super::stream::PostgresStream;
@@ -49,7 +50,7 @@ pub(super) async fn open(
         stream: name.to_owned(),
     };
     let slot = slot(&mut client, name).await?;
-    catalog::check_publication(address, mapping).await?;
+    let needs_tables = catalog::check_publication(address, mapping).await?;
     let Some((known, position)) = from else {
         if let Some(slot) = slot {
             drop_slot(&mut client, name, &slot, &database).await?;
@@ -59,12 +60,13 @@ pub(super) async fn open(
         // The slot begins with the first commit at this point or after it: the snapshot is everything before.
         let position = consistent.saturating_sub(1);
         let begin = Item::SnapshotBegin { source, position, book };
-        return Ok(PostgresStream::with_snapshot(client, address, mapping, begin, position, pages));
+        let assembler = Assembler::new(mapping.clone(), snapshot::needs_tables(mapping, book));
+        return Ok(PostgresStream::with_snapshot(client, address, assembler, begin, position, pages));
     };
     let slot = slot.ok_or_else(|| LegacyError::SourceUnknown(format!("the slot {name} is gone")))?;
     still_the_same(&known, &source, position, &slot, system.xlogpos.as_u64())?;
     start_stream(&mut client).await?;
-    Ok(PostgresStream::resumed(client, address, mapping, position))
+    Ok(PostgresStream::resumed(client, address, Assembler::new(mapping.clone(), needs_tables), position))
 }
 
 /// Starts the stream of a session that has been prepared.

@@ -6,12 +6,10 @@ use super::marker;
 use super::snapshot::Pages;
 use super::source::{head, start_stream, stream_fault};
 use crate::database::{BoxFuture, LegacyError};
-use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, Item};
 use pgwire_replication::Lsn;
 use pgwire_replication::client::{ReplicationClient, ReplicationEvent};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -50,21 +48,21 @@ impl PostgresStream {
     pub(super) fn resumed(
         client: ReplicationClient,
         address: &Address,
-        mapping: &Arc<Mapping>,
+        assembler: Assembler,
         position: u64,
     ) -> Self {
-        Self::new(client, address, mapping, Stage::Running, position)
+        Self::new(client, address, assembler, Stage::Running, position)
     }
 
     pub(super) fn with_snapshot(
         client: ReplicationClient,
         address: &Address,
-        mapping: &Arc<Mapping>,
+        assembler: Assembler,
         begin: Item,
         position: u64,
         pages: Pages,
     ) -> Self {
-        let mut stream = Self::new(client, address, mapping, Stage::Snapshot { pages }, position);
+        let mut stream = Self::new(client, address, assembler, Stage::Snapshot { pages }, position);
         stream.ready.push_back(begin);
         stream
     }
@@ -72,14 +70,14 @@ impl PostgresStream {
     fn new(
         client: ReplicationClient,
         address: &Address,
-        mapping: &Arc<Mapping>,
+        assembler: Assembler,
         stage: Stage,
         position: u64,
     ) -> Self {
         Self {
             client,
             address: address.clone(),
-            assembler: Assembler::new(mapping.clone()),
+            assembler,
             stage,
             ready: VecDeque::new(),
             heard: position,
@@ -168,7 +166,8 @@ impl PostgresStream {
                 if prefix == marker::PREFIX =>
             {
                 self.heard = self.heard.max(lsn.as_u64());
-                Ok(self.idle(lsn.as_u64().saturating_add(1), true))
+                // A message's place is its end, and a commit may be the record that begins there.
+                Ok(self.idle(lsn.as_u64(), true))
             }
             // What stands outside of transactions is other people's.
             _ => Ok(None),

@@ -325,6 +325,9 @@ fn status_text(status: &Value) -> String {
             lines.push(format!("TROUBLE: {why}"));
         }
     }
+    if let Some(first) = sync["first_aside"].as_str() {
+        lines.push(format!("SET ASIDE: the old table refuses {} rows, first {first}", sync["rows_aside"]));
+    }
     let last = &status["reconciled"];
     if !last.is_null() {
         lines.push(format!(
@@ -334,6 +337,13 @@ fn status_text(status: &Value) -> String {
             text(&last["position"]),
             last["differing"],
             last["repaired"]
+        ));
+    }
+    if status["holds_waiting"].as_u64().is_some_and(|waiting| waiting > 0) {
+        lines.push(format!(
+            "{} holds are over and wait for the stream; known until {}",
+            status["holds_waiting"],
+            status["known_until"].as_str().unwrap_or("never")
         ));
     }
     lines.push(format!(

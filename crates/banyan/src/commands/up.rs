@@ -75,6 +75,9 @@ pub(crate) struct UpArgs {
     /// TOML file that maps the old shop's database: the capability in it is kept in step, and can be moved over
     #[arg(long, value_name = "FILE")]
     legacy: Option<PathBuf>,
+    /// The old shop sells nothing any more: holds of its goods need not wait for what its database may still say
+    #[arg(long, conflicts_with = "legacy")]
+    old_shop_gone: bool,
     /// For how many seconds nobody may have touched the old columns before they may be retired
     #[arg(long, value_name = "SECONDS", default_value_t = 604_800, requires = "legacy")]
     legacy_quiet: u64,
@@ -158,7 +161,11 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
             app.set_keeper(keeper.clone());
             Some(tokio::spawn(keeper.run(stopping.clone())))
         }
-        None => None,
+        None => {
+            let desk = banyan_legacy::Desk::new(shard.clone());
+            tokio::spawn(banyan_legacy::unattended(desk, args.old_shop_gone, stopping.clone()));
+            None
+        }
     };
     if shard.report().created && !args.no_sample {
         create_sample(&app).await?;
