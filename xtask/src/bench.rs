@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `cargo xtask kill9` and `cargo xtask sale-day`: build with the release settings, then run the measuring program.
+//! `cargo xtask bench`, `cargo xtask kill9` and `cargo xtask sale-day`: build what a server runs, then run the measuring program.
 
 use crate::run;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub(crate) struct SaleDayArgs {
 /// Builds the server and the measuring program, and measures.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let needs_server = matches!(&*args.what, "coupon" | "checkout");
-    let mut build = vec!["build", "--release", "-p", "banyan-bench"];
+    let mut build = vec!["build", "--profile", run::MEASURED, "-p", "banyan-bench"];
     if needs_server {
         build.extend(["-p", "banyan"]);
     }
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         build.extend(["--features", "banyan-bench/legacy"]);
     }
     run::cargo(build)?;
-    let bin = target_dir()?.join("release");
+    let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("banyan-bench"));
     command.arg(&args.what);
     if needs_server {
@@ -59,8 +59,18 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 
 /// Builds the server and the killer, and kills.
 pub(crate) fn kill9(args: &Kill9Args) -> Result<(), String> {
-    run::cargo(["build", "--release", "-p", "banyan", "--bin", "banyan", "--example", "kill9"])?;
-    let bin = target_dir()?.join("release");
+    run::cargo([
+        "build",
+        "--profile",
+        run::MEASURED,
+        "-p",
+        "banyan",
+        "--bin",
+        "banyan",
+        "--example",
+        "kill9",
+    ])?;
+    let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("examples/kill9"));
     command.args(["--rounds", &args.rounds.to_string(), "--banyan"]).arg(bin.join("banyan"));
     run::to_its_end(&mut command)
@@ -68,8 +78,18 @@ pub(crate) fn kill9(args: &Kill9Args) -> Result<(), String> {
 
 /// Builds the server and the sale day, and runs it.
 pub(crate) fn sale_day(args: &SaleDayArgs) -> Result<(), String> {
-    run::cargo(["build", "--release", "-p", "banyan", "--bin", "banyan", "--example", "sale_day"])?;
-    let bin = target_dir()?.join("release");
+    run::cargo([
+        "build",
+        "--profile",
+        run::MEASURED,
+        "-p",
+        "banyan",
+        "--bin",
+        "banyan",
+        "--example",
+        "sale_day",
+    ])?;
+    let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("examples/sale_day"));
     command.args(["--kills", &args.kills.to_string(), "--banyan"]).arg(bin.join("banyan"));
     command.arg("--scenario").arg(&args.scenario);
@@ -80,7 +100,7 @@ pub(crate) fn sale_day(args: &SaleDayArgs) -> Result<(), String> {
 }
 
 /// Where cargo puts what it builds.
-fn target_dir() -> Result<PathBuf, String> {
+pub(crate) fn target_dir() -> Result<PathBuf, String> {
     let output = run::cargo_command()
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .output()

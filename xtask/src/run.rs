@@ -8,6 +8,9 @@ use std::process::Command;
 /// What the default build leaves out to stay light, and tests and packages have.
 pub(crate) const ALL_FEATURES: &str = "banyan/legacy,banyan-bench/legacy";
 
+/// The profile of what is measured: what a server runs.
+pub(crate) const MEASURED: &str = "dist";
+
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     // Asked when it runs: two checkouts that share a build cache share this program, too, and the path of whichever built it.
