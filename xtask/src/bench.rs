@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `cargo xtask kill9` and `cargo xtask sale-day`: build with the release settings, then run the measuring program.
+//! `cargo xtask bench`, `cargo xtask kill9` and `cargo xtask sale-day`: build what a server runs, then run the measuring program.
 
 use crate::run;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::Command;
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// coupon, checkout, engine, ledger, stock, replay or log; `cargo xtask bench coupon --help` lists what each takes
+    /// coupon, checkout, gateway, sync, engine, ledger, stock, replay or log; `cargo xtask bench coupon --help` lists what each takes
     what: String,
     /// Passed on to the measuring program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -38,11 +38,20 @@ pub(crate) struct SaleDayArgs {
 
 /// Builds the server and the measuring program, and measures.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
-    run::cargo(["build", "--release", "-p", "banyan", "-p", "banyan-bench"])?;
-    let bin = target_dir()?.join("release");
+    let needs_server = matches!(&*args.what, "coupon" | "checkout");
+    let mut build = vec!["build", "--profile", run::MEASURED, "-p", "banyan-bench"];
+    if needs_server {
+        build.extend(["-p", "banyan"]);
+    }
+    if args.what == "sync" {
+        // The clients of old databases, which nothing else here needs.
+        build.extend(["--features", "banyan-bench/legacy"]);
+    }
+    run::cargo(build)?;
+    let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("banyan-bench"));
     command.arg(&args.what);
-    if matches!(&*args.what, "coupon" | "checkout") {
+    if needs_server {
         command.arg("--banyan").arg(bin.join("banyan"));
     }
     run::to_its_end(command.args(&args.rest))
@@ -50,8 +59,18 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 
 /// Builds the server and the killer, and kills.
 pub(crate) fn kill9(args: &Kill9Args) -> Result<(), String> {
-    run::cargo(["build", "--release", "-p", "banyan", "--bin", "banyan", "--example", "kill9"])?;
-    let bin = target_dir()?.join("release");
+    run::cargo([
+        "build",
+        "--profile",
+        run::MEASURED,
+        "-p",
+        "banyan",
+        "--bin",
+        "banyan",
+        "--example",
+        "kill9",
+    ])?;
+    let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("examples/kill9"));
     command.args(["--rounds", &args.rounds.to_string(), "--banyan"]).arg(bin.join("banyan"));
     run::to_its_end(&mut command)
@@ -59,8 +78,18 @@ pub(crate) fn kill9(args: &Kill9Args) -> Result<(), String> {
 
 /// Builds the server and the sale day, and runs it.
 pub(crate) fn sale_day(args: &SaleDayArgs) -> Result<(), String> {
-    run::cargo(["build", "--release", "-p", "banyan", "--bin", "banyan", "--example", "sale_day"])?;
-    let bin = target_dir()?.join("release");
+    run::cargo([
+        "build",
+        "--profile",
+        run::MEASURED,
+        "-p",
+        "banyan",
+        "--bin",
+        "banyan",
+        "--example",
+        "sale_day",
+    ])?;
+    let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("examples/sale_day"));
     command.args(["--kills", &args.kills.to_string(), "--banyan"]).arg(bin.join("banyan"));
     command.arg("--scenario").arg(&args.scenario);

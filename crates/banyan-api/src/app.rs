@@ -1,9 +1,10 @@
 //! What every handler shares.
 
 use crate::auth::{Keyring, Principal};
+use crate::dry_run;
 use crate::problem::Problem;
 use banyan_domain::coupon::CodeKey;
-use banyan_domain::{Command, KeyStamp, Outcome, State};
+use banyan_domain::{Command, Foretold, KeyStamp, Outcome, State};
 use banyan_engine::{Answer, Histogram, Shard};
 use banyan_legacy::Keeper;
 use banyan_views::ViewProgress;
@@ -226,6 +227,28 @@ impl App {
         let seen = seen.await.map_err(|_| Problem::unknown_outcome())?;
         self.http.write_micros.record(began.elapsed().as_micros() as u64);
         Ok(seen)
+    }
+
+    /// What the shard would answer now, and what `look` sees beside it. Nothing is decided, stored or remembered. Storage that is
+    /// full is not noticed: nothing is stored.
+    ///
+    /// # Errors
+    /// A [`Problem`] if the shard could not be asked, or if the answer of this kind of command is not known ahead.
+    pub(crate) async fn foretell<T: Send + 'static>(
+        &self,
+        command: Command,
+        stamp: Option<KeyStamp>,
+        look: impl FnOnce(Answer, &State) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let seen = self.look(move |state| {
+            let answer = match state.foretell(command, stamp.as_ref()) {
+                Err(refusal) => Answer::Refused(refusal),
+                Ok(Some(Foretold { outcome, seq, replayed })) => Answer::Done { outcome, seq, replayed },
+                Ok(None) => return None,
+            };
+            Some(look(answer, state))
+        });
+        seen.await?.ok_or_else(dry_run::unsupported)
     }
 }
 

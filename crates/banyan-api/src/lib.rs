@@ -10,6 +10,7 @@ mod app;
 pub mod auth;
 mod body;
 mod clock;
+mod dry_run;
 pub mod event_json;
 mod ids;
 mod openapi;

@@ -68,6 +68,14 @@ pub struct LegacyJson {
     pub outbox_refused: u64,
     /// References to the old columns within the quiet time.
     pub references_left: usize,
+    /// What an operator must look at, in words: the lead taken back by hand in the old database, a stream that was left behind
+    /// there. Empty if nothing is.
+    pub trouble: Vec<String>,
+    /// Reservations of the old shop's goods that are over by the clock and still held: an order for them may be on its way
+    /// through the old database's stream. More than a few for more than a few seconds: the stream stands still.
+    pub holds_waiting: usize,
+    /// Up to when everything that the old database committed is known to be applied; absent if nobody has waited for it yet.
+    pub known_until: Option<String>,
 }
 
 /// A move under way.
@@ -150,8 +158,12 @@ pub struct SyncJson {
     pub rows_out: u64,
     /// Own writes that came back and were recognised.
     pub echoes: u64,
-    /// The event up to which the old tables are.
+    /// The event up to which the old tables are, but for rows that are set aside.
     pub seq_written: u64,
+    /// Rows that the old tables refuse as they should be; they are set aside, and the others go on.
+    pub rows_aside: u64,
+    /// The first of them, and the old database's words.
+    pub first_aside: Option<String>,
     /// What stands in the way of the stream in.
     pub inward_trouble: Option<String>,
     /// What stands in the way of the sync out.
@@ -271,7 +283,17 @@ pub struct LagJson {
 
 impl From<&Status> for LegacyJson {
     fn from(status: &Status) -> Self {
-        let Status { state, progress, health, stage, items: (items, short), references_left } = status;
+        let Status {
+            state,
+            progress,
+            health,
+            stage,
+            items: (items, short),
+            holds_waiting,
+            known_until,
+            references_left,
+            trouble,
+        } = status;
         let source = state.source.as_ref().map(|source| SourceJson {
             system: source.id.system.to_string(),
             stream: source.id.stream.to_string(),
@@ -300,6 +322,9 @@ impl From<&Status> for LegacyJson {
             breaches: state.breaches,
             outbox_refused: state.refused,
             references_left: *references_left,
+            trouble: trouble.clone(),
+            holds_waiting: *holds_waiting,
+            known_until: known_until.map(rfc3339),
         }
     }
 }
@@ -350,6 +375,8 @@ impl From<&ProgressView> for SyncJson {
             rows_out: view.rows_out,
             echoes: view.echoes,
             seq_written: view.seq_written,
+            rows_aside: view.aside,
+            first_aside: view.aside_first.clone(),
             inward_trouble: view.trouble.inward.clone(),
             outward_trouble: view.trouble.outward.clone(),
         }

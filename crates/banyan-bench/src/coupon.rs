@@ -57,7 +57,7 @@ pub(crate) struct Options {
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Banyan's binary.
-    #[arg(long, default_value = "target/release/banyan")]
+    #[arg(long, default_value = "target/dist/banyan")]
     banyan: PathBuf,
     /// HTTP threads of the no-op and of the rivals.
     #[arg(long, default_value_t = 1)]
@@ -79,8 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     std::fs::create_dir_all(&dir).map_err(|e| failed(format!("making {}", dir.display()), e))?;
     machine::refuse_memory(&dir)?;
     if options.systems.contains(&System::Banyan) && !options.banyan.exists() {
-        let text =
-            "no such file; build it with `cargo build --release -p banyan` or leave it out with --systems";
+        let text = "no such file; build it with `cargo build --profile dist -p banyan` or leave it out with --systems";
         return Err(failed(options.banyan.display(), text));
     }
     let machine = machine::describe(&dir);

@@ -128,7 +128,7 @@ pub(crate) fn head(lang: Lang, title: &str, plots: bool) -> Markup {
 
 fn banner(viewer: &Viewer, section: Section) -> Markup {
     let lang = viewer.lang();
-    let places: [(Section, &str, Text); 12] = [
+    let mut places = vec![
         (Section::Sale, "/console", text::SALE),
         (Section::Orders, "/console/orders", text::ORDERS),
         (Section::Products, "/console/products", text::PRODUCTS),
@@ -142,6 +142,7 @@ fn banner(viewer: &Viewer, section: Section) -> Markup {
         (Section::Over, "/console/over", text::OVER),
         (Section::Store, "/console/store", text::STORE),
     ];
+    places.retain(|(place, ..)| cfg!(feature = "gateway") || *place != Section::Gateway);
     html! {
         header.banner {
             a.home href="/console" aria-label="Banyan" { (parts::mark()) span { "Banyan" } }

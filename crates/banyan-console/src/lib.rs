@@ -23,12 +23,15 @@ mod pages;
 mod parts;
 mod sampler;
 mod session;
+#[cfg(feature = "gateway")]
 mod sides;
 mod steps;
 mod text;
+#[cfg(feature = "gateway")]
 mod traffic;
 mod verdict;
 
+#[cfg(feature = "gateway")]
 pub use traffic::GatewayHandle;
 
 use axum::Router;
@@ -57,6 +60,7 @@ pub struct ConsoleOptions {
     /// Most live streams at once.
     pub streams_max: usize,
     /// The gateway of this process, if there is one. It may be filled later: its routes may lead to the console.
+    #[cfg(feature = "gateway")]
     pub gateway: GatewayHandle,
 }
 
@@ -68,6 +72,7 @@ impl Default for ConsoleOptions {
             idle_max: Duration::from_secs(8 * 3_600),
             sessions_max: 1_000,
             streams_max: 256,
+            #[cfg(feature = "gateway")]
             gateway: GatewayHandle::default(),
         }
     }
@@ -81,6 +86,7 @@ pub(crate) struct Console {
     failures: gate::Failures,
     sampler: Arc<sampler::Sampler>,
     journal: Arc<journal::Journal>,
+    #[cfg(feature = "gateway")]
     traffic: Arc<traffic::Traffic>,
     streams: Arc<Semaphore>,
     started: Once,
@@ -94,6 +100,7 @@ impl Console {
         }
         self.started.call_once(|| {
             tokio::spawn(sampler::run(self.clone()));
+            #[cfg(feature = "gateway")]
             tokio::spawn(traffic::run(self.clone()));
             journal::start(self.journal.clone(), self.app.clone());
         });
@@ -107,6 +114,7 @@ pub fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         failures: gate::Failures::default(),
         sampler: Arc::default(),
         journal: Arc::default(),
+        #[cfg(feature = "gateway")]
         traffic: Arc::default(),
         streams: Arc::new(Semaphore::new(options.streams_max)),
         started: Once::new(),
@@ -147,12 +155,6 @@ pub fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         .route("/console/coupons", get(pages::coupon::find))
         .route("/console/coupons/{coupon}", get(pages::coupon::show))
         .route("/console/coupons/{coupon}/revoke", post(pages::coupon::revoke))
-        .route("/console/gateway", get(pages::gateway::show))
-        .route("/console/gateway/undo", post(pages::gateway::undo))
-        .route("/console/gateway/routes/{route}", get(pages::route::show))
-        .route("/console/gateway/routes/{route}/change", post(pages::route_change::change))
-        .route("/console/gateway/routes/{route}/groups/{group}", get(pages::mismatch::show))
-        .route("/console/gateway/routes/{route}/groups/{group}/change", post(pages::mismatch::judge))
         .route("/console/over", get(pages::over::show))
         .route("/console/over/plan", get(pages::over_plan::show))
         .route("/console/over/change", post(pages::over_plan::change))
@@ -160,7 +162,24 @@ pub fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         .route("/console/live", get(live::live))
         .route("/console/assets/{file}", get(assets::serve))
         .route("/console/{*rest}", get(pages::not_found))
+        .merge(of_gateway())
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(middleware::from_fn_with_state(console.clone(), gate::guard))
         .with_state(console)
+}
+
+#[cfg(feature = "gateway")]
+fn of_gateway() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/console/gateway", get(pages::gateway::show))
+        .route("/console/gateway/undo", post(pages::gateway::undo))
+        .route("/console/gateway/routes/{route}", get(pages::route::show))
+        .route("/console/gateway/routes/{route}/change", post(pages::route_change::change))
+        .route("/console/gateway/routes/{route}/groups/{group}", get(pages::mismatch::show))
+        .route("/console/gateway/routes/{route}/groups/{group}/change", post(pages::mismatch::judge))
+}
+
+#[cfg(not(feature = "gateway"))]
+fn of_gateway() -> Router<Arc<Console>> {
+    Router::new()
 }

@@ -4,7 +4,9 @@ use crate::Console;
 use crate::gate::{Fields, Viewer};
 use crate::log_pages::{self, Filter, Found};
 use crate::pages::events::filter_of;
-use crate::pages::{over_parts, route_parts};
+use crate::pages::over_parts;
+#[cfg(feature = "gateway")]
+use crate::pages::route_parts;
 use crate::parts;
 use crate::sampler::{FIELDS, Tick};
 use crate::session::SignedIn;
@@ -103,8 +105,10 @@ struct Live {
 enum Of {
     Nothing,
     /// The table of routes.
+    #[cfg(feature = "gateway")]
     Gateway,
     /// One route.
+    #[cfg(feature = "gateway")]
     Route(String),
     /// The way over, as the page was made.
     Over(over_parts::Shown),
@@ -113,7 +117,9 @@ enum Of {
 impl Of {
     fn read(text: &str) -> Self {
         match text.split_once(':').unwrap_or((text, "")) {
+            #[cfg(feature = "gateway")]
             ("gateway", _) => Self::Gateway,
+            #[cfg(feature = "gateway")]
             ("route", name) => Self::Route(name.to_owned()),
             ("over", shown) => Self::Over(over_parts::Shown::read(shown)),
             _ => Self::Nothing,
@@ -155,7 +161,9 @@ impl Live {
         let (console, lang) = (&self.held.console, self.held.lang);
         let parts = match &self.of {
             Of::Nothing => return json,
+            #[cfg(feature = "gateway")]
             Of::Gateway => route_parts::of_table(console, lang),
+            #[cfg(feature = "gateway")]
             Of::Route(name) => route_parts::of_route(console, lang, name),
             Of::Over(shown) => over_parts::of_page(console, lang, shown).await,
         };

@@ -11,6 +11,9 @@ use banyan_engine::{CampaignSummary, Summary};
 use maud::{Markup, html};
 use serde_json::Value;
 
+/// A part of a page that is made again while somebody looks: the id of its place, and what stands there.
+pub(crate) type Part = (String, Markup);
+
 /// Our mark: one crown, many roots.
 pub(crate) fn mark() -> Markup {
     html! {
@@ -18,6 +21,14 @@ pub(crate) fn mark() -> Markup {
             path d="M3 14.5C3 7.600 8.600 3 16 3s13 4.600 13 11.500c0 1-.8 1.500-1.800 1.500H4.800C3.800 16 3 15.500 3 14.500Z" {}
             path.root d="M16 16v13M11.500 16c0 5-.6 9-2.600 13M20.500 16c0 5 .6 9 2.600 13M7 16c0 3.500-.6 6-2 8.500M25 16c0 3.500.6 6 2 8.500" {}
         }
+    }
+}
+
+/// Whether something that must be so is so.
+pub(crate) fn holds(lang: Lang, holds: bool) -> Markup {
+    match holds {
+        true => state(lang, "completed", text::IT_HOLDS),
+        false => state(lang, "failed", text::IT_DOES_NOT),
     }
 }
 

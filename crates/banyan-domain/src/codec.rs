@@ -45,7 +45,7 @@ pub fn decode(body: &[u8], count: u32) -> impl Iterator<Item = Result<Entry, Dec
             let source = minicbor::decode::Error::message("bytes in a block of no entries");
             return Some(Err(DecodeError { index, source }));
         }
-        let mut entry = decoder.decode::<Entry>();
+        let mut entry = read(&mut decoder);
         if index + 1 == count && entry.is_ok() && decoder.position() != body.len() {
             entry = Err(minicbor::decode::Error::message("bytes are left over after the last entry"));
         }
@@ -69,7 +69,7 @@ pub fn decode_wanted(
     core::iter::from_fn(move || {
         for index in indices.by_ref() {
             let read = match tag(&mut decoder.probe()) {
-                Ok(tag) if wanted(tag) => decoder.decode::<Entry>().map(|entry| Some((index, entry))),
+                Ok(tag) if wanted(tag) => read(&mut decoder).map(|entry| Some((index, entry))),
                 Ok(_) => decoder.skip().map(|()| None),
                 Err(error) => Err(error),
             };
@@ -84,6 +84,11 @@ pub fn decode_wanted(
         }
         None
     })
+}
+
+/// One entry. A function of its own, so that it is compiled once and not again by every crate that goes over a block.
+fn read(decoder: &mut minicbor::Decoder<'_>) -> Result<Entry, minicbor::decode::Error> {
+    decoder.decode()
 }
 
 /// The numbers at the beginning of an entry: `[event, stamp?]`, an event being `[number, [field, ...]]`.

@@ -14,8 +14,10 @@ pub mod coupon;
 mod decision;
 mod digest;
 mod event;
+mod foretelling;
 mod idempotency;
 mod ids;
+mod lapsing;
 pub mod legacy;
 pub mod limits;
 mod local;
@@ -36,6 +38,7 @@ pub use both::{Both, InTurn};
 pub use decision::Decided;
 pub use digest::Digest;
 pub use event::{Command, Entry, Event, Outcome};
+pub use foretelling::Foretold;
 pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};
 pub use ids::{
     AccountId, AccountNo, Actor, CampaignId, CampaignNo, CouponId, InvalidId, ItemNo, LocationId, MemberId,

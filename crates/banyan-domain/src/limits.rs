@@ -48,6 +48,8 @@ pub const TIMER_EVENTS_PER_BLOCK_MAX: usize = 1_024;
 
 /// Rows, and messages, of an old shop that one command may carry: a larger source transaction comes in parts.
 pub const SOURCE_ROWS_MAX: usize = 500;
+/// Of writes by others that were noticed together, how many are told in words; of the others it is known which rows they were.
+pub const BREACHES_NAMED_MAX: usize = 100;
 
 /// How long an idempotency key is remembered, in milliseconds (26 hours: at least a day, with room for a late retry).
 pub const IDEMPOTENCY_HORIZON_MILLIS: u64 = 26 * 3_600 * 1_000;

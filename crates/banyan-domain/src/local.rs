@@ -62,11 +62,13 @@ impl Advance {
 }
 
 impl State {
-    /// What follows by itself: of a saga that has something to do, or of goods that came free and are short elsewhere. To be
+    /// What follows by itself: of a saga that has something to do, of goods that came free and are short elsewhere, or of an old
+    /// shop that Banyan has come to lead. To be
     /// called, and its events applied, until there is nothing left, after every command and after what was due.
     #[must_use]
     pub fn advance(&self) -> Option<Advance> {
-        if let Some(events) = self.cover_short() {
+        let first_known = || self.legacy.first_known().map(|event| vec![Event::Legacy(event)]);
+        if let Some(events) = self.cover_short().or_else(first_known) {
             return Some(Advance { events, outcome: None, step: None });
         }
         let (no, next) = self.sagas.next()?;

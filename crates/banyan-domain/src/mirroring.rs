@@ -12,7 +12,7 @@ use crate::legacy::{
 use crate::stock::{self, Level, ReservationState};
 use crate::{
     Actor, Decided, Event as AnyEvent, ItemNo, LocationId, Outcome as AnyOutcome, Reason,
-    Refusal as AnyRefusal, Remembered, ReservationNo, SkuId, State, Violation, limits,
+    Refusal as AnyRefusal, Remembered, ReservationNo, SkuId, State, Violation, legacy, limits,
 };
 use std::collections::BTreeMap;
 
@@ -67,6 +67,11 @@ impl State {
     ) -> Result<Decided<stock::Event, stock::Outcome, stock::Remembered>, AnyRefusal> {
         if self.legacy.mirrored_count() > 0 {
             self.check_leading(&command)?;
+            if let stock::Command::ReleaseReservation { reservation } = command
+                && let Some(released) = self.release_waiting(reservation)
+            {
+                return Ok(Decided::One(released));
+            }
         }
         Ok(self.stock.decide(self.time, command)?)
     }
@@ -206,6 +211,24 @@ impl State {
                 }
                 one(Event::BreachNoted { capability, sku, location, what, position, index })
             }
+            Command::NoteTakeover { capability, number, phase, epoch } => {
+                let state = self.legacy.capability(capability);
+                if state.epoch != epoch || !state.is_taken_over_by(number, phase) {
+                    return Ok(self.before(Outcome::Noted));
+                }
+                let events = state.takeover(capability, number, phase);
+                Ok(Decided::Many(events.into_iter().map(AnyEvent::Legacy).collect()))
+            }
+            Command::NoteBreaches { capability, breaches } => {
+                let state = self.legacy.capability(capability);
+                match legacy::breaches::note(&state, capability, breaches)? {
+                    Some(event) => one(event),
+                    None => Ok(self.before(Outcome::Noted)),
+                }
+            }
+            Command::NoteKnown { capability, source, position, until } => {
+                Ok(self.note_known(capability, &source, position, until)?)
+            }
             Command::NoteReconciled { capability, position, rows, differing, repaired } => {
                 one(Event::Reconciled { capability, position, rows, differing, repaired })
             }
@@ -230,20 +253,21 @@ impl State {
         if !fits {
             return Err(Refusal::MirrorTooLarge);
         }
-        let mut books = Books::new(self);
-        if !state.phase.leads() {
-            rows.iter().try_for_each(|row| books.take_row(row))?;
-        }
-        for item in &outbox {
-            books.take_message(capability, item)?;
-        }
+        let rows_count = if state.phase.leads() { 0 } else { rows.len() };
+        let books = self.books(capability, &rows[..rows_count], &outbox)?;
         let mut events = books.events;
         events.extend(Books::settle(self, books.items));
         if let Some((number, phase)) = switched {
+            if state.is_taken_over_by(number, phase) {
+                // How far the stream is means nothing any more: the rows are copied anew.
+                events.extend(state.takeover(capability, number, phase).into_iter().map(AnyEvent::Legacy));
+                return Ok(Decided::Many(events));
+            }
             let asked_for =
                 state.moving.as_ref().is_some_and(|moving| (moving.number, moving.to) == (number, phase));
-            // What is older than the last move that was done is history, told late.
-            let known = number <= state.epoch || (number <= state.moves && phase == state.phase);
+            // What is older than the last move that was done is history, told late: who leads is as it was.
+            let known = !state.phase.switches(phase)
+                && (number <= state.epoch || (number <= state.moves && phase == state.phase));
             if !asked_for && !known {
                 return Err(Refusal::NoSuchMove);
             }
@@ -256,6 +280,42 @@ impl State {
         let (rows, outbox) = (rows.len() as u32, outbox.len() as u32);
         events.push(AnyEvent::Legacy(Event::SourceApplied { capability, position, part, rows, outbox }));
         Ok(Decided::Many(events))
+    }
+}
+
+impl State {
+    /// What rows and messages come to. A message that cannot be so, such as an impossible count, is noted as refused: neither the
+    /// rest of its transaction nor what comes after it may wait for it.
+    fn books(
+        &self,
+        capability: Capability,
+        rows: &[MirrorRow],
+        outbox: &[OutboxItem],
+    ) -> Result<Books<'_>, Refusal> {
+        let mut impossible: BTreeMap<usize, Refusal> = BTreeMap::new();
+        // From the beginning without it, since it may be half taken in: that is rare, and ends when all are known.
+        loop {
+            let mut books = Books::new(self);
+            rows.iter().try_for_each(|row| books.take_row(row))?;
+            let taken =
+                outbox.iter().enumerate().try_for_each(|(place, item)| match impossible.get(&place) {
+                    None => books.take_message(capability, item).map_err(|refusal| (place, refusal)),
+                    Some(refusal) => {
+                        books.refuse(
+                            capability,
+                            item.id,
+                            &format!("{}: {}", said(&item.kind), refusal.sentence()),
+                        );
+                        Ok(())
+                    }
+                });
+            match taken {
+                Ok(()) => return Ok(books),
+                Err((place, refusal)) => {
+                    impossible.insert(place, refusal);
+                }
+            }
+        }
     }
 }
 
@@ -370,10 +430,14 @@ impl<'a> Books<'a> {
             OutboxKind::Unreadable { why } => Some(why.as_str().to_owned()),
         };
         if let Some(why) = refused {
-            let why = Reason::new(why).expect("sentences of ours are short and printable");
-            self.events.push(AnyEvent::Legacy(Event::OutboxRefused { capability, id: item.id, why }));
+            self.refuse(capability, item.id, &why);
         }
         Ok(())
+    }
+
+    fn refuse(&mut self, capability: Capability, id: u64, why: &str) {
+        let why = Reason::new(why).expect("sentences of ours are short and printable");
+        self.events.push(AnyEvent::Legacy(Event::OutboxRefused { capability, id, why }));
     }
 
     /// Units that were sold leave, or come `back` because their order was cancelled. The reason, if that cannot be.
@@ -412,9 +476,10 @@ impl<'a> Books<'a> {
             return Ok(None);
         }
         let now = self.state.time();
-        let live = row.state == ReservationState::Held && row.at > now;
+        // While it is held, its goods are nobody else's: it is as if this had come in time.
+        let live = row.state == ReservationState::Held && (row.at > now || self.state.is_waiting(&row));
         // Its time has come, even if that has not become an event yet: it becomes one now.
-        let lapsing = row.state == ReservationState::Held && row.at <= now;
+        let lapsing = row.state == ReservationState::Held && !live;
         self.committed.push(no);
         let mut short = 0;
         let theirs = row.parts.iter().filter(|part| self.state.legacy.mirrored(part.item).is_some());
@@ -480,6 +545,21 @@ impl MirrorLevel {
             .ok_or(Refusal::MirrorTooLarge)?;
         self.short = u32::try_from(on_hand - units).map_err(|_| Refusal::MirrorTooLarge)?;
         Ok(())
+    }
+}
+
+/// A message in words.
+fn said(kind: &OutboxKind) -> String {
+    match kind {
+        OutboxKind::Allocate { reservation } => format!("allocate {reservation}"),
+        OutboxKind::Ship { sku, location, quantity } => format!("ship {quantity} of {sku} at {location}"),
+        OutboxKind::Deallocate { sku, location, quantity } => {
+            format!("deallocate {quantity} of {sku} at {location}")
+        }
+        OutboxKind::Count { sku, location, in_stock, .. } => {
+            format!("count {in_stock} of {sku} at {location}")
+        }
+        OutboxKind::Unreadable { why } => why.as_str().to_owned(),
     }
 }
 

@@ -10,7 +10,9 @@ use crate::{CampaignNo, KeyStamp, State, StoreSecret, Timestamp};
 use core::fmt;
 use minicbor::{Decode, Encode};
 
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
+/// The oldest that is still read: it has no watermarks.
+const VERSION_MIN: u32 = 4;
 const ROW_BYTES: usize = 27;
 const KEPT_BYTES: usize = 72;
 
@@ -178,7 +180,10 @@ impl fmt::Display for SnapshotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version(version) => {
-                write!(f, "the snapshot has version {version}; this program reads version {VERSION}")
+                write!(
+                    f,
+                    "the snapshot has version {version}; this program reads versions {VERSION_MIN} to {VERSION}"
+                )
             }
             Self::Malformed(what) => write!(f, "the snapshot is damaged or cut short: {what}"),
             Self::Digest => f.write_str("the snapshot's content differs from its digest"),

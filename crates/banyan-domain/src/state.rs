@@ -153,7 +153,7 @@ impl State {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let all = [
             self.coupons.next_deadline(),
-            self.stock.next_deadline(),
+            self.next_stock_deadline(),
             self.ledger.next_deadline(),
             self.sagas.next_deadline(),
         ];
@@ -162,10 +162,11 @@ impl State {
 
     /// Begins a block stamped `now`.
     ///
-    /// Moves nothing but the time: a block that turns out to hold no event is not logged, and must leave no trace.
+    /// Moves nothing but the time, and what is only looked up: a block that turns out to hold no event is not logged, and must leave no trace.
     pub fn begin_block(&mut self, now: Timestamp) {
         assert!(now >= self.time, "block times never go back");
         self.time = now;
+        self.park_due();
     }
 
     /// What is due at the time of the block, as events to apply before any command; at most
@@ -174,7 +175,7 @@ impl State {
     pub fn due(&self) -> Vec<Event> {
         let most = limits::TIMER_EVENTS_PER_BLOCK_MAX;
         let mut due: Vec<Event> = self.coupons.due(self.time, most).into_iter().map(Event::Coupon).collect();
-        due.extend(self.stock.due(self.time, most - due.len()).into_iter().map(Event::Stock));
+        due.extend(self.due_stock(most - due.len()).into_iter().map(Event::Stock));
         due.extend(self.ledger.due(self.time, most - due.len()).into_iter().map(Event::Pay));
         due.extend(self.sagas.due(self.time, most - due.len()).into_iter().map(Event::Saga));
         due
@@ -240,7 +241,7 @@ impl State {
         }
         match &entry.event {
             Event::Coupon(event) => self.coupons.apply(self.time, seq, event)?,
-            Event::Stock(event) => self.stock.apply(self.time, seq, event)?,
+            Event::Stock(event) => self.apply_stock(seq, event)?,
             Event::Pay(event) => self.ledger.apply(self.time, seq, event)?,
             Event::Saga(event) => self.sagas.apply(self.time, event)?,
             Event::Order(event) => self.orders.apply(self.time, event)?,

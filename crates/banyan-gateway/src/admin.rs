@@ -161,6 +161,7 @@ impl Gateway {
             .route("/v1/history", get(history))
             .route("/v1/traffic", get(traffic))
             .route("/v1/upstreams", get(upstreams))
+            .route("/v1/certificate", get(certificate).post(reload))
             .merge(crate::admin_sides::router())
             .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
             .with_state(self.clone())
@@ -205,4 +206,23 @@ async fn traffic(State(gateway): State<Gateway>) -> Response {
 
 async fn upstreams(State(gateway): State<Gateway>) -> Response {
     Json(json!({"upstreams": gateway.upstreams()})).into_response()
+}
+
+async fn certificate(State(gateway): State<Gateway>) -> Result<Response, Refused> {
+    gateway.certificate().map(|report| Json(report).into_response()).ok_or_else(no_tls)
+}
+
+/// Reads the files now, without the wait for them to be at rest.
+async fn reload(State(gateway): State<Gateway>) -> Result<Response, Refused> {
+    let certificate = gateway.inner.certificate.clone().ok_or_else(no_tls)?;
+    let read = tokio::task::spawn_blocking(move || certificate.reload()).await;
+    let report = read.map_err(|error| Refused::Storage(error.to_string()))?;
+    let report = report.map_err(|why| {
+        Refused::Invalid(format!("{why}. The certificate from before stays: put good files there"))
+    })?;
+    Ok(Json(report).into_response())
+}
+
+fn no_tls() -> Refused {
+    Refused::NotFound("this gateway speaks no TLS: give it `tls` in its file".to_owned())
 }

@@ -1,5 +1,6 @@
 //! The handle: what the admin API, the console and the rules of evidence hold. Cheap to clone.
 
+use crate::certificate::Certificate;
 use crate::change::{Change, Entry, Refused, apply, check_all, touched};
 use crate::config::{Config, ConfigError, IN_PROCESS, RouteSpec};
 use crate::journal::Journal;
@@ -15,7 +16,7 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use http::{Request, Response};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     pub sides: Sides,
     pub metrics: Metrics,
     pub client_tls: Arc<ClientTls>,
+    /// What clients are shown, if TLS is spoken.
+    pub certificate: Option<Arc<Certificate>>,
     /// Requests under way.
     pub under_way: AtomicUsize,
     /// Turns true when nothing is served any more.
@@ -75,6 +78,7 @@ impl Gateway {
     pub fn new(config: Config, in_process: Option<InProcess>) -> Result<Self, ConfigError> {
         let journal = Journal::open(&config.state).map_err(ConfigError)?;
         let client_tls = ClientTls::new(&config.upstreams)?;
+        let certificate = config.tls.as_ref().map(Certificate::open).transpose()?.map(Arc::new);
         let mut book = Book { journal, upstreams: BTreeMap::new(), traffic: BTreeMap::new() };
         for spec in &config.upstreams {
             let upstream = Upstream::new(spec.clone(), &config).map_err(ConfigError)?;
@@ -94,6 +98,7 @@ impl Gateway {
                 sides,
                 metrics: Metrics::new(config.workers),
                 client_tls: Arc::new(client_tls),
+                certificate,
                 under_way: AtomicUsize::new(0),
                 ending: watch::channel(false).0,
                 book: Mutex::new(book),
@@ -153,7 +158,12 @@ impl Gateway {
             change,
             touched,
         };
-        let mut table = compile(&mut book, config, &self.inner.sides, &after)?;
+        let compiled = compile(&mut book, config, &self.inner.sides, &after);
+        if compiled.is_err() {
+            // Not to be kept for a table that never was.
+            book.forget_unused();
+        }
+        let mut table = compiled?;
         table.set_version(current + 1);
         book.journal.append(entry, after, None).map_err(Refused::Storage)?;
         self.inner.table.store(Arc::new(table));
@@ -196,8 +206,7 @@ impl Gateway {
 impl Book {
     /// Drops upstreams that came with a route which is gone, and its counts.
     fn forget_unused(&mut self) {
-        let names: std::collections::BTreeSet<&str> =
-            self.journal.routes.iter().map(|route| route.name.as_str()).collect();
+        let names: BTreeSet<&str> = self.journal.routes.iter().map(|route| route.name.as_str()).collect();
         self.traffic.retain(|name, _| names.contains(name.as_str()));
         let routes = &self.journal.routes;
         self.upstreams.retain(|name, upstream| {
@@ -270,16 +279,19 @@ fn check_words(by: &str, reason: &str) -> Result<(), Refused> {
 /// Builds the table, with the upstreams and counts that are there already.
 fn compile(book: &mut Book, config: &Config, sides: &Sides, routes: &[RouteSpec]) -> Result<Table, Refused> {
     let mut compiled = Vec::with_capacity(routes.len());
+    // Of the new table: those of the one before are forgotten once it counts.
+    let mut used: BTreeSet<String> = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
     for spec in routes {
         let mut target = |text: &Option<String>| -> Result<Option<Target>, Refused> {
             let Some(text) = text else { return Ok(None) };
             if text == IN_PROCESS {
                 return Ok(Some(Target::InProcess));
             }
+            used.insert(text.clone());
             if let Some(upstream) = book.upstreams.get(text) {
                 return Ok(Some(Target::Upstream(upstream.clone())));
             }
-            if book.upstreams.len() >= crate::limits::UPSTREAMS_MAX {
+            if used.len() > crate::limits::UPSTREAMS_MAX {
                 return Err(Refused::Invalid(
                     "there are too many upstreams: let routes share [[upstream]]s".to_owned(),
                 ));

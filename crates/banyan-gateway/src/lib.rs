@@ -12,6 +12,7 @@ mod admin;
 mod admin_sides;
 pub mod callers;
 pub mod canary;
+mod certificate;
 pub mod change;
 pub mod config;
 pub mod diff;
@@ -35,6 +36,7 @@ mod tls;
 pub mod traffic;
 mod upstream;
 
+pub use certificate::CertificateReport;
 pub use change::{Change, Entry, Refused};
 pub use config::{Config, ConfigError, Mode, RouteSpec};
 pub use gateway::{Gateway, InProcess, RouteReport};

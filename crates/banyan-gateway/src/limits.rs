@@ -20,5 +20,12 @@ pub(crate) const IDLE_CONNECTIONS_MAX: usize = 256;
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 /// Times that a request is tried in all.
 pub(crate) const TRIES_MAX: u32 = 2;
+/// Gateways of ours that a request may go through before it is taken for one that goes in a circle.
+pub(crate) const PASSES_MAX: usize = 8;
+/// Requests that a client may take back on one connection of HTTP/2 before they are compared with those that it waited
+/// for: one that takes back more than half of them is sent away.
+pub(crate) const LEFT_MAX: u64 = 200;
+/// Longest head of a server's answer, together with the informational answers before it, in bytes.
+pub(crate) const ANSWER_HEADS_BYTES_MAX: usize = 256 << 10;
 /// Longest time that can be configured, in milliseconds: 30 days.
 pub(crate) const MILLIS_MAX: u64 = 30 * 24 * 3_600 * 1_000;

@@ -94,6 +94,20 @@ impl Gateway {
             "Version of the route table.",
             self.table().version(),
         );
+        if let Some(certificate) = self.certificate() {
+            let name = |what: &str| format!("banyan_gateway_certificate_{what}");
+            let help = "Certificates taken from the files, the one of the start included.";
+            counter(&mut out, "counter", &name("reads_total"), help, certificate.reads);
+            let help = "Times that the files had changed and were no good.";
+            counter(&mut out, "counter", &name("failures_total"), help, certificate.failures);
+            let failed = u64::from(certificate.failed.is_some());
+            let help = "Whether the files as they are now are no good.";
+            counter(&mut out, "gauge", &name("failed"), help, failed);
+            if let Some(end) = certificate.not_after_seconds.and_then(|end| u64::try_from(end).ok()) {
+                let help = "When the certificate ends, in seconds since 1970.";
+                counter(&mut out, "gauge", &name("not_after_seconds"), help, end);
+            }
+        }
         self.write_routes(&mut out);
         self.write_upstreams(&mut out);
         crate::shadow::figures::write(&mut out, &self.shadow(), self.shadow_bytes());

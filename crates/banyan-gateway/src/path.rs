@@ -1,30 +1,47 @@
-//! Paths as routes see them: a route for `/admin` must not be got around by writing `/%61dmin` or `/x/../admin`.
+//! Paths as routes see them: a route for `/admin` must not be got around by writing `/%61dmin`, `//admin` or `/x/../admin`,
+//! which the server behind another route may read as `/admin`.
 
 use std::borrow::Cow;
 
-/// A path whose harmless escapes (`%61` for `a`) are undone, for matching only: what is sent on is what came.
+/// A path in the plainest form that any server could read it in, for matching only: what is sent on is what came.
+///
+/// Escapes of letters, digits, `-._~`, `/` and `\` are undone, `\` is `/`, several `/` are one, and what follows a `;` in a
+/// segment is left out.
 pub(crate) struct Matchable<'a>(Cow<'a, str>);
 
 impl<'a> Matchable<'a> {
-    /// Undoes escapes of letters, digits and `-._~`.
     pub(crate) fn new(path: &'a str) -> Self {
-        if !path.contains('%') {
+        let mut last = 0;
+        let is_plain = path.bytes().all(|byte| {
+            let is_special = match byte {
+                b'%' | b'\\' | b';' => true,
+                byte => byte == b'/' && last == b'/',
+            };
+            last = byte;
+            !is_special
+        });
+        if is_plain {
             return Self(Cow::Borrowed(path));
         }
         let bytes = path.as_bytes();
         let mut plain = Vec::with_capacity(bytes.len());
         let mut at = 0;
+        let mut in_parameters = false;
         while at < bytes.len() {
             let escaped = (bytes[at] == b'%').then(|| hex(bytes.get(at + 1..at + 3)?)).flatten();
-            match escaped.filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')) {
-                Some(byte) => {
-                    plain.push(byte);
-                    at += 3;
+            let harmless = |b: &u8| b.is_ascii_alphanumeric() || b"-._~/\\".contains(b);
+            let (byte, length) = escaped.filter(harmless).map_or((bytes[at], 1), |byte| (byte, 3));
+            at += length;
+            match byte {
+                b'/' | b'\\' => {
+                    in_parameters = false;
+                    if plain.last() != Some(&b'/') {
+                        plain.push(b'/');
+                    }
                 }
-                None => {
-                    plain.push(bytes[at]);
-                    at += 1;
-                }
+                b';' => in_parameters = true,
+                _ if in_parameters => {}
+                byte => plain.push(byte),
             }
         }
         Self(String::from_utf8(plain).map_or(Cow::Borrowed(path), Cow::Owned))
@@ -35,17 +52,50 @@ impl<'a> Matchable<'a> {
         &self.0
     }
 
-    /// Whether a segment is `.` or `..`, also written as `%2e`, or behind a backslash, which some servers read as `/`.
+    /// Whether a segment is `.` or `..`, however it is written.
     pub(crate) fn has_dot_segments(&self) -> bool {
-        self.0.contains('.')
-            && self.0.split(['/', '\\']).any(|segment| {
-                let name = segment.split(';').next().unwrap_or(segment);
-                name == "." || name == ".."
-            })
+        self.0.contains('.') && self.0.split('/').any(|segment| segment == "." || segment == "..")
     }
 }
 
 fn hex(two: &[u8]) -> Option<u8> {
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     Some(digit(two[0])? << 4 | digit(two[1])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_a_path_is_written_it_is_matched_in_its_plainest_form() {
+        for (written, wanted, dots) in [
+            ("/", "/", false),
+            ("/shop/a.b/...", "/shop/a.b/...", false),
+            ("/%61dmin", "/admin", false),
+            ("//admin", "/admin", false),
+            ("/x//admin///", "/x/admin/", false),
+            ("/%2fadmin", "/admin", false),
+            ("/shop%2Fadmin", "/shop/admin", false),
+            ("/shop\\admin", "/shop/admin", false),
+            ("/shop%5cadmin", "/shop/admin", false),
+            ("/admin;a=b/x;c", "/admin/x", false),
+            ("/;/admin", "/admin", false),
+            ("/100%", "/100%", false),
+            ("/%zz%2", "/%zz%2", false),
+            ("/%C3%A9;x", "/%C3%A9", false),
+            ("/é//x", "/é/x", false),
+            ("/%253b", "/%253b", false),
+            ("/x/../admin", "/x/../admin", true),
+            ("/x/%2e%2E/admin", "/x/../admin", true),
+            ("/x%2f..%2fadmin", "/x/../admin", true),
+            ("/x/..;a/admin", "/x/../admin", true),
+            ("/x\\..\\admin", "/x/../admin", true),
+            ("/.", "/.", true),
+            ("/x/.;", "/x/.", true),
+        ] {
+            let path = Matchable::new(written);
+            assert_eq!((path.as_str(), path.has_dot_segments()), (wanted, dots), "{written}");
+        }
+    }
 }

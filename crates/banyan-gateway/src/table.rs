@@ -339,7 +339,10 @@ mod tests {
             ("x", "GET", "/shop/", &[], Some("shop")),
             ("x", "GET", "/shop/1", &[], Some("shop")),
             ("x", "GET", "/%73hop/1", &[], Some("shop")),
-            ("x", "GET", "/shop%2F1", &[], Some("all")),
+            // Many servers read it as `/shop/1`: what moved must not be reached at the old shop by writing it so.
+            ("x", "GET", "/shop%2F1", &[], Some("shop")),
+            ("x", "GET", "//shop/1;a=b", &[], Some("shop")),
+            ("x", "GET", "/shop%20", &[], Some("all")),
             ("x", "GET", "/shop/deals", &[], Some("shop-slash")),
             ("x", "POST", "/shop/1", &[], Some("post")),
             ("x", "POST", "/shop/1", &[("x-beta", "2")], Some("beta")),

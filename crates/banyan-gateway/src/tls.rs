@@ -21,11 +21,14 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// What clients are shown: TLS 1.2 and 1.3, HTTP/2 preferred.
-pub(crate) fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, ConfigError> {
-    let failed =
-        |path: &Path, why: &dyn std::fmt::Display| ConfigError(format!("tls: {}: {why}", path.display()));
+/// What clients are shown: TLS 1.2 and 1.3, HTTP/2 preferred; and the leaf of its certificates.
+///
+/// # Errors
+/// What is wrong with which file.
+pub(crate) fn server(files: &TlsFiles) -> Result<(Arc<ServerConfig>, CertificateDer<'static>), String> {
+    let failed = |path: &Path, why: &dyn std::fmt::Display| format!("tls: {}: {why}", path.display());
     let chain = certificates(&files.cert).map_err(|why| failed(&files.cert, &why))?;
+    let leaf = chain[0].clone();
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| failed(&files.key, &format!("no private key in PEM can be read: {error}")))?;
     let mut config = ServerConfig::builder_with_provider(provider())
@@ -35,9 +38,10 @@ pub(crate) fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, ConfigError>
         .with_single_cert(chain, key)
         .map_err(|error| failed(&files.cert, &format!("certificate and key do not serve: {error}")))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), leaf))
 }
 
+/// At least one certificate.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = read.map_err(|error| format!("no certificates in PEM can be read: {error}"))?;

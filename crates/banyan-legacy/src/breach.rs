@@ -1,7 +1,26 @@
 //! Writes by anybody else to what Banyan owns, while it leads.
 
+use crate::outbox::reason;
 use crate::stream::{Change, Row, Transaction};
-use crate::values::row_numbers;
+use crate::values::{ItemName, row_numbers};
+use banyan_domain::legacy::Breach;
+
+/// A breach as the rules take it.
+pub(crate) fn breach((sku, location): ItemName, what: &str, position: u64, index: u32) -> Breach {
+    Breach { position, index, sku, location, what: reason(what) }
+}
+
+/// Tells the operator of breaches in one line: there may be thousands, of one statement.
+pub(crate) fn tell(breaches: &[Breach]) {
+    let Some(Breach { sku, location, what, .. }) = breaches.first() else { return };
+    match breaches.len() - 1 {
+        0 => tracing::warn!(%sku, %location, "somebody else wrote to a column that Banyan owns: {what}"),
+        more => tracing::warn!(
+            %sku, %location, more,
+            "somebody else wrote to columns that Banyan owns, of which this is the first: {what}"
+        ),
+    }
+}
 
 /// What a change means while Banyan leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -114,6 +114,12 @@ pub enum Written {
         /// The bookkeeping row, if there is one.
         book: Option<Book>,
     },
+    /// The old table refuses the value of a row by a rule of its own: a check, a trigger, a column's type. Nothing was
+    /// written, and the same rows would be refused again. Never without rows.
+    Refused {
+        /// The old database's words.
+        why: String,
+    },
 }
 
 /// Where a page of rows ends: the key's values, as text.
@@ -131,6 +137,33 @@ pub struct Page {
     pub position_before: u64,
     /// Nothing after this position is in the rows. Once the stream has passed it, every change that the rows show has
     /// been handed out.
+    pub position_after: u64,
+}
+
+/// A range of a mapped table in the order of its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    /// It begins after this key; nothing: with the first row.
+    pub after: Option<PageKey>,
+    /// It ends with this key; nothing: with the last row.
+    pub until: Option<PageKey>,
+}
+
+/// What the rows of a range come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeDigest {
+    /// How many there are.
+    pub rows: u64,
+    /// Their digest in the order of the key, as of [`crate::digest_of`].
+    pub digest: String,
+}
+
+/// Digests of ranges of a mapped table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// One for each range, in their order.
+    pub of: Vec<RangeDigest>,
+    /// Nothing after this position is in them.
     pub position_after: u64,
 }
 
@@ -179,6 +212,12 @@ pub trait OldDatabase: Send + Sync {
     /// Looks at everything that must be right before anything starts. Changes nothing. What cannot be looked at is a finding.
     fn check(&self) -> BoxFuture<'_, Vec<Finding>>;
 
+    /// As [`OldDatabase::check`], for a move to `to`: in phase `retired` the mapped tables are not looked at, and on the way back
+    /// from there they must be as ever.
+    fn check_for(&self, _to: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        self.check()
+    }
+
     /// Makes what is ours in the old database: the bookkeeping tables and what the stream needs. Only with the operator's
     /// consent. May be done again at any time.
     ///
@@ -217,11 +256,39 @@ pub trait OldDatabase: Send + Sync {
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, LegacyError>>;
 
+    /// Reads at most `limit` rows of a range of a table.
+    fn read_range<'a>(
+        &'a self,
+        table: usize,
+        range: &'a KeyRange,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        debug_assert!(range.until.is_none(), "only who digests ranges is asked for one");
+        self.read_page(table, range.after.as_ref(), limit)
+    }
+
+    /// The digests of ranges of a table; of a range that has more than `rows_max` rows, some digest that is not its own. Nothing
+    /// where that cannot be had.
+    fn digest_ranges<'a>(
+        &'a self,
+        _table: usize,
+        _ranges: &'a [KeyRange],
+        _rows_max: u32,
+    ) -> BoxFuture<'a, Result<Option<Digests>, LegacyError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Reads the rows of some items, by table, SKU and location, at one moment. `next` is always nothing.
     fn read_items<'a>(
         &'a self,
         items: &'a [(usize, String, String)],
     ) -> BoxFuture<'a, Result<Page, LegacyError>>;
+
+    /// Where the old database's log ends now: everything that it committed before this was asked is up to there. Makes the stream
+    /// tell soon that it has come there, where it can be made to.
+    fn position(&self) -> BoxFuture<'_, Result<u64, LegacyError>> {
+        Box::pin(async { Ok(self.read_items(&[]).await?.position_after) })
+    }
 
     /// How the stream is doing on the old database's side.
     fn health(&self) -> BoxFuture<'_, Result<StreamHealth, LegacyError>>;
@@ -229,8 +296,15 @@ pub trait OldDatabase: Send + Sync {
     /// Statements that still touch the mapped tables, ours left out. Nothing where the old database keeps no statistics.
     fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>>;
 
-    /// Gives the stream up, so that the old database keeps nothing for us. The way on is a new snapshot.
+    /// Gives the stream up, so that the old database keeps nothing for us. The way on is a new snapshot. One of the same name that
+    /// is not ours is left alone, and refused.
     fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>>;
+
+    /// Makes a running stream tell soon that it has come to here, even if nothing else happens. Nothing to be done where it tells
+    /// that by itself at once.
+    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Deletes these outbox rows, which have been applied. Gives how many were there. By number and not up to a number: numbers
     /// do not come in the order of commits.
@@ -253,7 +327,9 @@ impl Switch {
     pub fn decide(self, book: Option<Book>) -> Result<Book, Switched> {
         let refused = |why: String| Err(Switched::Refused(why));
         let Some(book) = book else {
-            return refused("there is no bookkeeping row; `banyan legacy check --create` makes it".to_owned());
+            return refused(
+                "there is no bookkeeping row; `banyan legacy check --create` makes it".to_owned(),
+            );
         };
         if book.move_no == self.move_no && book.phase == self.to {
             return Err(Switched::Done(book));
@@ -263,7 +339,10 @@ impl Switch {
             return refused(format!("move {} was made already, and led to {led_to}", book.move_no));
         }
         if book.epoch != self.epoch {
-            return refused(format!("the epoch is {}, not {}: somebody else switched", book.epoch, self.epoch));
+            return refused(format!(
+                "the epoch is {}, not {}: somebody else switched",
+                book.epoch, self.epoch
+            ));
         }
         if book.seq < self.seq_at_least {
             let needed = self.seq_at_least;

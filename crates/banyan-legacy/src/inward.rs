@@ -3,17 +3,20 @@
 //! It remembers nothing that counts. Where to go on is in Banyan's own state, in the same block as what came of it, so
 //! whatever comes twice is passed over there.
 
-use crate::breach::{Meaning, meaning};
-use crate::database::{LegacyError, OldDatabase};
+use crate::breach::{self, Meaning, meaning};
+use crate::database::{Book, LegacyError, OldDatabase};
 use crate::desk::{Desk, DeskError};
 use crate::keeper::Halt;
 use crate::mapping::Mapping;
-use crate::outbox::{self, reason};
+use crate::outbox;
 use crate::progress::Progress;
 use crate::stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};
+use crate::takeover;
 use crate::values::{ItemName, STOCK, levels, mirror_row, name_of, named_level, row_numbers};
-use banyan_domain::legacy::{self, Command, MirrorRow, OutboxItem, OutboxKind, Phase, SourceBatch};
-use banyan_domain::{LocationId, Refusal, SkuId, limits};
+use banyan_domain::legacy::{
+    self, Breach, CapabilityState, Command, MirrorRow, OutboxItem, OutboxKind, Phase, SourceBatch,
+};
+use banyan_domain::{Refusal, limits};
 use banyan_engine::wall_clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -74,6 +77,8 @@ struct Load {
     outbox: Vec<OutboxItem>,
     outbox_ids: Vec<i64>,
     switched: Option<(u64, Phase)>,
+    /// Writes of others to what Banyan owns; noted before the rest is applied.
+    breaches: Vec<Breach>,
     /// When the last of it was committed; 0 if not known.
     committed_millis: u64,
     transactions: u64,
@@ -116,7 +121,7 @@ impl Inward<'_> {
 
     /// Follows until something is in the way.
     async fn once(&mut self) -> Result<std::convert::Infallible, Ended> {
-        let state = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
+        let state = self.state().await?;
         let known = state.source.clone().filter(|source| !source.copying && !self.anew);
         let from = known.map(|source| {
             let id = SourceId { system: source.id.system.into(), stream: source.id.stream.into() };
@@ -148,9 +153,9 @@ impl Inward<'_> {
             };
             let now = wall_clock().as_millis();
             match item {
-                Item::SnapshotBegin { source: new, position } => {
+                Item::SnapshotBegin { source: new, position, book } => {
                     self.progress.heard(position, now);
-                    self.copy(&mut *stream, &new, position, leads).await?;
+                    leads = self.copy(&mut *stream, (&new, position), book, &state).await?;
                     source = Some(new);
                     applied = (position, u32::MAX);
                     self.anew = false;
@@ -194,6 +199,7 @@ impl Inward<'_> {
                         }
                     }
                     self.progress.heard(load.position, now);
+                    self.note_breaches(std::mem::take(&mut load.breaches)).await?;
                     if load.whole && load.is_empty() && load.part == 1 {
                         // Only our own writes came back, or what is none of ours to keep, in one part: a transaction of which
                         // more follows is kept part by part, or the parts after this one would miss it. Their position is
@@ -206,61 +212,134 @@ impl Inward<'_> {
                     applied = (load.position, load.part);
                     self.apply(&mut *stream, &known, load).await?;
                     if switched {
-                        let look =
-                            |state: &banyan_domain::State| state.legacy().capability(STOCK).phase.leads();
-                        leads = self.desk.look(look).await?;
+                        let now = self.state().await?;
+                        leads = now.phase.leads();
+                        if let (Some(takeover), None) = (&now.taken_over, &now.source) {
+                            return Err(Ended::Anew(takeover::sentence(takeover)));
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Takes a snapshot in, by difference: every row, zeros for items that have none, and what is left in the outbox.
+    async fn state(&self) -> Result<CapabilityState, Ended> {
+        Ok(self.desk.look(|state| state.legacy().capability(STOCK)).await?)
+    }
+
+    /// What the bookkeeping row of a copy says beyond `before`, which was looked at before the copy began: whether Banyan led until
+    /// then, and the switch that nothing else will tell, if a move of ours made it.
+    async fn told_by_copy(
+        &self,
+        before: &CapabilityState,
+        book: Option<Book>,
+    ) -> Result<(bool, Option<(u64, Phase)>), Ended> {
+        let leads = before.phase.leads();
+        let Some(book) = book.filter(|book| book.phase.leads() != leads) else { return Ok((leads, None)) };
+        let switch = (book.move_no, book.phase);
+        if before.moving.as_ref().is_some_and(|moving| (moving.number, moving.to) == switch) {
+            return Ok((leads, Some(switch)));
+        }
+        let (theirs, number) = (book.phase.as_str(), book.move_no);
+        if leads {
+            if takeover::note(self.desk, before, book).await?.phase.leads() {
+                let why = format!("a move was made while the copy began: the old database says {theirs}");
+                return Err(Ended::Broken(why));
+            }
+            return Ok((false, None));
+        }
+        Err(Ended::Trouble(format!(
+            "the old database says {theirs} under move {number}, and Banyan is in phase {} after move {} without a move on its way \
+             there: it was restored from an older backup, or somebody wrote the row. If the old shop is to lead, set phase to \
+             '{}' in banyan_sync (MariaDB, MySQL: in banyan_door, too)",
+            before.phase.as_str(),
+            before.epoch,
+            before.phase.as_str()
+        )))
+    }
+
+    /// Takes a snapshot in, by difference: what is left in the outbox, every row, and zeros for items that have none. Gives
+    /// whether Banyan leads after it.
+    ///
+    /// Rows count if the old shop led at that moment, or until a switch that is in it: then they are its last word. Who leads now
+    /// is in it as well: where the switch itself comes no more, it is applied with the copy.
     async fn copy(
         &self,
         stream: &mut dyn ChangeStream,
-        source: &SourceId,
-        position: u64,
-        leads: bool,
-    ) -> Result<(), Ended> {
+        (source, position): (&SourceId, u64),
+        book: Option<Book>,
+        before: &CapabilityState,
+    ) -> Result<bool, Ended> {
+        let (led, switched) = self.told_by_copy(before, book).await?;
+        let leads_after = switched.map_or(led, |(_, phase)| phase.leads());
+        let takes_rows = !led || !leads_after;
         let id =
             legacy::SourceId { system: source.system.as_str().into(), stream: source.stream.as_str().into() };
         self.ask(Command::SetSource { capability: STOCK, source: id, position }).await?;
+        // A lead that is lost from here on takes the stream with it, and this copy ends; before, nobody would notice.
+        if self.state().await?.phase.leads() != led {
+            return Err(Ended::Broken("who leads has changed while the copy began".to_owned()));
+        }
         let mut seen: BTreeSet<ItemName> = BTreeSet::new();
         let mut part = 0;
         let mut outbox = Vec::new();
+        if led && !leads_after {
+            // Handed back: from here on the rows are the old shop's. Killed after this, the next copy is one of phase `mirror`.
+            part += 1;
+            self.apply(stream, source, Load { position, part, switched, ..Load::default() }).await?;
+        }
         loop {
             match stream.next().await? {
                 Item::Rows(rows) => {
                     self.progress.heard(position, wall_clock().as_millis());
                     let rows: Vec<MirrorRow> = rows.iter().filter_map(|row| self.mirrored(row)).collect();
                     seen.extend(rows.iter().map(|row| (row.sku.clone(), row.location.clone())));
-                    for rows in rows.chunks(limits::SOURCE_ROWS_MAX).filter(|_| !leads) {
+                    for rows in rows.chunks(limits::SOURCE_ROWS_MAX).filter(|_| takes_rows) {
                         part += 1;
                         self.apply_part(stream, source, position, part, rows.to_vec()).await?;
                     }
                 }
-                Item::Outbox(rows) => outbox.extend(rows),
+                // Said of what Banyan knows, and so after its rows; where the rows win, before them.
+                Item::Outbox(rows) if leads_after => outbox.extend(rows),
+                Item::Outbox(rows) => {
+                    part = self.copy_outbox(stream, (source, position, part), &rows).await?;
+                }
                 Item::SnapshotEnd => break,
                 other => return Err(Ended::Broken(format!("within a snapshot: {other:?}"))),
             }
         }
-        if !leads {
+        if takes_rows {
             for rows in self.gone(&seen).await?.chunks(limits::SOURCE_ROWS_MAX) {
                 part += 1;
                 self.apply_part(stream, source, position, part, rows.to_vec()).await?;
             }
         }
-        for rows in outbox.chunks(limits::SOURCE_ROWS_MAX) {
+        if !led && leads_after {
+            // Nobody but the old shop wrote until now. Killed before this, all of it comes again; after it, the rows are Banyan's.
+            part += 1;
+            self.apply(stream, source, Load { position, part, switched, ..Load::default() }).await?;
+        }
+        self.copy_outbox(stream, (source, position, part), &outbox).await?;
+        self.ask(Command::EndCopy { capability: STOCK }).await?;
+        stream.acknowledge(position);
+        self.progress.applied(position);
+        Ok(self.state().await?.phase.leads())
+    }
+
+    /// Takes in what was left in the outbox, after `part`. Gives the last part.
+    async fn copy_outbox(
+        &self,
+        stream: &mut dyn ChangeStream,
+        (source, position, mut part): (&SourceId, u64, u32),
+        rows: &[OutboxRow],
+    ) -> Result<u32, Ended> {
+        for rows in rows.chunks(limits::SOURCE_ROWS_MAX) {
             part += 1;
             let mut load = Load { position, part, ..Load::default() };
             load.take_outbox(self.mapping, rows);
             self.apply(stream, source, load).await?;
         }
-        self.ask(Command::EndCopy { capability: STOCK }).await?;
-        stream.acknowledge(position);
-        self.progress.applied(position);
-        Ok(())
+        Ok(part)
     }
 
     async fn apply_part(
@@ -389,22 +468,18 @@ impl Inward<'_> {
                 }
             };
             let Some((sku, location)) = name_of(&row) else { continue };
-            self.note_breach(sku, location, &what, transaction.position, index).await?;
+            load.breaches.push(breach::breach((sku, location), &what, transaction.position, index));
         }
         Ok(())
     }
 
-    async fn note_breach(
-        &self,
-        sku: SkuId,
-        location: LocationId,
-        what: &str,
-        position: u64,
-        index: u32,
-    ) -> Result<(), Ended> {
-        tracing::warn!(%sku, %location, "somebody else wrote to a column that Banyan owns: {what}");
-        let what = reason(what);
-        self.ask(Command::NoteBreach { capability: STOCK, sku, location, what, position, index }).await
+    /// All of them in one block: somebody may have written to every row there is.
+    async fn note_breaches(&self, breaches: Vec<Breach>) -> Result<(), Ended> {
+        if breaches.is_empty() {
+            return Ok(());
+        }
+        breach::tell(&breaches);
+        self.ask(Command::NoteBreaches { capability: STOCK, breaches }).await
     }
 
     fn columns(&self, change: &Change) -> String {
@@ -436,6 +511,7 @@ impl Inward<'_> {
             committed_millis,
             transactions,
             whole,
+            ..
         } = load;
         let count = rows.len() as u64;
         let source =
@@ -479,6 +555,7 @@ impl Load {
         self.rows.extend(next.rows);
         self.outbox.extend(next.outbox);
         self.outbox_ids.extend(next.outbox_ids);
+        self.breaches.extend(next.breaches);
         self.committed_millis = next.committed_millis;
         self.transactions += next.transactions;
     }
@@ -488,7 +565,7 @@ impl Load {
 fn joins(load: &Load, next: &Transaction) -> bool {
     let small = next.last && next.part == 1 && next.switched.is_none();
     let rows = load.rows.len() + 2 * next.changes.len();
-    let messages = load.outbox.len() + next.outbox.len() + next.changes.len();
+    let messages = load.outbox.len() + next.outbox.len() + load.breaches.len() + next.changes.len();
     small && rows <= limits::SOURCE_ROWS_MAX && messages <= limits::SOURCE_ROWS_MAX
 }
 

@@ -10,6 +10,8 @@ use crate::mover::{
 };
 use crate::progress::{LagPoint, Progress, ProgressView};
 use crate::references::{References, ReferencesView};
+use crate::takeover;
+use crate::watermark;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase};
 use banyan_domain::{Actor, Outcome as AnyOutcome, Timestamp};
 use banyan_engine::wall_clock;
@@ -65,12 +67,21 @@ pub struct RouteCaller {
     pub last_seen: Timestamp,
 }
 
-/// What the gateway knows of a capability; both empty without a gateway.
+/// The routes that touch a capability, and who still calls them at the old shop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteLedger {
+    /// Every route that says it touches the capability, also those that nobody calls.
+    pub routes: Vec<String>,
+    /// Who was answered by the old shop on one of them, ever.
+    pub callers: Vec<RouteCaller>,
+}
+
+/// What the gateway knows of a capability; both empty without a gateway. Asked about once a second: short work.
 pub trait Routes: Send + Sync {
     /// What was compared on the routes that touch `capability`.
     fn evidence(&self, capability: Capability) -> Vec<RouteEvidence>;
     /// Who still calls its routes at the old shop.
-    fn callers(&self, capability: Capability) -> Vec<RouteCaller>;
+    fn ledger(&self, capability: Capability) -> RouteLedger;
 }
 
 /// No gateway.
@@ -113,6 +124,8 @@ struct Seen {
     references: References,
     health: Option<Result<StreamHealth, String>>,
     stage: Option<String>,
+    /// A stream that nobody reads, in words, and whether it was given up.
+    left_behind: Option<(String, bool)>,
 }
 
 /// Everything about a capability at one moment.
@@ -128,8 +141,14 @@ pub struct Status {
     pub stage: Option<String>,
     /// Items of the old shop, and of these how many are short.
     pub items: (usize, usize),
+    /// Holds of the old shop that are over and wait to hear whether they were sold.
+    pub holds_waiting: usize,
+    /// Up to when everything that the old database committed is applied, as far as somebody had to know it.
+    pub known_until: Option<Timestamp>,
     /// References used within the quiet time.
     pub references_left: usize,
+    /// What an operator must look at, in words: the lead taken back by hand, a stream that was left behind.
+    pub trouble: Vec<String>,
 }
 
 /// A move that could be made.
@@ -171,6 +190,7 @@ impl Keeper {
         let mut outward = Runner::default();
         let watch = tokio::spawn(self.clone().watch(stop.clone()));
         let compare = tokio::spawn(self.clone().compare_now_and_then(stop.clone()));
+        let watermark = tokio::spawn(self.clone().keep_watermark(stop.clone()));
         let mut drive_from = Instant::now();
         while !*stop.borrow() {
             let Ok(state) = self.driver.state().await else { break };
@@ -205,7 +225,7 @@ impl Keeper {
         }
         inward.end().await;
         outward.end().await;
-        let _ended = tokio::join!(watch, compare);
+        let _ended = tokio::join!(watch, compare, watermark);
     }
 
     /// Everything at this moment.
@@ -213,20 +233,35 @@ impl Keeper {
     /// # Errors
     /// [`DeskError::Stopping`].
     pub async fn status(&self) -> Result<Status, DeskError> {
-        let (state, items) = self
+        let (state, items, (holds_waiting, known)) = self
             .driver
             .desk
             .look(|state| {
                 let legacy = state.legacy();
                 let short = legacy.mirrored_items().filter(|(_, mirrored)| mirrored.short > 0).count();
-                (legacy.capability(STOCK), (legacy.mirrored_count(), short))
+                let waiting = (state.holds_waiting(), legacy.known(STOCK).map(|known| known.until));
+                (legacy.capability(STOCK), (legacy.mirrored_count(), short), waiting)
             })
             .await?;
         let references_left = self.references().left(wall_clock(), self.quiet_for);
         let progress = self.driver.progress.view();
         let seen = self.seen();
         let (health, stage) = (seen.health.clone(), seen.stage.clone());
-        Ok(Status { state, progress, health, stage, items, references_left })
+        let taken_over = state.taken_over.as_ref().map(takeover::sentence);
+        let trouble =
+            taken_over.into_iter().chain(seen.left_behind.iter().map(|(text, _)| text.clone())).collect();
+        let known_until = known.filter(|until| until.as_millis() > 0);
+        Ok(Status {
+            state,
+            progress,
+            health,
+            stage,
+            items,
+            holds_waiting,
+            known_until,
+            references_left,
+            trouble,
+        })
     }
 
     /// What a move to `to` would do, and whether it may begin. Changes nothing.
@@ -241,7 +276,7 @@ impl Keeper {
         let facts = Facts {
             state,
             now: wall_clock(),
-            findings: self.driver.database.check().await,
+            findings: self.driver.database.check_for(to).await,
             progress: self.driver.progress.view(),
             lag_max: self.mapping.watch.lag_max,
             references: self.references(),
@@ -305,11 +340,9 @@ impl Keeper {
     /// Who touches what is to go.
     #[must_use]
     pub fn references(&self) -> ReferencesView {
-        let now = wall_clock();
+        let (now, ledger) = (wall_clock(), self.routes.ledger(STOCK));
         let mut seen = self.seen();
-        for RouteCaller { route, caller, count, last_seen } in self.routes.callers(STOCK) {
-            seen.references.route(caller, route, count, last_seen);
-        }
+        seen.references.routes(now, ledger);
         seen.references.view(now)
     }
 
@@ -317,6 +350,12 @@ impl Keeper {
     #[must_use]
     pub const fn quiet_for(&self) -> Duration {
         self.quiet_for
+    }
+
+    /// How the sync is doing.
+    #[must_use]
+    pub fn progress(&self) -> ProgressView {
+        self.driver.progress.view()
     }
 
     /// The lags of the last ten minutes, one a second.
@@ -337,23 +376,34 @@ impl Keeper {
         while !*stop.borrow() {
             let now = wall_clock();
             self.driver.progress.note_lag(now.as_millis());
-            let phase = self.driver.state().await.map(|state| state.phase);
-            if Instant::now() >= look_from && phase.is_ok_and(|phase| phase != Phase::Legacy) {
+            if Instant::now() >= look_from
+                && let Ok(state) = self.driver.state().await
+            {
                 look_from = Instant::now() + WATCH_EVERY;
-                self.look(now).await;
+                match (state.phase, &state.moving) {
+                    (Phase::Legacy, None) => self.look_for_left_behind().await,
+                    (Phase::Legacy, Some(_)) => self.seen().left_behind = None,
+                    _ => self.look(now).await,
+                }
             }
             let _stopped = tokio::time::timeout(LAG_EVERY, stop.changed()).await;
         }
     }
 
     async fn look(&self, now: Timestamp) {
+        self.seen().left_behind = None;
+        if let Err(error) = takeover::look(&self.driver.desk, &*self.driver.database).await {
+            tracing::debug!("whether the lead was taken back could not be looked at: {error}");
+        }
         let health = self.driver.database.health().await.map_err(|error| error.to_string());
         if let Ok(health) = &health {
             self.guard(health).await;
         }
         let references = self.driver.database.references().await;
+        let ledger = self.routes.ledger(STOCK);
         let mut seen = self.seen();
         seen.health = Some(health);
+        seen.references.routes(now, ledger);
         match references {
             Ok(Some(statements)) => seen.references.statements(now, statements),
             // Nobody counts there: then nothing is known, which is not the same as nothing.
@@ -382,6 +432,56 @@ impl Keeper {
                 tracing::error!("the stream could not be given up: {error}");
             }
         }
+    }
+
+    /// In phase `legacy` nobody reads a stream: one that is there makes the old database keep its log for ever. Given up, if it is
+    /// certain that it is ours and that nobody else reads it or will.
+    async fn look_for_left_behind(&self) {
+        let Driver { database, .. } = &self.driver;
+        let health = match database.health().await {
+            Ok(health) if health.status == "absent" => {
+                self.seen().left_behind.take_if(|(_, given_up)| !*given_up);
+                return;
+            }
+            Ok(health) => health,
+            Err(error) => {
+                tracing::debug!("whether a stream was left behind could not be looked at: {error}");
+                return;
+            }
+        };
+        let kept = health.retained_bytes;
+        let left = format!(
+            "in phase legacy nobody reads the stream, and one was left behind for which {kept} bytes are kept"
+        );
+        let instead = match (health.active, database.book().await) {
+            (true, _) => Some("somebody reads it: see who else runs with this mapping".to_owned()),
+            (false, Err(error)) => Some(error.to_string()),
+            (false, Ok(Some(book))) if book.phase != Phase::Legacy => Some(format!(
+                "banyan_sync says {}: it may be another Banyan's. If that is gone for good, see docs/phases/lead.md",
+                book.phase.as_str()
+            )),
+            // A move that began meanwhile has a stream of its own.
+            (false, Ok(_)) => match self.driver.state().await {
+                Ok(state) if state.phase == Phase::Legacy && state.moving.is_none() => {
+                    database.drop_stream().await.err().map(|error| error.to_string())
+                }
+                _ => return,
+            },
+        };
+        let found = match instead {
+            None => (format!("{left}; it has been given up"), true),
+            Some(why) => (format!("{left}. It is not given up: {why}"), false),
+        };
+        let mut seen = self.seen();
+        if seen.left_behind.as_ref() != Some(&found) {
+            tracing::warn!("{}", found.0);
+        }
+        seen.left_behind = Some(found);
+    }
+
+    async fn keep_watermark(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let Driver { desk, database, progress, .. } = &self.driver;
+        watermark::keep(desk, &**database, progress, stop).await;
     }
 
     async fn compare_now_and_then(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
@@ -465,8 +565,8 @@ impl Routes for NoRoutes {
         Vec::new()
     }
 
-    fn callers(&self, _: Capability) -> Vec<RouteCaller> {
-        Vec::new()
+    fn ledger(&self, _: Capability) -> RouteLedger {
+        RouteLedger::default()
     }
 }
 

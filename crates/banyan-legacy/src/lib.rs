@@ -11,6 +11,7 @@
 //! Start reading at [`Mapping`], then [`OldDatabase`] and [`ChangeStream`]; then [`Driver`], which takes a capability from one
 //! phase to the next, and [`Keeper`], which holds everything together.
 
+mod around;
 mod breach;
 mod database;
 mod desk;
@@ -26,19 +27,25 @@ mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod progress;
+mod ranges;
 pub mod reconcile;
 mod references;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod scope;
 mod stream;
+mod takeover;
 mod touched;
 mod values;
+mod watermark;
 
 pub use database::{
-    Book, BoxFuture, CheckLevel, Door, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference,
-    StreamHealth, Switch, Switched, TargetRow, Written,
+    Book, BoxFuture, CheckLevel, Digests, Door, Finding, Hold, KeyRange, LegacyError, OldDatabase, Page,
+    PageKey, RangeDigest, SqlReference, StreamHealth, Switch, Switched, TargetRow, Written,
 };
 pub use desk::{Desk, DeskError};
 pub use keeper::{
-    BeginError, Halt, Keeper, KeeperOptions, NoRoutes, Part, Parts, Plan, RouteCaller, Routes, Status,
+    BeginError, Halt, Keeper, KeeperOptions, NoRoutes, Part, Parts, Plan, RouteCaller, RouteLedger, Routes,
+    Status,
 };
 pub use mapping::{
     Connection, DatabaseKind, DatabaseSettings, InvalidMapping, LocationFrom, Mapping, TableMapping,
@@ -47,5 +54,7 @@ pub use mapping::{
 pub use mover::{Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, gates, steps};
 pub use parts::parts;
 pub use progress::{LagPoint, Progress, ProgressView, Trouble};
+pub use ranges::digest_of;
 pub use references::{Reference, ReferenceKind, References, ReferencesView};
 pub use stream::{Change, ChangeStream, Item, OutboxRow, Row, SourceId, Transaction};
+pub use watermark::unattended;

@@ -1,5 +1,6 @@
 //! The mapping file: which tables and columns of the old database belong to which capability. Read once, checked once.
 
+use banyan_domain::legacy::Phase;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,6 +22,9 @@ pub struct Mapping {
     pub database: DatabaseSettings,
     /// The tables, in the order of the file; a row says its table by index.
     pub tables: Vec<TableMapping>,
+    /// Whether only the outbox is followed, and the tables are not looked at: for phase `retired`. The tables still say where
+    /// messages belong that name no location, and where our own tables are.
+    pub outbox_only: bool,
     /// Limits that gate and alarm.
     pub watch: Watch,
 }
@@ -135,7 +139,12 @@ impl Mapping {
         let tables = tables(file.tables, database.kind).map_err(|(offset, why)| at(offset, why))?;
         let start = file.watch.as_ref().map_or(0, |watch| watch.span().start);
         let watch = watch(file.watch.map(Spanned::into_inner)).map_err(|why| at(start, why))?;
-        Ok(Self { capability: file.capability.into_inner(), database, tables, watch })
+        let outbox_only = file.outbox_only.unwrap_or(false);
+        if outbox_only && !database.bookkeeping {
+            let why = "outbox_only = true and bookkeeping = false: there would be nothing to follow";
+            return Err(at(start, why.to_owned()));
+        }
+        Ok(Self { capability: file.capability.into_inner(), database, tables, outbox_only, watch })
     }
 
     /// Reads a mapping file.
@@ -147,6 +156,12 @@ impl Mapping {
             .map_err(|error| format!("reading the mapping {}: {error}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         Self::read(&text, folder).map_err(|error| format!("{}:{error}", path.display()))
+    }
+
+    /// Whether the mapped tables are needed where the old database says `phase`: not once nobody writes or follows them.
+    #[must_use]
+    pub fn needs_tables(&self, phase: Phase) -> bool {
+        !self.outbox_only && phase != Phase::Retired
     }
 
     /// Whether a table may hold the row of an item at `location`: all do whose location is a column, and those whose
@@ -236,6 +251,7 @@ impl fmt::Display for TableName {
 #[serde(deny_unknown_fields)]
 struct MappingFile {
     capability: Spanned<String>,
+    outbox_only: Option<bool>,
     database: Spanned<DatabaseFile>,
     #[serde(default, rename = "table")]
     tables: Vec<Spanned<TableFile>>,
@@ -324,7 +340,12 @@ fn database(file: DatabaseFile, folder: &Path) -> Result<DatabaseSettings, Strin
 
 fn tables(files: Vec<Spanned<TableFile>>, kind: DatabaseKind) -> Result<Vec<TableMapping>, (usize, String)> {
     if files.is_empty() || files.len() > TABLES_MAX {
-        return Err((0, format!("{} [[table]] sections; there must be 1 to {TABLES_MAX}", files.len())));
+        let why = format!(
+            "{} [[table]] sections; there must be 1 to {TABLES_MAX}. Once the tables are gone, leave their sections and say \
+             outbox_only = true",
+            files.len()
+        );
+        return Err((0, why));
     }
     let mut names = BTreeSet::new();
     let mut places = BTreeSet::new();

@@ -61,6 +61,10 @@ fn kind(mapping: &Mapping, row: &OutboxRow) -> Result<OutboxKind, String> {
         "count" => {
             let Counted { sku, location, on_hand } = serde_json::from_str(&row.body).map_err(unread)?;
             let (sku, location) = names(mapping, &sku, location)?;
+            if on_hand > limits::ITEM_UNITS_MAX {
+                let most = limits::ITEM_UNITS_MAX;
+                return Err(format!("count {on_hand} of {sku} at {location}: at most {most} can be counted"));
+            }
             let free = mapping.tables.iter().all(|table| table.allocated.is_none());
             Ok(OutboxKind::Count { sku, location, in_stock: on_hand, free })
         }
@@ -105,6 +109,11 @@ mod tests {
             ("ship", r#"{"sku": "A", "quantity": -1}"#),
             ("sell", "{}"),
             ("allocate", r#"{"reservation": "7"}"#),
+            ("count", r#"{"sku": "A", "on_hand": 4000000001}"#),
+            ("count", r#"{"sku": "A", "on_hand": 99999999999999999999}"#),
+            ("count", r#"{"sku": "A", "on_hand": -1}"#),
+            ("count", r#"{"sku": "", "on_hand": 1}"#),
+            ("count", r#"{"sku": "not a \u0000 SKU", "on_hand": 1}"#),
         ];
         for (kind, body) in bad {
             assert!(matches!(read_body(kind, body), OutboxKind::Unreadable { .. }), "{kind} {body}");

@@ -29,6 +29,6 @@ pub fn parts(
             let (desk, database, mapping, progress) = outward.clone();
             Box::pin(async move { outward::follow(&desk, &*database, &mapping, &progress, stop).await })
         }),
-        comparer: Arc::new(Reconciler { desk, database, mapping, progress }),
+        comparer: Arc::new(Reconciler::new(desk, database, mapping, progress)),
     }
 }

@@ -1,6 +1,7 @@
 //! How the sync is doing, as numbers that anybody may look at without waiting: for the console, the metrics and the gates.
 
-use std::collections::VecDeque;
+use crate::database::TargetRow;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -30,7 +31,13 @@ pub struct Progress {
     outward: AtomicBool,
     trouble: Mutex<Trouble>,
     history: Mutex<VecDeque<LagPoint>>,
+    /// Rows that the old tables refuse as Banyan would write them, with the old database's words.
+    aside: Mutex<BTreeMap<RowPlace, String>>,
+    pen: tokio::sync::Mutex<()>,
 }
+
+/// Where a row is: the table's index, SKU, location.
+pub(crate) type RowPlace = (usize, String, String);
 
 /// What stands in the way, in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,7 +74,7 @@ pub struct ProgressView {
     pub transactions: u64,
     /// Rows they had.
     pub rows_in: u64,
-    /// Position of Banyan's log up to which everything is in the old tables.
+    /// Position of Banyan's log up to which everything is in the old tables, but for rows that are set aside.
     pub seq_written: u64,
     /// Rows written since the start.
     pub rows_out: u64,
@@ -75,6 +82,10 @@ pub struct ProgressView {
     pub out_lag_millis: u64,
     /// Own writes that came back and were recognised.
     pub echoes: u64,
+    /// Rows that the old tables refuse as Banyan would write them: they were set aside so that the others go on.
+    pub aside: u64,
+    /// The first of them, and the old database's words.
+    pub aside_first: Option<String>,
     /// Whether the stream in is being followed.
     pub inward: bool,
     /// Whether the sync out is running.
@@ -104,7 +115,8 @@ impl Progress {
 
     /// Everything up to `seq` is in the old tables; `rows` were written for it, `lag_millis` after it happened.
     pub fn wrote(&self, seq: u64, rows: u64, lag_millis: u64) {
-        self.seq_written.store(seq, Ordering::Relaxed);
+        // Whoever sees it sees also what was set aside before.
+        self.seq_written.store(seq, Ordering::Release);
         self.rows_out.fetch_add(rows, Ordering::Relaxed);
         self.out_lag_millis.store(lag_millis, Ordering::Relaxed);
     }
@@ -124,6 +136,42 @@ impl Progress {
     pub fn outward(&self, running: bool, trouble: Option<String>) {
         self.outward.store(running, Ordering::Relaxed);
         self.lock_trouble().outward = trouble;
+    }
+
+    /// The old table refuses what a row shall be, in these words. Whether that is new.
+    pub fn set_aside(&self, row: &TargetRow, why: &str) -> bool {
+        self.lock_aside().insert(place_of(row), why.to_owned()).is_none()
+    }
+
+    /// A row was written after all, or need not be. Whether it was set aside.
+    pub fn took_back(&self, row: &TargetRow) -> bool {
+        self.lock_aside().remove(&place_of(row)).is_some()
+    }
+
+    /// Whether a row is set aside.
+    #[must_use]
+    pub fn is_aside(&self, row: &TargetRow) -> bool {
+        self.lock_aside().contains_key(&place_of(row))
+    }
+
+    /// Whether any row is set aside.
+    pub(crate) fn has_aside(&self) -> bool {
+        !self.lock_aside().is_empty()
+    }
+
+    /// The rows that are set aside, in their order.
+    pub(crate) fn aside(&self) -> Vec<RowPlace> {
+        self.lock_aside().keys().cloned().collect()
+    }
+
+    /// Nothing is written any more, so nothing is set aside.
+    pub(crate) fn forget_aside(&self) {
+        self.lock_aside().clear();
+    }
+
+    /// Held from the look at Banyan's numbers until they are in the old table: of two who write, the later one has looked later.
+    pub(crate) async fn pen(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.pen.lock().await
     }
 
     /// Notes the lags of now, once a second.
@@ -148,6 +196,14 @@ impl Progress {
     #[must_use]
     pub fn view(&self) -> ProgressView {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        // Before what is set aside: the other way round, a row could be in neither.
+        let seq_written = self.seq_written.load(Ordering::Acquire);
+        let (aside, aside_first) = {
+            let aside = self.lock_aside();
+            let first =
+                aside.iter().next().map(|((_, sku, location), why)| format!("{sku} at {location}: {why}"));
+            (aside.len() as u64, first)
+        };
         ProgressView {
             position_seen: get(&self.position_seen),
             position_applied: get(&self.position_applied),
@@ -155,18 +211,30 @@ impl Progress {
             lag_millis: get(&self.lag_millis),
             transactions: get(&self.transactions),
             rows_in: get(&self.rows_in),
-            seq_written: get(&self.seq_written),
+            seq_written,
             rows_out: get(&self.rows_out),
             out_lag_millis: get(&self.out_lag_millis),
             echoes: get(&self.echoes),
+            aside,
+            aside_first,
             inward: self.inward.load(Ordering::Relaxed),
             outward: self.outward.load(Ordering::Relaxed),
             trouble: self.lock_trouble().clone(),
         }
     }
 
+    fn lock_aside(&self) -> std::sync::MutexGuard<'_, BTreeMap<RowPlace, String>> {
+        // Whole rows only are put in and taken out: what a panic left is whole as well.
+        self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn lock_trouble(&self) -> std::sync::MutexGuard<'_, Trouble> {
         // Words only: what a panic left half done does no harm.
         self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The place of a row.
+pub(crate) fn place_of(row: &TargetRow) -> RowPlace {
+    (row.table, row.sku.clone(), row.location.clone())
 }

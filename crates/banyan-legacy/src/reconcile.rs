@@ -1,24 +1,36 @@
 //! The continuous comparison: every mapped row against what Banyan has. A difference counts only when it stands still on both
 //! sides while everything between them has arrived; otherwise it is a change under way.
+//!
+//! Rows are compared by one digest for each range of about a thousand, where it is remembered whose rows are in which range;
+//! where digests differ, the rows are read.
 
-use crate::database::{BoxFuture, LegacyError, OldDatabase, TargetRow, Written};
+use crate::around::{Around, write_around};
+use crate::database::{BoxFuture, KeyRange, LegacyError, OldDatabase, RangeDigest, TargetRow};
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
 use crate::mover::Comparer;
 use crate::progress::Progress;
+use crate::ranges::{Members, Range, Ranges, line};
 use crate::stream::Row;
 use crate::values::{ItemName, STOCK, levels, name_of, named_level, numbers, row_numbers};
-use banyan_domain::MirrorLevel;
 use banyan_domain::legacy::{Command, Phase};
+use banyan_domain::{ItemNo, MirrorLevel, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Rows in one page.
+/// Rows in one page, and in one range when it is first read.
 const PAGE_ROWS: u32 = 1_000;
-/// The pace: a page, and then a rest, so that neither side is kept busy by being compared.
+/// Rows that a range may grow to before it is read and cut anew.
+const RANGE_ROWS_MAX: u32 = 2 * PAGE_ROWS;
+/// Ranges of fewer rows than this, on average, are forgotten, and the table is cut anew.
+const RANGE_ROWS_MIN: u64 = 100;
+/// Ranges whose digests are asked for together.
+const RANGES_AT_ONCE: usize = 16;
+/// The pace: a page or some digests, and then a rest, so that neither side is kept busy by being compared.
 const PAGE_REST: Duration = Duration::from_millis(5);
 /// Items looked at again at once, and how often; what still moves then counts as equal, and is looked at the next time.
 const AGAIN_MAX: usize = 500;
@@ -35,6 +47,8 @@ pub struct ReconcileReport {
     pub position: u64,
     /// Rows compared.
     pub rows: u64,
+    /// Of these, rows that were not read, since the digest of their range was equal.
+    pub by_digest: u64,
     /// Rows that differed.
     pub differing: u64,
     /// Of these, rows put right.
@@ -79,13 +93,38 @@ pub struct Reconciler {
     pub mapping: Arc<Mapping>,
     /// How the sync is doing.
     pub progress: Arc<Progress>,
+    ranges: Mutex<Ranges>,
+}
+
+impl Reconciler {
+    /// One that remembers nothing yet.
+    #[must_use]
+    pub fn new(
+        desk: Desk,
+        database: Arc<dyn OldDatabase>,
+        mapping: Arc<Mapping>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self { desk, database, mapping, progress, ranges: Mutex::default() }
+    }
+
+    /// As [`pass`]; remembers whose rows are where, so that the next one need not read them.
+    ///
+    /// # Errors
+    /// [`ReconcileError`].
+    pub async fn pass(&self, repair: bool) -> Result<ReconcileReport, ReconcileError> {
+        // Whoever comes while another compares does not wait for it.
+        let mut own = Ranges::default();
+        let mut shared = self.ranges.try_lock().ok();
+        let ranges = shared.as_deref_mut().unwrap_or(&mut own);
+        compare(&self.desk, &*self.database, &self.mapping, &self.progress, repair, ranges).await
+    }
 }
 
 impl Comparer for Reconciler {
     fn compare(&self, repair: bool) -> BoxFuture<'_, Result<(u64, u64), String>> {
         Box::pin(async move {
-            let passed = pass(&self.desk, &*self.database, &self.mapping, &self.progress, repair).await;
-            let report = passed.map_err(|error| error.to_string())?;
+            let report = self.pass(repair).await.map_err(|error| error.to_string())?;
             Ok((report.rows, report.differing - report.repaired))
         })
     }
@@ -94,7 +133,7 @@ impl Comparer for Reconciler {
 /// A row's place: table, and the item it is of.
 type Place = (usize, ItemName);
 
-/// Compares every mapped row once. In phase `mirror` the old table is right, in `lead` Banyan is; with `repair`, the side that
+/// Reads and compares every mapped row once. In phase `mirror` the old table is right, in `lead` Banyan is; with `repair`, the side that
 /// follows is put right.
 ///
 /// # Errors
@@ -105,6 +144,17 @@ pub async fn pass(
     mapping: &Mapping,
     progress: &Progress,
     repair: bool,
+) -> Result<ReconcileReport, ReconcileError> {
+    compare(desk, database, mapping, progress, repair, &mut Ranges::default()).await
+}
+
+async fn compare(
+    desk: &Desk,
+    database: &dyn OldDatabase,
+    mapping: &Mapping,
+    progress: &Progress,
+    repair: bool,
+    ranges: &mut Ranges,
 ) -> Result<ReconcileReport, ReconcileError> {
     let state = desk.look(|state| state.legacy().capability(STOCK)).await?;
     let phase = state.phase;
@@ -119,7 +169,7 @@ pub async fn pass(
         return Err(ReconcileError::NotInStep(phase));
     }
     let work = Work { desk, database, mapping, progress, leads: phase.leads() };
-    let (mut report, mut candidates) = work.read_all().await?;
+    let Found { mut report, mut candidates, .. } = work.compare_all(ranges).await?;
     while !candidates.is_empty() {
         let some: Vec<Place> = candidates.iter().take(AGAIN_MAX).cloned().collect();
         candidates.retain(|place| !some.contains(place));
@@ -140,44 +190,169 @@ struct Work<'a> {
 
 type Numbers = Option<(i64, i64)>;
 
+/// What a comparison has found so far.
+#[derive(Default)]
+struct Found {
+    report: ReconcileReport,
+    /// Rows that seem to differ.
+    candidates: BTreeSet<Place>,
+    /// Items that have a row.
+    seen: Vec<ItemNo>,
+}
+
 impl Work<'_> {
-    /// Reads all rows, and gives those that seem to differ.
-    async fn read_all(&self) -> Result<(ReconcileReport, BTreeSet<Place>), ReconcileError> {
-        let mut report = ReconcileReport::default();
-        let mut candidates = BTreeSet::new();
-        let mut seen = BTreeSet::new();
+    /// Compares all rows, and gives those that seem to differ.
+    async fn compare_all(&self, ranges: &mut Ranges) -> Result<Found, ReconcileError> {
+        let mut found = Found::default();
         for table in 0..self.mapping.tables.len() {
-            let mut after = None;
-            loop {
-                let page = self.database.read_page(table, after.as_ref(), PAGE_ROWS).await?;
-                report.rows += page.rows.len() as u64;
-                report.position = report.position.max(page.position_after);
-                let named: Vec<(ItemName, &Row)> =
-                    page.rows.iter().filter_map(|row| Some((name_of(row)?, row))).collect();
-                let ours = self.ours(table, named.iter().map(|(name, _)| name.clone()).collect()).await?;
-                for ((name, row), ours) in named.into_iter().zip(ours) {
-                    if ours != Some(row_numbers(row)) {
-                        candidates.insert((table, name.clone()));
+            let known = ranges.take(table);
+            let rows_before = found.report.rows;
+            let mut next = Vec::with_capacity(known.len());
+            for some in known.chunks(RANGES_AT_ONCE) {
+                let keys: Vec<KeyRange> = some.iter().map(|range| range.key.clone()).collect();
+                let Some(digests) = self.database.digest_ranges(table, &keys, RANGE_ROWS_MAX).await? else {
+                    next.clear();
+                    break;
+                };
+                found.report.position = found.report.position.max(digests.position_after);
+                for (range, theirs) in some.iter().zip(digests.of) {
+                    match self.is_equal(table, range, &theirs, &mut found).await? {
+                        true => next.push(range.clone()),
+                        false => next.extend(self.read(table, range.key.clone(), &mut found).await?),
                     }
-                    seen.insert(name);
-                }
-                match page.next {
-                    Some(next) => after = Some(next),
-                    None => break,
                 }
                 // The old database has customers.
                 tokio::time::sleep(PAGE_REST).await;
             }
-        }
-        for (name, level) in self.items().await? {
-            let first = self.mapping.tables_at(name.1.as_str()).next();
-            if let Some(table) =
-                first.filter(|table| !seen.contains(&name) && numbers(self.mapping, *table, level) != (0, 0))
+            if next.is_empty() {
+                next = self.read(table, KeyRange::default(), &mut found).await?;
+            } else if next.len() > 1
+                && (found.report.rows - rows_before) / (next.len() as u64) < RANGE_ROWS_MIN
             {
-                candidates.insert((table, name));
+                next.clear();
+            }
+            ranges.put(table, next);
+        }
+        self.unseen(&mut found).await?;
+        Ok(found)
+    }
+
+    /// Whether the rows of a range are ours, by their digest.
+    async fn is_equal(
+        &self,
+        table: usize,
+        range: &Range,
+        theirs: &RangeDigest,
+        found: &mut Found,
+    ) -> Result<bool, ReconcileError> {
+        let Some(members) = &range.members else { return Ok(false) };
+        if theirs.rows != (members.items.len() + members.others.len()) as u64 {
+            return Ok(false);
+        }
+        let items = members.items.clone();
+        let look = move |state: &State| -> Vec<Option<(ItemName, MirrorLevel)>> {
+            items.iter().map(|item| named_level(state, *item)).collect()
+        };
+        let ours = self.desk.look(look).await?;
+        let line = |((sku, location), level): (ItemName, MirrorLevel)| {
+            line(sku.as_str(), location.as_str(), numbers(self.mapping, table, level))
+        };
+        // An item that is no more leaves a gap, and so another digest.
+        let is_equal = members.digest(ours.into_iter().flatten().map(line)) == theirs.digest;
+        if is_equal {
+            found.seen.extend(members.items.iter());
+            found.report.rows += theirs.rows;
+            found.report.by_digest += theirs.rows;
+        }
+        Ok(is_equal)
+    }
+
+    /// Reads and compares the rows of a range, and gives what is to be remembered of it.
+    async fn read(
+        &self,
+        table: usize,
+        range: KeyRange,
+        found: &mut Found,
+    ) -> Result<Vec<Range>, ReconcileError> {
+        let KeyRange { mut after, until } = range;
+        let mut ranges = Vec::new();
+        loop {
+            let part = KeyRange { after: after.clone(), until: until.clone() };
+            let page = self.database.read_range(table, &part, PAGE_ROWS).await?;
+            found.report.rows += page.rows.len() as u64;
+            found.report.position = found.report.position.max(page.position_after);
+            let members = self.compare_rows(table, &page.rows, found).await?;
+            let end = page.next.clone().or_else(|| until.clone());
+            ranges.push(Range { key: KeyRange { after, until: end }, members });
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(ranges),
+            }
+            // The old database has customers.
+            tokio::time::sleep(PAGE_REST).await;
+        }
+    }
+
+    /// Compares rows with ours, and gives whose they are.
+    async fn compare_rows(
+        &self,
+        table: usize,
+        rows: &[Row],
+        found: &mut Found,
+    ) -> Result<Option<Members>, ReconcileError> {
+        let names: Vec<Option<ItemName>> = rows.iter().map(name_of).collect();
+        let look = {
+            let names = names.clone();
+            move |state: &State| -> Vec<Option<(ItemNo, MirrorLevel)>> {
+                let known = |(sku, location): &ItemName| {
+                    let item = state.stock().find(sku, location)?;
+                    Some((item, state.mirror_level(item)?))
+                };
+                names.iter().map(|name| known(name.as_ref()?)).collect()
+            }
+        };
+        let ours = self.desk.look(look).await?;
+        let (mut items, mut others, mut whole) = (Vec::new(), Vec::new(), true);
+        for (place, ((row, name), ours)) in rows.iter().zip(names).zip(ours).enumerate() {
+            let theirs = row_numbers(row);
+            if let Some((item, level)) = ours {
+                items.push(item);
+                if numbers(self.mapping, table, level) == theirs {
+                    continue;
+                }
+            } else {
+                others.push((place, line(&row.sku, &row.location, theirs)));
+                // No row and no item are as good as zeros; what has no name cannot be compared.
+                if theirs == (0, 0) || name.is_none() {
+                    continue;
+                }
+                whole = false;
+            }
+            found.candidates.extend(name.map(|name| (table, name)));
+        }
+        found.seen.extend(&items);
+        Ok(whole.then(|| Members { items: Arc::new(items), others }))
+    }
+
+    /// Items that have no row, though they should.
+    async fn unseen(&self, found: &mut Found) -> Result<(), ReconcileError> {
+        found.seen.sort_unstable();
+        let all = |state: &State| state.legacy().mirrored_items().map(|(item, _)| item).collect::<Vec<_>>();
+        let mut all = self.desk.look(all).await?;
+        all.retain(|item| found.seen.binary_search(item).is_err());
+        for items in all.chunks(PAGE_ROWS as usize) {
+            let items = items.to_vec();
+            let look = move |state: &State| -> Vec<(ItemName, MirrorLevel)> {
+                items.iter().filter_map(|item| named_level(state, *item)).collect()
+            };
+            for (name, level) in self.desk.look(look).await? {
+                let first = self.mapping.tables_at(name.1.as_str()).next();
+                if let Some(table) = first.filter(|table| numbers(self.mapping, *table, level) != (0, 0)) {
+                    found.candidates.insert((table, name));
+                }
             }
         }
-        Ok((report, candidates))
+        Ok(())
     }
 
     /// Looks at places again until each has stood still once: equal, or differing.
@@ -234,7 +409,7 @@ impl Work<'_> {
         }
         let places: Vec<Place> = wrong.iter().map(|(place, ..)| place.clone()).collect();
         match self.leads {
-            true => self.write(wrong).await?,
+            true => self.write(&places).await?,
             false => {
                 // Sent again in its place in the stream: nothing newer can be overwritten by it.
                 if let Err(error) = self.database.touch(&asked(&places)).await {
@@ -252,23 +427,30 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Writes our numbers again, without moving the checkpoint. If the sync out has moved it meanwhile, this is fenced, and the
-    /// next comparison looks again.
-    async fn write(&self, wrong: &[(Place, Numbers, Numbers)]) -> Result<(), ReconcileError> {
+    /// Writes our numbers again, without moving the checkpoint.
+    ///
+    /// First the pen, so that the sync out here has written before, or looks again after; then the bookkeeping row, and only
+    /// then our numbers: whoever leads or writes further elsewhere after that look has this write fenced.
+    async fn write(&self, places: &[Place]) -> Result<(), ReconcileError> {
+        let _pen = self.progress.pen().await;
         let Some(book) = self.database.book().await? else { return Ok(()) };
-        let row = |((table, (sku, location)), ours, _): &(Place, Numbers, Numbers)| {
+        let ours = self.ours_at(places).await?;
+        let row = |((table, (sku, location)), ours): (&Place, &Numbers)| {
             let (in_stock, allocated) = (*ours)?;
-            Some(TargetRow {
-                table: *table,
-                sku: sku.to_string(),
-                location: location.to_string(),
-                in_stock,
-                allocated,
-            })
+            let (sku, location) = (sku.to_string(), location.to_string());
+            Some(TargetRow { table: *table, sku, location, in_stock, allocated })
         };
-        let rows: Vec<TargetRow> = wrong.iter().filter_map(row).collect();
-        if let Written::Fenced { .. } = self.database.write(&rows, book.seq, book.epoch).await? {
-            tracing::info!("rows that differ are left to the next comparison: the sync out was quicker");
+        let rows: Vec<TargetRow> = places.iter().zip(&ours).filter_map(row).collect();
+        match write_around(self.database, &rows, (book.seq, book.seq), book.epoch).await? {
+            Around::Done(parts) => {
+                for (index, why) in parts.refused {
+                    let TargetRow { sku, location, .. } = &rows[index];
+                    tracing::warn!(%sku, %location, "a row that differs is refused by the old table: {why}");
+                }
+            }
+            Around::Fenced(_) => {
+                tracing::info!("rows that differ are left to the next comparison: the sync out was quicker");
+            }
         }
         Ok(())
     }
@@ -312,13 +494,6 @@ impl Work<'_> {
     async fn ours(&self, table: usize, names: Vec<ItemName>) -> Result<Vec<Numbers>, ReconcileError> {
         let found = self.desk.look(move |state| levels(state, &names)).await?;
         Ok(found.into_iter().map(|level| level.map(|level| numbers(self.mapping, table, level))).collect())
-    }
-
-    async fn items(&self) -> Result<Vec<(ItemName, MirrorLevel)>, ReconcileError> {
-        let all = |state: &banyan_domain::State| {
-            state.legacy().mirrored_items().filter_map(|(item, _)| named_level(state, item)).collect()
-        };
-        Ok(self.desk.look(all).await?)
     }
 }
 

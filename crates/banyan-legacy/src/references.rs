@@ -2,8 +2,10 @@
 //!
 //! Databases count statements since some moment of their own, so one look says nothing of when. What grew between two looks
 //! was used in between. What was counted before the first look counts as used then: silence has to be watched, not assumed.
+//! The gateway knows of its callers when they came; but who called a route before it was marked, nobody knows.
 
 use crate::database::SqlReference;
+use crate::keeper::{RouteCaller, RouteLedger};
 use banyan_domain::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,6 +50,8 @@ pub struct ReferencesView {
 #[derive(Debug, Default)]
 pub struct References {
     since: Option<Timestamp>,
+    /// Routes that touch the capability, with when that was first seen: their callers are known from then on.
+    marked: BTreeMap<String, Timestamp>,
     known: BTreeMap<(ReferenceKind, String, String), (u64, Timestamp)>,
 }
 
@@ -71,9 +75,17 @@ impl References {
         self.looked(now);
     }
 
-    /// Takes a look at a caller of a route, of which the gateway knows itself when it was last seen.
-    pub fn route(&mut self, caller: String, route: String, count: u64, last_seen: Timestamp) {
-        self.known.insert((ReferenceKind::Route, caller, route), (count, last_seen));
+    /// Takes a look at the routes, and at their callers, of whom the gateway knows itself when they were last seen. Callers of
+    /// a route that is not marked any more stay as they were last seen: they touched it until then.
+    pub fn routes(&mut self, now: Timestamp, ledger: RouteLedger) {
+        let RouteLedger { routes, callers } = ledger;
+        self.marked.retain(|route, _| routes.contains(route));
+        for route in routes {
+            self.marked.entry(route).or_insert(now);
+        }
+        for RouteCaller { route, caller, count, last_seen } in callers {
+            self.known.insert((ReferenceKind::Route, caller, route), (count, last_seen));
+        }
     }
 
     /// Nobody could look: what was used meanwhile is not known, so watching begins anew.
@@ -96,7 +108,9 @@ impl References {
             })
             .collect();
         all.sort_by_key(|reference| std::cmp::Reverse(reference.last_seen));
-        ReferencesView { since: self.since.unwrap_or(now), all }
+        // Watched is what all of it is watched for: the statements, and the route that was marked last.
+        let since = self.since.map_or(now, |since| self.marked.values().copied().fold(since, Timestamp::max));
+        ReferencesView { since, all }
     }
 
     fn look(&mut self, now: Timestamp, key: (ReferenceKind, String, String), calls: u64) {
@@ -164,6 +178,43 @@ mod tests {
         references.statements(at(100), vec![used("a", 5)]);
         references.statements(at(200), vec![used("a", 1)]);
         assert_eq!(references.view(at(200)).left(at(200), Duration::from_secs(10)), 1);
+    }
+
+    fn called(route: &str, seconds: u64) -> RouteLedger {
+        let caller =
+            RouteCaller { route: route.into(), caller: "erp".into(), count: 3, last_seen: at(seconds) };
+        RouteLedger { routes: vec![route.into()], callers: vec![caller] }
+    }
+
+    #[test]
+    fn callers_of_marked_routes_count_beside_statements() {
+        let mut references = References::default();
+        references.routes(at(100), called("feed", 95));
+        references.statements(at(100), vec![used("a", 5)]);
+        references.statements(at(200), vec![used("a", 5)]);
+        references.routes(at(200), called("feed", 190));
+        let view = references.view(at(200));
+        assert_eq!(view.left(at(200), Duration::from_secs(150)), 2, "a statement and a caller");
+        assert_eq!(view.left(at(200), Duration::from_secs(50)), 1, "only the caller came again");
+        assert_eq!(view.left(at(200), Duration::from_secs(10)), 0);
+        assert_eq!((view.all[0].kind, view.all[0].count), (ReferenceKind::Route, 3));
+        references.routes(at(201), RouteLedger::default());
+        let left = references.view(at(201)).left(at(201), Duration::from_secs(50));
+        assert_eq!(left, 1, "taking the mark away does not undo the call");
+    }
+
+    #[test]
+    fn a_route_is_watched_from_when_it_is_marked() {
+        let mut references = References::default();
+        references.statements(at(100), vec![]);
+        references.routes(at(100), called("feed", 0));
+        assert_eq!(references.view(at(160)).watched_for(at(160)), Duration::from_secs(60));
+        let both = RouteLedger { routes: vec!["feed".into(), "basket".into()], callers: vec![] };
+        references.routes(at(160), both.clone());
+        references.routes(at(165), both);
+        assert_eq!(references.view(at(170)).watched_for(at(170)), Duration::from_secs(10), "the basket's");
+        references.routes(at(170), called("feed", 0));
+        assert_eq!(references.view(at(170)).watched_for(at(170)), Duration::from_secs(70));
     }
 
     #[test]

@@ -94,11 +94,13 @@ pub enum Item {
         source: SourceId,
         /// Everything up to and including this position is in the snapshot.
         position: u64,
+        /// The bookkeeping row as of the snapshot; nothing if there is none. No transaction that follows tells it.
+        book: Option<Book>,
     },
+    /// Messages that were left in the outbox as of the snapshot: no transaction that follows tells them. They come before the rows.
+    Outbox(Vec<OutboxRow>),
     /// Rows of the snapshot. Each row comes once.
     Rows(Vec<Row>),
-    /// Messages that were left in the outbox as of the snapshot: no transaction that follows tells them.
-    Outbox(Vec<OutboxRow>),
     /// The snapshot is complete.
     SnapshotEnd,
     /// A transaction, or a part of one.

@@ -95,9 +95,14 @@ impl Touched {
             Event::Legacy(LegacyEvent::BreachNoted { sku, location, .. }) => {
                 self.breached.insert((sku, location));
             }
+            Event::Legacy(LegacyEvent::BreachesNoted { named, others, .. }) => {
+                self.breached.extend(named.into_iter().map(|breach| (breach.sku, breach.location)));
+                self.breached.extend(others);
+            }
             // These come of the stream, in which our own writes come back, or of comparing.
             Event::Legacy(
                 LegacyEvent::SourceApplied { .. }
+                | LegacyEvent::SourceKnown { .. }
                 | LegacyEvent::Reconciled { .. }
                 | LegacyEvent::OutboxRefused { .. },
             ) => {}

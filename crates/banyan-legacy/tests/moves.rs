@@ -391,7 +391,10 @@ async fn every_move_can_be_given_up_at_every_step_or_is_done() {
                         world.check(from).await;
                     }
                     let kept = world.shop.inner().has_stream;
-                    assert!(from != Phase::Legacy || !kept, "the old database keeps nothing for a move that was given up");
+                    assert!(
+                        from != Phase::Legacy || !kept,
+                        "the old database keeps nothing for a move that was given up"
+                    );
                     // It can be begun again, and then it is done.
                     world.begin(to).await;
                 }
@@ -444,6 +447,58 @@ async fn the_door_is_let_go_if_the_sides_do_not_catch_up() {
     tokio::time::resume();
     world.finish().await;
     world.check(Phase::Mirror).await;
+}
+
+#[tokio::test]
+async fn banyan_is_handed_the_lead_only_when_everything_before_the_door_is_here() {
+    let world = World::new();
+    world.begin(Phase::Mirror).await;
+    world.finish().await;
+    let number = world.begin(Phase::Lead).await;
+    let driver = world.driver();
+    for _ in 0..3 {
+        driver.step().await.expect("on the way");
+    }
+    // The last order of the old shop is committed, and still on its way here.
+    world.shop.inner().position += 7;
+    tokio::time::pause();
+    let Stage::Resting(why) = driver.step().await.expect("it rests") else { panic!("it does not rest") };
+    assert!(why.contains("the door was let go"), "{why}");
+    assert_eq!(world.shop.inner().book.expect("made").phase, Phase::Mirror, "nothing was handed over");
+    tokio::time::resume();
+    let arriving = world.shop.inner().position;
+    let step = tokio::spawn(async move { driver.step().await });
+    world.progress.applied(arriving);
+    step.await.expect("it does not panic").expect("it is here");
+    let book = world.shop.inner().book.expect("made");
+    assert_eq!((book.phase, book.move_no), (Phase::Lead, number));
+    world.finish().await;
+    world.check(Phase::Lead).await;
+}
+
+#[tokio::test]
+async fn a_move_does_not_take_the_lead_from_somebody_who_took_it_back_by_hand() {
+    for to in [Phase::Retired, Phase::Mirror] {
+        let world = World::new();
+        for before in [Phase::Mirror, Phase::Lead] {
+            world.begin(before).await;
+            world.finish().await;
+        }
+        world.begin(to).await;
+        let driver = world.driver();
+        while !matches!(driver.step().await, Ok(Stage::Stepped(MoveStep::Switched))) {
+            world.sync().await;
+        }
+        let row = Book { phase: Phase::Legacy, epoch: 9, seq: 0, move_no: 2 };
+        world.shop.inner().book = Some(row);
+        let error = driver.step().await.expect_err("it stops");
+        assert!(matches!(&error, DriveError::Person(why) if why.contains("by hand")), "{error}");
+        assert_eq!(world.shop.inner().book, Some(row), "the row is left as it is");
+        let state = world.state().await;
+        assert_eq!((state.phase, state.moving), (Phase::Mirror, None));
+        assert_eq!(world.reserve().await, Err(Refusal::Legacy(legacy::Refusal::NotLeading)));
+        assert_eq!(driver.step().await.expect("nothing to do"), Stage::Idle);
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 mod maria;
 
+use banyan_domain::legacy::Phase;
 use banyan_legacy::mysql::{Mysql, Way};
-use banyan_legacy::{Change, Item, LegacyError, OldDatabase, Row};
+use banyan_legacy::{Book, Change, Item, LegacyError, OldDatabase, Row};
 use banyan_testkit::{MariaDb, MariaDbOptions, TcpProxy, Way as Direction};
 use maria::{Follower, SOON, Shop, follow, mapping, next, try_follow};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ async fn a_snapshot_and_then_every_transaction_in_its_order() {
     );
     shop.sql("insert into display values ('A-1', 1)");
     let mut stream = shop.database.stream(None).await.expect("a stream");
-    let Ok(Item::SnapshotBegin { source, position: begun }) = next(&mut *stream).await else {
+    let Ok(Item::SnapshotBegin { source, position: begun, .. }) = next(&mut *stream).await else {
         panic!("a snapshot begins")
     };
     let mut rows = Vec::new();
@@ -225,6 +226,109 @@ async fn every_way_to_a_snapshot_ends_equal_while_the_shop_writes() {
             break;
         }
         shop.sql("delete from display");
+    }
+}
+
+/// Says things in the outbox from several sessions until told to stop, each within an order: behind the door.
+fn speakers(shop: &Shop, stop: &Arc<AtomicBool>) -> Vec<std::thread::JoinHandle<u32>> {
+    let socket = shop.server.socket();
+    (0..2)
+        .map(|_| {
+            let (socket, stop) = (socket.clone(), stop.clone());
+            std::thread::spawn(move || {
+                let mut rounds = 0;
+                while !stop.load(Ordering::SeqCst) {
+                    rounds += 1;
+                    let sql = "begin; select phase from banyan_door where capability = 'stock' lock in share mode; \
+                         insert into banyan_outbox (capability, kind, body) values ('stock', 'ship', '{}'), ('other', 'x', '{}'); \
+                         commit";
+                    let status = std::process::Command::new("mariadb")
+                        .args(["--no-defaults", "-uroot", "shop", "-e", sql, "--socket"])
+                        .arg(&socket)
+                        .stdout(std::process::Stdio::null())
+                        .status();
+                    assert!(status.is_ok_and(|status| status.success()), "the order goes through");
+                }
+                rounds
+            })
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_said_in_the_outbox_comes_once_with_the_copy_or_with_the_log_behind_it() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql(
+        "insert into banyan_outbox (capability, kind, body) values ('stock', 'ship', '{\"sku\": \"é\"}')",
+    );
+    for way in [Way::Told, Way::Marked, Way::Locked] {
+        let stop = Arc::new(AtomicBool::new(false));
+        let speaking = speakers(&shop, &stop);
+        let database =
+            Mysql::at(shop.mapping.clone(), &shop.server.url()).expect("an address").snapshots(way);
+        let mut rounds = 0;
+        // The lock of all tables is given up when a busy shop does not let it through in time; then it is tried again.
+        let (mut stream, mut follower) = loop {
+            let (mut stream, mut follower) =
+                (database.stream(None).await.expect("a stream"), Follower::default());
+            let said = |follower: &Follower| follower.snapshots == 1 && follower.applied.len() > 3;
+            match try_follow(&mut *stream, &mut follower, said).await {
+                Ok(()) if rounds == 3 => break (stream, follower),
+                Ok(()) => rounds += 1,
+                Err(LegacyError::Broken(why)) if why.contains("Lock wait timeout") => {}
+                Err(other) => panic!("{way:?}: {other}"),
+            }
+        };
+        end(&stop, speaking);
+        shop.sql("insert into banyan_outbox (capability, kind, body) values ('stock', 'ship', 'end')");
+        follow(&mut *stream, &mut follower, |follower| follower.outbox.iter().any(|row| row.body == "end"))
+            .await;
+        let mut told: Vec<i64> = follower.outbox.iter().map(|row| row.id).collect();
+        told.sort_unstable();
+        let all = shop.sql("select id from banyan_outbox where capability = 'stock' order by id");
+        let all: Vec<i64> = all.lines().map(|id| id.parse().expect("a number")).collect();
+        assert_eq!(told, all, "{way:?}: each is told, and once");
+        assert_eq!(follower.outbox[0].body, "{\"sku\": \"é\"}");
+        shop.sql("delete from banyan_outbox where body = 'end'");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_tells_the_bookkeeping_row_of_its_own_moment() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql("update banyan_sync set phase = 'lead', epoch = 1, move = 2");
+    for way in [Way::Told, Way::Marked, Way::Locked] {
+        let database =
+            Mysql::at(shop.mapping.clone(), &shop.server.url()).expect("an address").snapshots(way);
+        let mut stream = database.stream(None).await.expect("a stream");
+        let Ok(Item::SnapshotBegin { book, .. }) = next(&mut *stream).await else { panic!("a copy begins") };
+        let expected = Book { phase: Phase::Lead, epoch: 1, seq: 0, move_no: 2 };
+        assert_eq!(book, Some(expected), "{way:?}");
+    }
+    let mut follower = Follower::default();
+    let mut stream = shop.database.stream(None).await.expect("a stream");
+    follow(&mut *stream, &mut follower, |follower| follower.snapshots == 1).await;
+    shop.sql("update banyan_sync set phase = 'legacy', epoch = 2");
+    assert_eq!(transaction(&mut *stream).await.switched.map(|book| book.phase), Some(Phase::Legacy));
+}
+
+#[tokio::test]
+async fn a_nudge_makes_an_idle_stream_tell_its_place() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    let mut follower = Follower::default();
+    let mut stream = shop.database.stream(None).await.expect("a stream");
+    follow(&mut *stream, &mut follower, |follower| follower.snapshots == 1).await;
+    for _ in 0..3 {
+        let end = shop.sql("show master status");
+        let mut fields = end.split('\t');
+        let file =
+            fields.next().and_then(|file| file.rsplit('.').next()?.parse::<u64>().ok()).expect("a file");
+        let place =
+            file << 32 | fields.next().and_then(|offset| offset.parse::<u64>().ok()).expect("an offset");
+        shop.database.nudge().await.expect("nudged");
+        // Nothing but the nudge is behind it.
+        follow(&mut *stream, &mut follower, |follower| follower.settled > place).await;
+        assert_eq!(follower.applied, []);
     }
 }
 

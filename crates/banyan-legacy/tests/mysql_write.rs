@@ -4,8 +4,8 @@ mod maria;
 
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{
-    Change, CheckLevel, Hold, Item, LegacyError, OldDatabase, Switch, Switched, TargetRow, Transaction,
-    Written,
+    Change, CheckLevel, Hold, Item, KeyRange, LegacyError, OldDatabase, PageKey, Switch, Switched, TargetRow,
+    Transaction, Written, digest_of,
 };
 use banyan_testkit::{MariaDbOptions, TcpProxy, Way as Direction, wait_until};
 use maria::{Follower, SOON, Shop, follow, mapping, next};
@@ -108,9 +108,9 @@ async fn values_are_written_whole_with_their_checkpoint_and_come_back_marked() {
     assert!(seen.iter().all(|ours| ours.is_some_and(|(_, epoch)| epoch == 3)), "{seen:?}");
 
     // All or nothing: a value that the table cannot hold.
-    let error =
+    let refused =
         shop.database.write(&[target(0, "b", "main", 3, 3), target(1, "b", "display", 300, 0)], 20, 3).await;
-    assert!(matches!(&error, Err(LegacyError::Refused(why)) if why.contains("units")), "{error:?}");
+    assert!(matches!(&refused, Ok(Written::Refused { why }) if why.contains("units")), "{refused:?}");
     assert_eq!(shop.sql("select seq, num_in_stock from banyan_sync, stock where sku = 'b'"), "19\t1");
 }
 
@@ -306,4 +306,76 @@ async fn a_shop_that_is_ready_passes_and_its_callers_are_known() {
     assert!(references.iter().all(|reference| !reference.statement.contains("orders")), "{references:#?}");
     let quiet = Shop::open(&MariaDbOptions::default()).await;
     assert_eq!(quiet.database.references().await, Ok(None), "no statistics are kept there");
+}
+
+#[tokio::test]
+async fn a_digest_is_that_of_the_rows_as_they_are_read() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql(
+        "create table odd (a varchar(5) character set latin1 not null, b smallint unsigned zerofill not null, code char(12), \
+         place varchar(20) character set latin1, units decimal(12, 0), sold tinyint zerofill, primary key (a, b)) default charset utf8mb4",
+    );
+    shop.sql(
+        "insert into odd select char(97 + seq % 5), seq, if(seq % 7 > 0, concat('K', seq), null), if(seq % 6 > 0, concat('p', seq), null), \
+         nullif(seq * 1000003 % 99991 - 5, 7), nullif(seq % 4, 3) from seq_1_to_500; \
+         insert into odd values ('z', 1, 'Käse', 'Köln', -3, null), ('z', 2, 'x\\ty', null, null, null)",
+    );
+    let text = "capability = \"stock\"\n[database]\nkind = \"mysql\"\nurl_env = \"X\"\nserver_id = 9\n[[table]]\nname = \"odd\"\n\
+         key = [\"a\", \"b\"]\nsku = \"code\"\nlocation = { column = \"place\" }\nin_stock = \"units\"\nallocated = \"sold\"\n";
+    let other = text.replace("allocated = \"sold\"\n", "").replace("{ column = \"place\" }", "\"main\"");
+    let by_number = text.replace("sku = \"code\"", "sku = \"b\"");
+    for text in [text, other.as_str(), by_number.as_str()] {
+        let database =
+            banyan_legacy::mysql::Mysql::at(mapping(text), &shop.server.url()).expect("an address");
+        let page = database.read_page(0, None, 200).await.expect("rows");
+        let middle = page.next.clone().expect("there are more");
+        let end = PageKey(vec!["e".into(), "499".into()]);
+        let ranges = [
+            KeyRange::default(),
+            KeyRange { after: None, until: Some(middle.clone()) },
+            KeyRange { after: Some(middle), until: Some(end.clone()) },
+            KeyRange { after: Some(end), until: None },
+        ];
+        let digests = database.digest_ranges(0, &ranges, 1_000).await.expect("an answer").expect("digests");
+        let mut rows = 0;
+        for (range, digest) in ranges.iter().zip(&digests.of) {
+            let read = database.read_range(0, range, 1_000).await.expect("rows").rows;
+            assert_eq!((digest.rows, &digest.digest), (read.len() as u64, &digest_of(&read)), "{range:?}");
+            rows += digest.rows;
+        }
+        assert_eq!((digests.of[0].rows, rows), (502, 2 * 502), "the ranges are the whole");
+        assert_eq!(digests.of[1].digest, digest_of(&page.rows));
+        let grown = database.digest_ranges(0, &ranges[..1], 501).await.expect("an answer").expect("digests");
+        assert_ne!(grown.of[0], digests.of[0], "a range that has grown too large differs");
+    }
+}
+
+#[tokio::test]
+async fn what_the_old_table_refuses_is_told_from_what_is_wrong_with_the_whole() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql("insert into stock (sku, num_in_stock) values ('A', 5), ('B', 5), ('C', 5)");
+    shop.sql("alter table stock add constraint never_below check (num_in_stock >= 0)");
+    shop.sql(
+        "delimiter //\ncreate trigger frozen before update on stock for each row begin \
+         if new.sku = 'C' then signal sqlstate '45000' set message_text = 'C is being counted'; end if; end//\ndelimiter ;\n",
+    );
+    lead(&shop, 10);
+    let refused = async |row: TargetRow, says: &str| {
+        let rows = [target(0, "A", "main", 1, 0), row];
+        match shop.database.write(&rows, 11, 3).await {
+            Ok(Written::Refused { why }) => assert!(why.contains(says), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    };
+    refused(target(0, "B", "main", -1, 0), "never_below").await;
+    refused(target(0, "B", "main", 1, 70_000), "num_allocated").await;
+    refused(target(0, "B", "main", 1, -1), "num_allocated").await;
+    refused(target(0, "C", "main", 1, 0), "C is being counted").await;
+    assert_eq!(shop.sql("select group_concat(distinct num_in_stock), seq from stock, banyan_sync"), "5\t10");
+    // A session in which a row was refused is as good as any other.
+    let written = shop.database.write(&[target(0, "A", "main", 1, 0)], 11, 3).await;
+    assert_eq!(written, Ok(Written::Done { absent: vec![] }));
+    shop.sql("alter table stock drop constraint never_below, rename column num_allocated to sold");
+    let error = shop.database.write(&[target(0, "A", "main", 1, 0)], 12, 3).await;
+    assert!(matches!(error, Err(LegacyError::Refused(_))), "{error:?}");
 }

@@ -8,11 +8,15 @@ mod client;
 mod commands;
 mod data_dir;
 mod exit;
+#[cfg_attr(not(feature = "gateway"), path = "no_front.rs")]
+mod front;
 mod keys;
 mod offline;
 #[cfg_attr(not(feature = "legacy"), path = "no_old_database.rs")]
 mod old_database;
 mod old_shop;
+#[cfg(feature = "gateway")]
+mod touching_routes;
 mod webhooks;
 mod whole_log;
 

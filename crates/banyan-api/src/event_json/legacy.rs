@@ -1,6 +1,7 @@
 //! Events of the way over from an old shop as JSON.
 
-use banyan_domain::legacy::Event;
+use crate::clock::rfc3339;
+use banyan_domain::legacy::{Event, NamedBreach};
 use serde_json::{Map, Value, json};
 
 /// The type of an event.
@@ -17,6 +18,9 @@ pub(super) const fn event_type(event: &Event) -> &'static str {
         Event::BreachNoted { .. } => "breach-noted",
         Event::Reconciled { .. } => "reconciled",
         Event::OutboxRefused { .. } => "outbox-refused",
+        Event::TakenOver { .. } => "taken-over",
+        Event::SourceKnown { .. } => "source-known",
+        Event::BreachesNoted { .. } => "breaches-noted",
     }
 }
 
@@ -45,6 +49,16 @@ pub(super) fn details(event: &Event) -> Map<String, Value> {
             "position": position.to_string(), "rows": rows, "differing": differing, "repaired": repaired,
         }),
         Event::OutboxRefused { id, why, .. } => json!({"outbox": id, "why": why.as_str()}),
+        Event::TakenOver { number, phase, .. } => json!({"move": number, "phase": phase.as_str()}),
+        Event::SourceKnown { until, position, .. } => {
+            let until = (until.as_millis() > 0).then(|| rfc3339(*until));
+            json!({"until": until, "position": position.to_string()})
+        }
+        Event::BreachesNoted { count, named, position, .. } => {
+            let breach = |one: &NamedBreach| json!({"sku": one.sku.as_str(), "location": one.location.as_str(), "what": one.what.as_str()});
+            let named: Vec<Value> = named.iter().map(breach).collect();
+            json!({"count": count, "breaches": named, "position": position.to_string()})
+        }
     });
     object.insert("capability".into(), event.capability().as_str().into());
     object

@@ -2,6 +2,7 @@
 
 use crate::auth::Principal;
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
+use crate::dry_run;
 use crate::ids::campaign_id;
 use crate::problem::Problem;
 use crate::routes::path::PathText;
@@ -12,8 +13,10 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use banyan_domain::coupon::{self, CouponAnswer, CouponCode};
 use banyan_domain::{
-    CampaignId, Command, CouponId, MemberId, Millis, OrderId, OrderNo, Outcome, Reason, SegmentName, limits,
+    CampaignId, Command, CouponId, KeyStamp, MemberId, Millis, OrderId, OrderNo, Outcome, Reason,
+    SegmentName, limits,
 };
+use banyan_engine::Answer;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use std::sync::Arc;
@@ -21,10 +24,14 @@ use std::sync::Arc;
 /// Issues a coupon to a member.
 ///
 /// The answer comes when the coupon is durable. The same member again, where a member may have one, gets the same
-/// coupon with status 200 and `Idempotent-Replayed: true`.
+/// coupon with status 200 and `Idempotent-Replayed: true`. With `Banyan-Dry-Run: true` the answer is the one that would be given
+/// now, and nothing is issued; its `code` is of no coupon, since the next coupon's code is for whoever gets it.
 #[utoipa::path(
     post, path = "/v1/campaigns/{id}/coupons", tag = "coupons",
-    params(("id" = String, Path, description = "Campaign"), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; kept for at least 24 hours")),
+    params(
+        ("id" = String, Path, description = "Campaign"), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; kept for at least 24 hours"),
+        ("Banyan-Dry-Run" = Option<String>, Header, description = "true: only say what would be answered. Nothing is changed and the key is not used up; the answer has the same header"),
+    ),
     request_body = IssueJson,
     responses(
         (status = 201, description = "Issued", body = IssuedJson<'_>), (status = 200, description = "Issued before", body = IssuedJson<'_>),
@@ -34,6 +41,11 @@ use std::sync::Arc;
     ),
 )]
 pub(crate) async fn issue_coupon(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+    let dry = dry_run::is_asked(request.headers())?;
+    dry_run::answered(dry, issue(app, request, dry).await)
+}
+
+async fn issue(app: Arc<App>, request: Request, dry: bool) -> Result<Response, Problem> {
     // The whole request is taken as it is: an extractor for each part would copy what is only looked at.
     let (head, body) = request.into_parts();
     let principal = app.identify(&head.headers)?;
@@ -48,12 +60,35 @@ pub(crate) async fn issue_coupon(State(app): State<Arc<App>>, request: Request) 
         coupon::Command::IssueCoupon { campaign: campaign.clone(), member: member.clone(), segments };
     // Thousands wait for their block at the same time: what is not needed any more is given back now.
     drop((head, bytes, principal));
-    let (outcome, seq, replayed) = app.ask(Command::Coupon(command), stamp).await?;
+    let command = Command::Coupon(command);
+    let (outcome, seq, replayed) = match dry {
+        // Boxed: what is seldom needed is no part of what thousands wait in.
+        true => Box::pin(foretell(&app, command, stamp)).await?,
+        false => app.ask(command, stamp).await?,
+    };
     let answer = coupon_answer(outcome)?;
-    let code = app.codes.code(answer.coupon).written();
+    let coded = match dry && !replayed {
+        // Coupons are numbered from 1: a code in the right form that never is anybody's.
+        true => CouponId::new(answer.coupon.campaign(), 0),
+        false => answer.coupon,
+    };
+    let code = app.codes.code(coded).written();
     let code = std::str::from_utf8(&code).unwrap_or_default();
     let issued = IssuedJson::new(campaign.as_str(), member.as_str(), code, &answer, seq);
     Ok(write(&issued, if replayed { StatusCode::OK } else { StatusCode::CREATED }, replayed))
+}
+
+/// What an issue would be answered.
+async fn foretell(
+    app: &App,
+    command: Command,
+    stamp: Option<KeyStamp>,
+) -> Result<(Outcome, u64, bool), Problem> {
+    match app.foretell(command, stamp, |answer, _| answer).await? {
+        Answer::Done { outcome, seq, replayed } => Ok((outcome, seq, replayed)),
+        Answer::Refused(refusal) => Err(refusal.into()),
+        Answer::StorageFull => Err(Problem::storage_full()),
+    }
 }
 
 /// The campaign in a path such as `/v1/campaigns/noon/coupons`. An id needs no escaping, so an escaped one is none.

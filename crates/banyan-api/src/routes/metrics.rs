@@ -89,6 +89,14 @@ pub(crate) async fn show_metrics(State(app): State<Arc<App>>) -> Response {
     page.labelled("banyan_view_lag_seconds", "view", "record", record.lag().as_secs_f64());
     page.head("banyan_view_parked_events", "gauge", "Events in a view's parked lane");
     page.labelled("banyan_view_parked_events", "view", "record", record.parked());
+    if let Some(keeper) = app.keeper() {
+        page.one(
+            "banyan_legacy_rows_aside",
+            "gauge",
+            "Rows that the old shop's tables refuse, set aside so that the others go on",
+            keeper.progress().aside,
+        );
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
 }
 

@@ -41,8 +41,10 @@ pub(crate) use stock_reservations::*;
 pub(crate) use views::*;
 
 use crate::App;
+use crate::dry_run;
 use crate::problem::Problem;
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use std::sync::Arc;
@@ -53,11 +55,14 @@ pub(crate) const TRUE: HeaderValue = HeaderValue::from_static("true");
 
 /// The API.
 pub fn router(app: Arc<App>) -> Router {
+    let pretends = Router::new()
+        .route("/v1/campaigns/{id}/coupons", post(issue_coupon))
+        .route("/v1/orders/quote", post(quote_order))
+        .route("/v1/stock/reservations", post(reserve_stock));
     Router::new()
         .route("/v1/campaigns", get(list_campaigns).post(create_campaign))
         .route("/v1/campaigns/{id}", get(get_campaign).patch(change_campaign))
         .route("/v1/campaigns/{id}/allow-list", post(extend_allow_list))
-        .route("/v1/campaigns/{id}/coupons", post(issue_coupon))
         .route("/v1/campaigns/{id}/coupons/batch", post(issue_batch))
         .route("/v1/members/{member}/coupons", get(list_member_coupons))
         .route("/v1/members/{member}/orders", get(list_member_orders))
@@ -68,7 +73,6 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/coupons/{code}/revoke", post(revoke_coupon))
         .route("/v1/stock", get(list_stock))
         .route("/v1/stock/import", post(import_stock))
-        .route("/v1/stock/reservations", post(reserve_stock))
         .route("/v1/stock/reservations/{id}", get(get_reservation))
         .route("/v1/stock/reservations/{id}/commit", post(commit_reservation))
         .route("/v1/stock/reservations/{id}/release", post(release_reservation))
@@ -88,7 +92,6 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/products", get(list_products).put(put_products))
         .route("/v1/products/{product}", get(get_product).put(put_product))
         .route("/v1/terms", get(get_terms).put(put_terms))
-        .route("/v1/orders/quote", post(quote_order))
         .route("/v1/orders", get(list_orders).post(place_order))
         .route("/v1/orders/{order}", get(get_order))
         .route("/v1/orders/{order}/cancel", post(cancel_order))
@@ -108,6 +111,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(show_metrics))
         .route("/openapi.json", get(docs::openapi_json))
         .route("/docs", get(docs::page))
+        .route_layer(from_fn(dry_run::refuse))
+        .merge(pretends)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app)

@@ -4,6 +4,7 @@ use super::coupons::{coupon_id, member, write};
 use super::stock::reason;
 use crate::auth::Principal;
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
+use crate::dry_run;
 use crate::problem::Problem;
 use crate::routes::path::PathText;
 use crate::wire::ReasonJson;
@@ -36,6 +37,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Says what a cart comes to now. Nothing is held: stock may be gone, and prices may change, until the order is placed.
 #[utoipa::path(
     post, path = "/v1/orders/quote", tag = "orders", request_body = CartJson,
+    params(("Banyan-Dry-Run" = Option<String>, Header, description = "Makes no difference: nothing is changed anyway. The answer has the same header")),
     responses(
         (status = 200, description = "What it comes to", body = QuoteJson), (status = 402, description = "insufficient-funds"), (status = 403, description = "forbidden"),
         (status = 404, description = "product-not-found, coupon-not-found, account-not-found"), (status = 409, description = "terms-not-set, product-not-on-sale, coupon-redeemed, coupon-revoked"),
@@ -47,9 +49,14 @@ pub(crate) async fn quote_order(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let principal = app.identify(&headers)?;
+    let dry = dry_run::is_asked(&headers)?;
+    dry_run::answered(dry, quote(&app, &headers, body).await)
+}
+
+async fn quote(app: &App, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let principal = app.identify(headers)?;
     let CartJson { member, lines, coupon, points } = body::parse(&body::read(body, CART_BYTES_MAX).await?)?;
-    let cart = checked_cart(&app, &principal, member, lines, coupon.clone(), points)?;
+    let cart = checked_cart(app, &principal, member, lines, coupon.clone(), points)?;
     let look = move |state: &banyan_domain::State| {
         let quote = state.quote(&cart)?;
         let terms = state.orders().terms().ok_or(Refusal::Order(order::Refusal::TermsNotSet))?;

@@ -9,6 +9,7 @@ use super::stock::reason;
 use crate::App;
 use crate::auth::Principal;
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
+use crate::dry_run;
 use crate::problem::Problem;
 use crate::wire::stock::{
     LineJson, ReservationJson, ReserveJson, ReservedLineJson, ReturnJson, ReturnedJson, ShortLineJson,
@@ -31,10 +32,14 @@ const SHOPPER_HOLD_SECONDS_MAX: u64 = 3_600;
 
 /// Reserves all lines or none, until a deadline.
 ///
-/// If there is not enough stock, the answer names in `lines` each line that falls short and what it could have.
+/// If there is not enough stock, the answer names in `lines` each line that falls short and what it could have. With
+/// `Banyan-Dry-Run: true` the answer is the one that would be given now, also the number, and nothing is reserved.
 #[utoipa::path(
     post, path = "/v1/stock/reservations", tag = "stock",
-    params(("Idempotency-Key" = String, Header, description = "Required. 1 to 255 visible ASCII characters; kept for at least 24 hours")),
+    params(
+        ("Idempotency-Key" = String, Header, description = "Required. 1 to 255 visible ASCII characters; kept for at least 24 hours"),
+        ("Banyan-Dry-Run" = Option<String>, Header, description = "true: only say what would be answered. Nothing is changed and the key is not used up; the answer has the same header"),
+    ),
     request_body = ReserveJson,
     responses(
         (status = 201, description = "Reserved", body = ReservationJson), (status = 200, description = "Reserved before", body = ReservationJson),
@@ -47,7 +52,12 @@ pub(crate) async fn reserve_stock(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let principal = app.identify(&headers)?;
+    let dry = dry_run::is_asked(&headers)?;
+    dry_run::answered(dry, reserve(&app, &headers, body, dry).await)
+}
+
+async fn reserve(app: &App, headers: &HeaderMap, body: Body, dry: bool) -> Result<Response, Problem> {
+    let principal = app.identify(headers)?;
     let request: ReserveJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let member = request.member.map(member).transpose()?;
     principal.must_act_for(member.as_ref())?;
@@ -61,7 +71,7 @@ pub(crate) async fn reserve_stock(
     if principal.member.is_some() && request.hold_seconds > SHOPPER_HOLD_SECONDS_MAX {
         return Err(Problem::forbidden("A shopper's token holds goods for at most 3600 seconds."));
     }
-    let stamp = app.required_stamp(&headers, &principal, || {
+    let stamp = app.required_stamp(headers, &principal, || {
         format!("reserve {:?} {member:?} {order:?} {}", wanted.as_slice(), request.hold_seconds)
     })?;
     let seen_lines = wanted.clone();
@@ -69,7 +79,11 @@ pub(crate) async fn reserve_stock(
         move |answer: Answer, state: &banyan_domain::State| (answer, look_at_lines(state, &seen_lines));
     let command =
         stock::Command::Reserve { lines: wanted, member: member.clone(), order: order.clone(), hold_for };
-    let (answer, seen) = app.ask_and_look(Command::Stock(command), stamp, look).await?;
+    let command = Command::Stock(command);
+    let (answer, seen) = match dry {
+        true => app.foretell(command, stamp, look).await?,
+        false => app.ask_and_look(command, stamp, look).await?,
+    };
     let (answer, seq, replayed) = match answer {
         Answer::Done { outcome, seq, replayed } => (reservation_answer(outcome), seq, replayed),
         Answer::Refused(refusal) => return Err(refused(refusal, &request.lines, Some(&seen))),

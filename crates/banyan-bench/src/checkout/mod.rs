@@ -72,7 +72,7 @@ pub(crate) struct Options {
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Banyan's binary
-    #[arg(long, default_value = "target/release/banyan")]
+    #[arg(long, default_value = "target/dist/banyan")]
     banyan: PathBuf,
     /// HTTP threads of the rival and of the company
     #[arg(long, default_value_t = 1)]
@@ -142,7 +142,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     machine::refuse_memory(&dir)?;
     let needs_banyan = options.sandbox || options.systems.contains(&System::Banyan);
     if needs_banyan && !options.banyan.exists() {
-        let text = "no such file; build it with `cargo build --release -p banyan`";
+        let text = "no such file; build it with `cargo build --profile dist -p banyan`";
         return Err(failed(options.banyan.display(), text));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

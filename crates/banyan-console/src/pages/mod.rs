@@ -9,10 +9,12 @@ pub(crate) mod coupon;
 pub(crate) mod definitions;
 pub(crate) mod event;
 pub(crate) mod events;
+#[cfg(feature = "gateway")]
 pub(crate) mod gateway;
 pub(crate) mod ledger;
 pub(crate) mod login;
 pub(crate) mod members;
+#[cfg(feature = "gateway")]
 pub(crate) mod mismatch;
 pub(crate) mod order;
 pub(crate) mod orders;
@@ -20,8 +22,11 @@ pub(crate) mod over;
 pub(crate) mod over_parts;
 pub(crate) mod over_plan;
 pub(crate) mod products;
+#[cfg(feature = "gateway")]
 pub(crate) mod route;
+#[cfg(feature = "gateway")]
 pub(crate) mod route_change;
+#[cfg(feature = "gateway")]
 pub(crate) mod route_parts;
 pub(crate) mod saga;
 pub(crate) mod saga_change;

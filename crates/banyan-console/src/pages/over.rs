@@ -19,6 +19,8 @@ use maud::{Markup, html};
 pub(crate) const HREF: &str = "/console/over";
 /// Events of each kind that are shown: the newest.
 const EVENTS_SHOWN: usize = 20;
+/// Of writes that were noticed together, how many are shown.
+const BREACHES_SHOWN: usize = 5;
 
 /// Shows where the capability stands.
 pub(crate) async fn show(viewer: Viewer, Query(query): Query<Fields>) -> Response {
@@ -52,11 +54,19 @@ pub(crate) async fn page(
     let moves = events(viewer, |event| {
         matches!(
             event,
-            LegacyEvent::MoveBegun { .. } | LegacyEvent::MoveDone { .. } | LegacyEvent::MoveAborted { .. }
+            LegacyEvent::MoveBegun { .. }
+                | LegacyEvent::MoveDone { .. }
+                | LegacyEvent::MoveAborted { .. }
+                | LegacyEvent::TakenOver { .. }
         )
     });
     let faults = events(viewer, |event| {
-        matches!(event, LegacyEvent::BreachNoted { .. } | LegacyEvent::OutboxRefused { .. })
+        matches!(
+            event,
+            LegacyEvent::BreachNoted { .. }
+                | LegacyEvent::BreachesNoted { .. }
+                | LegacyEvent::OutboxRefused { .. }
+        )
     });
     let (moves, faults) = tokio::join!(moves, faults);
     let body = body(viewer, keeper, &now, &(moves, faults), query, attempt);
@@ -110,7 +120,7 @@ fn body(
         section #references { h2 { (lang.t(text::REFERENCE_LEDGER)) } div #over-references { (references) } }
         section #breaches {
             header.line { h2 { (lang.t(text::BREACHES_AND_REFUSED)) }
-                span { a href="/console/events?type=breach-noted" { (lang.t(text::ALL_BREACHES)) } " · " a href="/console/events?type=outbox-refused" { (lang.t(text::ALL_REFUSED)) } } }
+                span { a href="/console/events?type=breach-noted" { (lang.t(text::ALL_BREACHES)) } " · " a href="/console/events?type=breaches-noted" { (lang.t(text::ALL_BULK_BREACHES)) } " · " a href="/console/events?type=outbox-refused" { (lang.t(text::ALL_REFUSED)) } } }
             (event_list(viewer, faults, text::NO_BREACHES))
         }
         section #moves {
@@ -212,6 +222,14 @@ fn list(viewer: &Viewer, events: &[Found]) -> Markup {
                     LegacyEvent::MoveAborted { why, .. } => { q.reason { (why) } },
                     LegacyEvent::BreachNoted { sku, location, what, .. } => {
                         a href=(parts::sku_href(sku.as_str())) { (sku) } " " span.hint { (location) } " " (what)
+                    },
+                    LegacyEvent::TakenOver { phase, .. } => { "→ " b { (lang.t(phase_word(*phase))) } },
+                    LegacyEvent::BreachesNoted { count, named, .. } => {
+                        b { (lang.f(text::WRITES_N, &[&crate::format::number(u64::from(*count))])) }
+                        @for one in named.iter().take(BREACHES_SHOWN) {
+                            " " a href=(parts::sku_href(one.sku.as_str())) { (one.sku) } " " span.hint { (one.location) } " " (one.what)
+                        }
+                        @if *count as usize > BREACHES_SHOWN { " …" }
                     },
                     LegacyEvent::OutboxRefused { id, why, .. } => { (lang.f(text::MESSAGE_N, &[&id.to_string()])) " " (why) },
                     _ => {},

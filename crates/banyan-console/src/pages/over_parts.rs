@@ -3,8 +3,7 @@
 use crate::Console;
 use crate::format;
 use crate::layout::fact;
-use crate::pages::route_parts::Part;
-use crate::parts;
+use crate::parts::{self, Part};
 use crate::text::{self, Lang, Text};
 use banyan_domain::legacy::{Move, Phase};
 use banyan_legacy::{ReferenceKind, ReferencesView, Status, steps};
@@ -89,6 +88,7 @@ pub(crate) fn phases(lang: Lang, status: &Status) -> Markup {
     let state = &status.state;
     let to = state.moving.as_ref().map(|moving| moving.to);
     html! {
+        @for why in &status.trouble { (parts::fault(why)) }
         ol.phases aria-label=(lang.t(text::PHASES)) {
             @for phase in Phase::ALL {
                 @let now = phase == state.phase;
@@ -156,6 +156,7 @@ pub(crate) fn totals(lang: Lang, status: &Status) -> Markup {
             (count(text::ITEMS_SHORT, short as u64, true))
             (count(text::BREACHES, status.state.breaches, true))
             (count(text::OUTBOX_REFUSED, status.state.refused, true))
+            (count(text::HOLDS_WAITING, status.holds_waiting as u64, false))
             (count(text::REFERENCES_LEFT, status.references_left as u64, false))
             (count(text::MOVES_SO_FAR, status.state.moves, false))
         }
@@ -217,6 +218,9 @@ pub(crate) fn sync(lang: Lang, status: &Status) -> Markup {
                 (fact(lang.t(text::LAG), &html! { b.num { (format::millis(progress.out_lag_millis as f64)) } }))
                 (fact(lang.t(text::ROWS), &n(progress.rows_out)))
                 (fact(lang.t(text::WRITTEN_TO), &n(progress.seq_written)))
+                @if let Some(first) = &progress.aside_first {
+                    (fact(lang.t(text::ROWS_ASIDE), &html! { (n(progress.aside)) " " span.hint { (first) } }))
+                }
             } }
         }
     }

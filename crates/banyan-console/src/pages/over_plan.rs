@@ -4,8 +4,8 @@ use crate::forms::{self, Attempt, Refused, wrong};
 use crate::gate::{Fields, OperatorForm, Viewer};
 use crate::layout::{self, Page, Section};
 use crate::link;
+use crate::pages::over;
 use crate::pages::over_parts::phase_word;
-use crate::pages::{over, route_parts};
 use crate::parts;
 use crate::text::{self, Lang};
 use axum::extract::Query;
@@ -109,7 +109,7 @@ fn gates(lang: Lang, gates: &[Gate], attempt: Option<&Attempt>) -> Markup {
             thead { tr { th scope="col" { (lang.t(text::GATE)) } th scope="col" { (lang.t(text::HOLDS)) } th scope="col" { (lang.t(text::FOUND)) } th scope="col" { (lang.t(text::NEEDED)) } } }
             tbody { @for gate in gates { tr {
                 th scope="row" { b { (lang.t(text::gate(gate.name))) } }
-                td { (route_parts::holds(lang, gate.holds)) }
+                td { (parts::holds(lang, gate.holds)) }
                 td.what { (gate.found) }
                 td.what { @if !gate.holds {
                     (gate.needed)

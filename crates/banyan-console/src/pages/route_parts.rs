@@ -3,7 +3,7 @@
 use crate::Console;
 use crate::format;
 use crate::link;
-use crate::parts;
+use crate::parts::{self, Part};
 use crate::text::{self, Lang, Text};
 use crate::traffic::Rate;
 use banyan_domain::Timestamp;
@@ -12,9 +12,6 @@ use banyan_gateway::groups::{Group, Judgement};
 use banyan_gateway::shadow::ShadowReport;
 use banyan_gateway::{Gateway, Mode, Route};
 use maud::{Markup, html};
-
-/// A part of a page: the id of its place, and what stands there.
-pub(crate) type Part = (String, Markup);
 
 /// What moves on the page of the table.
 pub(crate) fn of_table(console: &Console, lang: Lang) -> Vec<Part> {
@@ -217,7 +214,7 @@ fn standing_words(lang: Lang, standing: &Standing) -> Markup {
                         th scope="row" { (lang.t(text::rule(finding.rule))) }
                         td {
                             @if !finding.holds && finding.at_most.is_none() { (parts::state(lang, "scheduled", text::NOT_KNOWN_YET)) }
-                            @else { (holds(lang, finding.holds)) }
+                            @else { (parts::holds(lang, finding.holds)) }
                         }
                         td.num data-label=(lang.t(text::SEEN)) { (amount(finding.seen)) }
                         td.num data-label=(lang.t(text::AT_MOST)) { @match finding.at_most {
@@ -237,14 +234,6 @@ fn standing_words(lang: Lang, standing: &Standing) -> Markup {
 /// A rate, finely enough to compare it with a small limit.
 fn rate(share: f64) -> String {
     if share == 0.0 { "0 %".into() } else { format!("{:.3} %", share * 100.0) }
-}
-
-/// Whether something that must be so is so.
-pub(crate) fn holds(lang: Lang, holds: bool) -> Markup {
-    match holds {
-        true => parts::state(lang, "completed", text::IT_HOLDS),
-        false => parts::state(lang, "failed", text::IT_DOES_NOT),
-    }
 }
 
 pub(crate) fn judgement(lang: Lang, of: Judgement) -> Markup {

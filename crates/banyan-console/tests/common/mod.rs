@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+#[cfg(feature = "gateway")]
 pub mod front;
 pub mod old_shop;
 pub mod shop;

@@ -278,6 +278,10 @@ impl OldDatabase for Database {
         unreachable!("the parts of this shop read no rows")
     }
 
+    fn position(&self) -> BoxFuture<'_, Result<u64, LegacyError>> {
+        Box::pin(async { Ok(self.0.inner().position) })
+    }
+
     fn health(&self) -> BoxFuture<'_, Result<StreamHealth, LegacyError>> {
         Box::pin(async {
             let status = "reserved".to_owned();

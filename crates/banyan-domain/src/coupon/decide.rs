@@ -341,6 +341,16 @@ fn issued_answer(campaign: &Campaign, n: u64, row: &CouponRow) -> Outcome {
     })
 }
 
+impl Coupons {
+    /// The answer to the issue of `coupon` at `now`, which has not been issued yet.
+    pub(crate) fn issue_ahead(&self, now: Timestamp, coupon: CouponId) -> Option<Outcome> {
+        let campaign = self.campaign_no(coupon.campaign())?;
+        let state = CouponState::Issued;
+        let row = CouponRow { issued_at: now, seq: 0, member: 0, previous: 0, nth: 1, state };
+        Some(issued_answer(campaign, coupon.n(), &row))
+    }
+}
+
 fn coupon_answer(campaign: &Campaign, n: u64, row: &CouponRow) -> CouponAnswer {
     let hold = campaign.hold(n);
     let order = hold.map(|h| &h.order).or_else(|| campaign.redemption(n).map(|r| &r.order));

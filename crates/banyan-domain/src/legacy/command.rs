@@ -1,7 +1,7 @@
 //! What can be asked on the way over.
 
-use super::{Capability, MoveStep, Phase, SourceId};
-use crate::{Actor, LocationId, Reason, ReservationNo, SkuId};
+use super::{Breach, Capability, MoveStep, Phase, SourceId};
+use crate::{Actor, LocationId, Reason, ReservationNo, SkuId, Timestamp};
 
 /// Something asked. Checked texts only. Each is safe to repeat: by the number of the move, or by the source's position.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +91,38 @@ pub enum Command {
         differing: u64,
         /// Of these, put right.
         repaired: u64,
+    },
+    /// Note that the bookkeeping row in the old database says that somebody else leads. If that is so and no move of ours asked
+    /// for it, the lead is gone; otherwise nothing happens.
+    NoteTakeover {
+        /// What is led.
+        capability: Capability,
+        /// The number of a move that the row has.
+        number: u64,
+        /// The phase that it has.
+        phase: Phase,
+        /// The number of the last move that was done here, as it was before the row was read: if another was done since, the
+        /// row may be an older one.
+        epoch: u64,
+    },
+    /// Note up to when everything that the old database committed is applied: holds of the old shop that end before may lapse.
+    /// Where the stream has not come to `position`, or nothing new is known, nothing is noted.
+    NoteKnown {
+        /// Of which capability.
+        capability: Capability,
+        /// Of which stream the position is.
+        source: SourceId,
+        /// Where the old database's log ended when it was asked, after the instant below.
+        position: u64,
+        /// An instant of the shard's clock, looked up before the old database was asked. One that is still to come counts as now.
+        until: Timestamp,
+    },
+    /// Note that somebody wrote to many rows that Banyan owns.
+    NoteBreaches {
+        /// Of which capability.
+        capability: Capability,
+        /// Which writes, at most [`crate::limits::SOURCE_ROWS_MAX`]; those that were noted before are passed over.
+        breaches: Vec<Breach>,
     },
 }
 

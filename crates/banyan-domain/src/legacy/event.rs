@@ -1,7 +1,7 @@
 //! What can happen on the way over. Events are stored for ever: fields get new numbers, never new meanings.
 
-use super::{Capability, MoveStep, Phase, SourceId};
-use crate::{Actor, ItemNo, LocationId, Reason, SkuId};
+use super::{Capability, MoveStep, NamedBreach, Phase, SourceId};
+use crate::{Actor, ItemNo, LocationId, Reason, SkuId, Timestamp};
 use minicbor::{Decode, Encode};
 
 /// Something that happened.
@@ -162,6 +162,55 @@ pub enum Event {
         #[n(2)]
         why: Reason,
     },
+    /// The lead was taken back in the old database, by no move of ours: the phase is `mirror`, and its rows must be copied anew.
+    #[n(40)]
+    TakenOver {
+        /// What is led by the old shop again.
+        #[n(0)]
+        capability: Capability,
+        /// The number of a move that the bookkeeping row has there.
+        #[n(1)]
+        number: u64,
+        /// The phase that it has there.
+        #[n(2)]
+        phase: Phase,
+    },
+    /// Everything that the old database committed before an instant is applied: the watermark. With the instant 0 it only says
+    /// that from here on no hold of the old shop lapses without it.
+    #[n(30)]
+    SourceKnown {
+        /// Of which capability.
+        #[n(0)]
+        capability: Capability,
+        /// The instant, by the shard's clock.
+        #[n(1)]
+        until: Timestamp,
+        /// The position of the old database's stream that says so.
+        #[n(2)]
+        position: u64,
+    },
+    /// Somebody wrote to several rows that Banyan owns.
+    #[n(31)]
+    BreachesNoted {
+        /// Of which capability.
+        #[n(0)]
+        capability: Capability,
+        /// How many writes.
+        #[n(1)]
+        count: u32,
+        /// The first of them, in their order.
+        #[n(2)]
+        named: Vec<NamedBreach>,
+        /// The rows of the others, each once.
+        #[n(3)]
+        others: Vec<(SkuId, LocationId)>,
+        /// Where the last was committed in the old database's stream.
+        #[n(4)]
+        position: u64,
+        /// Which change at that position it was, from 0.
+        #[n(5)]
+        index: u32,
+    },
 }
 
 impl Event {
@@ -178,7 +227,10 @@ impl Event {
             | Self::SourceApplied { capability, .. }
             | Self::BreachNoted { capability, .. }
             | Self::Reconciled { capability, .. }
-            | Self::OutboxRefused { capability, .. } => *capability,
+            | Self::OutboxRefused { capability, .. }
+            | Self::TakenOver { capability, .. }
+            | Self::SourceKnown { capability, .. }
+            | Self::BreachesNoted { capability, .. } => *capability,
             Self::ItemMirrored { .. } => Capability::Stock,
         }
     }

@@ -7,17 +7,23 @@
 //!
 //! Read [`Event`] for what can happen. What touches stock as well is decided in `mirroring.rs`, beside this folder.
 
+pub(crate) mod breaches;
 mod command;
 mod event;
+mod known;
 mod phase;
 mod refusal;
 mod snapshot;
 mod state;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
+pub use breaches::{Breach, NamedBreach};
 pub use command::{Command, MirrorRow, OutboxItem, OutboxKind, Outcome, SourceBatch};
 pub use event::Event;
+pub use known::Known;
 pub use phase::{Capability, MoveStep, Phase};
 pub use refusal::Refusal;
 pub use state::{CapabilityState, Legacy, Mirrored, Move, Reconciled, Source, SourceId};
+pub use takeover::Takeover;

@@ -1,7 +1,7 @@
 //! The section of a snapshot that holds the way over.
 
-use super::Capability;
 use super::state::{CapabilityState, Legacy, Mirrored};
+use super::{Capability, Known};
 use crate::ItemNo;
 use minicbor::{Decode, Encode};
 
@@ -12,6 +12,9 @@ struct Section {
     /// Item, allocated, short.
     #[n(1)]
     mirrored: Vec<(u32, u32, u32)>,
+    /// The watermarks; none in a snapshot from before there were any.
+    #[n(30)]
+    known: Option<Vec<(Capability, Known)>>,
 }
 
 impl Legacy {
@@ -24,6 +27,8 @@ impl Legacy {
                 .iter()
                 .map(|(item, Mirrored { allocated, short })| (item.get(), *allocated, *short))
                 .collect(),
+            known: (!self.known.is_empty())
+                .then(|| self.known.iter().map(|(capability, known)| (*capability, *known)).collect()),
         };
         let bytes = minicbor::to_vec(&section).expect("a vector takes every write");
         out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -48,6 +53,7 @@ impl Legacy {
                 .into_iter()
                 .map(|(item, allocated, short)| (ItemNo::new(item), Mirrored { allocated, short }))
                 .collect(),
+            known: section.known.unwrap_or_default().into_iter().collect(),
             ..Self::default()
         };
         let short = legacy.mirrored.iter().filter(|(_, mirrored)| mirrored.short > 0);

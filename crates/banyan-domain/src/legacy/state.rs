@@ -1,6 +1,6 @@
 //! Where each capability stands, and what of the old shop's books has no place in stock.
 
-use super::{Capability, Event, MoveStep, Outcome, Phase};
+use super::{Capability, Event, Known, MoveStep, Outcome, Phase, Takeover};
 use crate::digest::{self, Digest};
 use crate::{Actor, ItemNo, Reason, Timestamp, Violation};
 use minicbor::{Decode, Encode};
@@ -13,6 +13,8 @@ type Result<T = ()> = core::result::Result<T, Violation>;
 pub struct Legacy {
     pub(super) capabilities: BTreeMap<Capability, CapabilityState>,
     pub(super) mirrored: BTreeMap<ItemNo, Mirrored>,
+    /// Up to when everything there is applied.
+    pub(super) known: BTreeMap<Capability, Known>,
     /// Items that are short.
     pub(super) short: BTreeSet<ItemNo>,
     pub(super) digest: Digest,
@@ -51,6 +53,9 @@ pub struct CapabilityState {
     /// Position and index of the last breach.
     #[n(9)]
     pub breach_at: (u64, u32),
+    /// The lead was taken back in the old database; until the next move that is done.
+    #[n(40)]
+    pub taken_over: Option<Takeover>,
 }
 
 /// A move under way.
@@ -146,6 +151,7 @@ impl Default for CapabilityState {
             refused: 0,
             reconciled: None,
             breach_at: (0, 0),
+            taken_over: None,
         }
     }
 }
@@ -223,6 +229,9 @@ impl Legacy {
         for (item, mirrored) in &self.mirrored {
             digest.add(mirrored.digest(*item));
         }
+        for (capability, known) in &self.known {
+            digest.add(known.digest(*capability));
+        }
         digest
     }
 
@@ -250,8 +259,11 @@ impl Legacy {
             Event::SourceCopied { .. }
             | Event::ItemMirrored { .. }
             | Event::BreachNoted { .. }
+            | Event::BreachesNoted { .. }
+            | Event::SourceKnown { .. }
             | Event::Reconciled { .. }
-            | Event::OutboxRefused { .. } => Outcome::Noted,
+            | Event::OutboxRefused { .. }
+            | Event::TakenOver { .. } => Outcome::Noted,
         }
     }
 
@@ -272,6 +284,9 @@ impl Legacy {
             }
             self.digest.add(new.digest(*item));
             return Ok(());
+        }
+        if let Event::SourceKnown { capability, until, position } = event {
+            return self.apply_known(at, *capability, Known { until: *until, position: *position });
         }
         let capability = event.capability();
         let old = self.capabilities.get(&capability);
@@ -313,6 +328,7 @@ impl CapabilityState {
                 self.phase = moving.to;
                 self.since = at;
                 self.epoch = moving.number;
+                self.taken_over = None;
                 if self.phase == Phase::Legacy {
                     self.source = None;
                 }
@@ -334,20 +350,31 @@ impl CapabilityState {
                 ensure(follows == Some(true), "a source transaction was applied twice or out of order")?;
                 (source.position, source.part) = (*position, *part);
             }
-            Event::BreachNoted { position, index, .. } => {
-                let later =
-                    self.breaches == 0 || (*position, *index) > self.breach_at || self.breach_at == (0, 0);
-                ensure(later, "a breach was noted twice")?;
-                self.breaches += 1;
-                self.breach_at = (*position, *index);
+            Event::BreachNoted { position, index, .. } => self.breached(1, (*position, *index))?,
+            Event::BreachesNoted { count, named, others, position, index, .. } => {
+                let told = named.len() + others.len();
+                ensure(*count > 0 && told <= *count as usize, "breaches were noted that were none")?;
+                self.breached(u64::from(*count), (*position, *index))?;
             }
             Event::Reconciled { position, rows, differing, repaired, .. } => {
                 let [position, rows, differing, repaired] = [*position, *rows, *differing, *repaired];
                 self.reconciled = Some(Reconciled { at, position, rows, differing, repaired });
             }
             Event::OutboxRefused { .. } => self.refused += 1,
-            Event::ItemMirrored { .. } => unreachable!("applied to the items above"),
+            Event::TakenOver { number, phase, .. } => self.take_over(at, *number, *phase)?,
+            Event::ItemMirrored { .. } | Event::SourceKnown { .. } => {
+                unreachable!("applied to the items and the watermark above")
+            }
         }
+        Ok(())
+    }
+
+    /// Counts breaches of which the last was `at` that position and index.
+    fn breached(&mut self, count: u64, at: (u64, u32)) -> Result {
+        let later = self.breaches == 0 || at > self.breach_at || self.breach_at == (0, 0);
+        ensure(later, "a breach was noted twice")?;
+        self.breaches += count;
+        self.breach_at = at;
         Ok(())
     }
 

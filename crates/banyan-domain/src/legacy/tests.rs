@@ -11,6 +11,11 @@ use crate::{
 };
 use proptest::prelude::*;
 
+mod breaches;
+mod impossible;
+mod lapsing;
+mod taken_over;
+
 const STOCK: Capability = Capability::Stock;
 
 /// A shard whose every event is checked, stored and read back.
@@ -145,6 +150,12 @@ impl Shard {
         }
     }
 
+    /// Everything that was committed before `until` is up to `position`.
+    fn known(&mut self, until: u64, position: u64) -> Result<AnyOutcome, AnyRefusal> {
+        let until = Timestamp::from_millis(until);
+        self.ask(Command::NoteKnown { capability: STOCK, source: source(), position, until })
+    }
+
     /// In stock and taken, as the old books have them.
     fn books(&self, name: &str) -> (i64, i64) {
         let item = self.state.stock().find(&sku(name), &main()).expect("an item");
@@ -274,6 +285,8 @@ fn a_sale_that_comes_after_its_hold_lapsed_is_booked_and_told() {
     let mut shard = Shard::leading(&[("A", 1, 0)]);
     let reservation = shard.reserve("A", 1).expect("the last one");
     shard.at(shard.now + 200_000);
+    // The order was committed after the end: nothing before it says so.
+    shard.known(shard.now, 20).expect("known");
     // Somebody else got it meanwhile.
     let other = shard.reserve("A", 1).expect("free again");
     shard.says(30, vec![OutboxKind::Allocate { reservation: other }]).expect("sold");
@@ -341,10 +354,12 @@ fn a_move_that_was_given_up_leaves_everything_as_it_was() {
     shard.ask(abort(true)).expect("given up");
     shard.reserve("A", 1).expect("open again");
     assert_eq!(shard.ask(note(MoveStep::Drained)), Err(Refusal::NoSuchMove.into()));
-    let late = shard.batch(50, &[], vec![], Some((number, Phase::Mirror)));
-    assert_eq!(late, Err(Refusal::NoSuchMove.into()), "a switch that nobody asked for stops the stream");
     shard.batch(50, &[], vec![], Some((number, Phase::Lead))).expect("the fence changes nothing");
     assert_eq!(shard.phase(), Phase::Lead);
+    let theirs = shard.batch(51, &[], vec![], Some((number + 1, Phase::Retired)));
+    assert_eq!(theirs, Err(Refusal::NoSuchMove.into()), "a move that nobody asked for stops the stream");
+    shard.batch(51, &[], vec![], Some((number, Phase::Mirror))).expect("past the fence");
+    assert_eq!(shard.phase(), Phase::Mirror, "whoever wrote it: Banyan does not lead any more");
 }
 
 #[test]
@@ -438,6 +453,7 @@ fn goods_that_come_free_while_others_are_short_are_not_for_sale() {
     shard.says(30, vec![count]).expect("counted");
     assert_eq!(shard.books("A"), (0, 3));
     shard.at(shard.now + 120_000);
+    shard.known(shard.now, 30).expect("known");
     assert!(shard.reserve("A", 1).is_err(), "there is nothing");
     assert_eq!(shard.books("A"), (0, 0));
 }
@@ -531,6 +547,9 @@ proptest! {
                 Act::Wait(millis) => {
                     let later = shard.now + millis;
                     shard.at(later);
+                    if millis % 2 == 0 {
+                        shard.known(later, position - 1).expect("known, or not yet");
+                    }
                 }
                 Act::Forth if !leads => {
                     let number = shard.begin(Phase::Lead).expect("begun");

@@ -1,7 +1,7 @@
 //! Reads a snapshot: rebuilds every index, computes the digest of what it read from nothing on the way, and compares. A
 //! snapshot that differs from the state it was made of in one bit is refused.
 
-use super::{CampaignHeader, Header, KEPT_BYTES, ROW_BYTES, SlotHeader, SnapshotError, VERSION};
+use super::{CampaignHeader, Header, KEPT_BYTES, ROW_BYTES, SlotHeader, SnapshotError, VERSION, VERSION_MIN};
 use crate::coupon::{Campaign, CouponRow, CouponState, Retired, Totals, WrittenMembers};
 use crate::idempotency::Kept;
 use crate::legacy::Legacy;
@@ -31,7 +31,7 @@ impl State {
     pub fn from_snapshot_by(bytes: &[u8], work: &impl Both) -> Result<Self, SnapshotError> {
         let mut input = Input { bytes };
         let header: Header = input.cbor("the header")?;
-        if header.version != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&header.version) {
             return Err(SnapshotError::Version(header.version));
         }
         let mut state = Self::new(header.secret);

@@ -219,7 +219,7 @@ impl Stock {
         Ok(())
     }
 
-    fn held(&self, no: ReservationNo) -> Result<&Row> {
+    pub(super) fn held(&self, no: ReservationNo) -> Result<&Row> {
         let row = self.reservations.get(no);
         let row = row.ok_or(Violation::new("an event names a reservation that is not there"))?;
         ensure(row.state == ReservationState::Held, "a reservation ended twice")?;
@@ -227,9 +227,11 @@ impl Stock {
     }
 
     /// Ends a reservation that is held.
-    fn end(&mut self, at: Timestamp, no: ReservationNo, state: ReservationState) {
+    pub(super) fn end(&mut self, at: Timestamp, no: ReservationNo, state: ReservationState) {
         let row = self.reservations.get_mut(no).expect("a reservation that is held is there");
-        self.deadlines.remove(&(row.at, no));
+        if !self.deadlines.remove(&(row.at, no)) {
+            self.parked.remove(&(row.at, no));
+        }
         self.digest.sub(row.state_digest(no));
         row.state = state;
         row.at = at;
@@ -293,7 +295,7 @@ impl Stock {
 
     /// Forgets the two reservations that ended first, if it is time: an event ends one at most, so that forgetting keeps
     /// pace and is never long work. And the import that came first.
-    fn forget(&mut self, at: Timestamp) {
+    pub(super) fn forget(&mut self, at: Timestamp) {
         for _ in 0..2 {
             let Some(&no) = self.ended.front() else { break };
             if !self.reservations.get(no).is_some_and(|row| row.is_over(at)) {

@@ -86,7 +86,9 @@ impl Stock {
                 }
             }
         }
-        ensure(deadlines == self.deadlines, "the armed deadlines differ from the live reservations'")?;
+        let kept = self.deadlines.union(&self.parked).copied();
+        let once = self.deadlines.is_disjoint(&self.parked);
+        ensure(once && kept.eq(deadlines), "the armed deadlines differ from the live reservations'")?;
         ensure(promises == self.promises, "the promises differ from the live reservations'")?;
         for (no, item) in (1..).map(ItemNo::new).zip(&self.items) {
             let counted = levels.get(&no).copied().unwrap_or_default();
@@ -123,7 +125,7 @@ impl Stock {
         ensure(in_order, "the ended reservations are not in order of their end")?;
         let distinct: BTreeSet<_> = self.ended.iter().collect();
         let all = distinct.len() == self.ended.len()
-            && self.ended.len() + self.deadlines.len() == self.reservations.kept();
+            && self.ended.len() + self.reservations_live() == self.reservations.kept();
         ensure(all, "a reservation is neither live nor about to be forgotten")
     }
 }

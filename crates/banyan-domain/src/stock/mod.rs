@@ -16,6 +16,7 @@ mod event;
 mod import;
 mod invariants;
 mod names;
+mod parked;
 mod plan;
 mod purchase;
 mod refusal;

@@ -23,8 +23,10 @@ pub struct Stock {
     /// Items; the first is number 1.
     pub(super) items: Vec<Item>,
     pub(super) reservations: Reservations,
-    /// Live reservations by deadline.
+    /// Live reservations by deadline, but for those that are parked.
     pub(super) deadlines: BTreeSet<(Timestamp, ReservationNo)>,
+    /// Live reservations that wait beyond their deadline, by deadline: see `parked.rs`.
+    pub(super) parked: BTreeSet<(Timestamp, ReservationNo)>,
     /// Live reservations with promised units, by item.
     pub(super) promises: BTreeSet<(ItemNo, ReservationNo)>,
     /// Ended reservations in the order in which they ended: the first are forgotten first.
@@ -65,6 +67,7 @@ impl Stock {
             items: Vec::new(),
             reservations: Reservations::default(),
             deadlines: BTreeSet::new(),
+            parked: BTreeSet::new(),
             promises: BTreeSet::new(),
             ended: VecDeque::new(),
             imports: VecDeque::new(),
@@ -153,10 +156,10 @@ impl Stock {
     /// How many reservations are live.
     #[must_use]
     pub fn reservations_live(&self) -> usize {
-        self.deadlines.len()
+        self.deadlines.len() + self.parked.len()
     }
 
-    /// The next instant at which time alone changes something.
+    /// The next instant at which time alone changes something, but for what is parked.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.first().map(|(at, _)| *at)

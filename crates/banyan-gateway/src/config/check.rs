@@ -1,6 +1,6 @@
 //! What the types of the configuration do not say.
 
-use super::{Address, ConfigError, IN_PROCESS, Limits, Mode, RouteSpec, Timeouts, UpstreamSpec};
+use super::{Address, ConfigError, IN_PROCESS, Limits, Mode, RouteSpec, Timeouts, TlsFiles, UpstreamSpec};
 use crate::limits::{MILLIS_MAX, NAME_BYTES_MAX, ROUTES_MAX};
 use http::{HeaderName, HeaderValue, Method};
 
@@ -192,6 +192,7 @@ pub(super) fn check_limits(limits: &Limits, timeouts: &Timeouts) -> Result<(), C
         ("timeouts.keep_alive_millis", timeouts.keep_alive_millis),
         ("timeouts.connect_millis", timeouts.connect_millis),
         ("timeouts.first_byte_millis", timeouts.first_byte_millis),
+        ("timeouts.continue_millis", timeouts.continue_millis),
         ("timeouts.idle_millis", timeouts.idle_millis),
         ("timeouts.whole_millis", timeouts.whole_millis),
         ("timeouts.tunnel_millis", timeouts.tunnel_millis),
@@ -200,6 +201,14 @@ pub(super) fn check_limits(limits: &Limits, timeouts: &Timeouts) -> Result<(), C
         not_longer(field, value).map_err(ConfigError)?;
     }
     Ok(())
+}
+
+pub(super) fn check_tls(files: Option<&TlsFiles>) -> Result<(), ConfigError> {
+    let Some(files) = files else { return Ok(()) };
+    if files.look_millis == 0 {
+        return Err(ConfigError("tls.look_millis: at least 1".to_owned()));
+    }
+    not_longer("tls.look_millis", files.look_millis).map_err(ConfigError)
 }
 
 /// Times are added to the clock: none may be beyond all clocks.

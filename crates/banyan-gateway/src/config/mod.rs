@@ -65,6 +65,13 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// How often the files are looked at, in milliseconds: they are read again when they changed.
+    #[serde(default = "look_millis")]
+    pub look_millis: u64,
+}
+
+fn look_millis() -> u64 {
+    10_000
 }
 
 /// Limits of sizes and numbers; everything has one.
@@ -119,6 +126,9 @@ pub struct Timeouts {
     pub connect_millis: u64,
     /// From the end of the request to the head of the answer.
     pub first_byte_millis: u64,
+    /// How long a client that waits to be asked for its body (`Expect: 100-continue`) waits for a server that says
+    /// nothing; then the gateway asks.
+    pub continue_millis: u64,
     /// Between two pieces of a body, in either direction, and between two writes that a client takes.
     pub idle_millis: u64,
     /// For a whole exchange; 0 for no limit.
@@ -136,6 +146,7 @@ impl Default for Timeouts {
             keep_alive_millis: 75_000,
             connect_millis: 3_000,
             first_byte_millis: 60_000,
+            continue_millis: 1_000,
             idle_millis: 60_000,
             whole_millis: 0,
             tunnel_millis: 3_600_000,
@@ -272,6 +283,7 @@ impl Config {
             })?);
         }
         check::check_limits(&file.limits, &file.timeouts)?;
+        check::check_tls(file.tls.as_ref())?;
         let line = |span: std::ops::Range<usize>| 1 + text[..span.start].matches('\n').count();
         let mut upstreams: Vec<UpstreamSpec> = Vec::new();
         for spanned in file.upstream {
@@ -318,7 +330,11 @@ impl Config {
             workers,
             trusted_proxies,
             trace_percent: file.trace_percent,
-            tls: file.tls.map(|tls| TlsFiles { cert: folder.join(tls.cert), key: folder.join(tls.key) }),
+            tls: file.tls.map(|tls| TlsFiles {
+                cert: folder.join(tls.cert),
+                key: folder.join(tls.key),
+                ..tls
+            }),
             limits: file.limits,
             timeouts: file.timeouts,
             access_log: file.access_log,

@@ -33,6 +33,9 @@ pub struct UpstreamSpec {
     /// How long an idle connection is kept, in milliseconds: less than the server keeps it.
     #[serde(default = "keep_millis")]
     pub keep_millis: u64,
+    /// How long a connection is used at all, in milliseconds: then a name is looked up again.
+    #[serde(default = "age_millis")]
+    pub age_millis: u64,
     /// Send the host of the address instead of the one that the client asked for.
     #[serde(default)]
     pub own_host: bool,
@@ -59,6 +62,10 @@ fn keep_millis() -> u64 {
     30_000
 }
 
+fn age_millis() -> u64 {
+    300_000
+}
+
 impl UpstreamSpec {
     /// An upstream of one address with all defaults, named after it.
     pub fn at(url: &str) -> Self {
@@ -71,6 +78,7 @@ impl UpstreamSpec {
             waiting_max: waiting_max(),
             waiting_millis: waiting_millis(),
             keep_millis: keep_millis(),
+            age_millis: age_millis(),
             own_host: false,
             health: None,
             breaker: BreakerSpec::default(),
@@ -217,6 +225,7 @@ pub(super) fn check(spec: &UpstreamSpec) -> Result<(), String> {
     }
     not_longer("waiting_millis", spec.waiting_millis)?;
     not_longer("keep_millis", spec.keep_millis)?;
+    not_longer("age_millis", spec.age_millis)?;
     not_longer("breaker.open_millis", spec.breaker.open_millis)?;
     if let Some(health) = &spec.health {
         not_longer("health.interval_millis", health.interval_millis)?;

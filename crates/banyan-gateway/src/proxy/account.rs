@@ -1,6 +1,7 @@
 //! What is settled when an exchange ends, however it ends: room, counts, the connection, the access log.
 
 use super::body::Watching;
+use super::exchange::Active;
 use super::worker::Worker;
 use crate::side::{Ended, Side};
 use crate::table::Route;
@@ -28,6 +29,8 @@ pub(crate) struct Account {
     pub watching: Option<Watching>,
     pub status: u16,
     pub late: Option<Pin<Box<Sleep>>>,
+    /// Among the exchanges of its connection.
+    pub active: Option<Active>,
     bytes: u64,
     settled: bool,
     /// Among the requests of users.
@@ -72,6 +75,7 @@ impl Account {
             watching: None,
             status: 0,
             late: None,
+            active: None,
             bytes: 0,
             settled: false,
             counted,
@@ -164,6 +168,9 @@ impl Drop for Account {
         if !self.settled {
             if let Some(watching) = self.watching.take() {
                 watching.leave();
+            }
+            if let Some(active) = &self.active {
+                active.left();
             }
             self.log("client left");
         }

@@ -13,11 +13,10 @@ use super::worker::Worker;
 use crate::config::HttpVersion;
 use crate::limits::TRIES_MAX;
 use crate::upstream::connect::{Connected, connect};
-use crate::upstream::pool::{One, SendFailed, Two};
+use crate::upstream::pool::{NoAnswer, One, Two};
 use crate::upstream::{Lease, NoServer, Room, Upstream};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request, response};
-use hyper::body::Incoming;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -36,7 +35,9 @@ pub(crate) struct Plan<'a> {
     pub upgrade: Option<&'a HeaderValue>,
     pub trailers: bool,
     pub first_byte: Duration,
-    pub progress: Option<&'a Progress>,
+    pub progress: Option<&'a Arc<Progress>>,
+    /// The client waits to be asked for its body.
+    pub expects: bool,
     pub late: Option<&'a mut Pin<Box<Sleep>>>,
     /// For a user, and not for a shadow: may be sent again, and moves the breaker.
     pub user: bool,
@@ -61,6 +62,8 @@ pub(crate) enum Trouble {
     Connect(io::Error),
     /// The connection or the answer broke.
     Broken(hyper::Error),
+    /// The head of the answer, or informational answers before it, have no end.
+    Endless,
     /// No head of an answer in time.
     TooSlow,
     /// The whole exchange took too long.
@@ -76,6 +79,7 @@ impl fmt::Display for Trouble {
             Self::Open(_) => f.write_str("every server of the upstream failed too often"),
             Self::Connect(error) => write!(f, "connecting: {error}"),
             Self::Broken(error) => write!(f, "{error}"),
+            Self::Endless => f.write_str("the head of the answer has no end"),
             Self::TooSlow => f.write_str("no answer in time"),
             Self::Late => f.write_str("the whole exchange took too long"),
             Self::NoProcess => f.write_str("there is no Banyan in this process"),
@@ -99,7 +103,7 @@ impl Trouble {
                 let detail = "The server cannot be reached. Nothing was sent to it.";
                 gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
             }
-            Self::Broken(_) => {
+            Self::Broken(_) | Self::Endless => {
                 let detail = "The server broke the connection or gave an answer that is no HTTP. Whether it did what was asked is unknown.";
                 gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
             }
@@ -256,7 +260,7 @@ async fn take(plan: &Plan<'_>, lease: &Lease, pooled: bool, sure: bool) -> io::R
     }
     let limit = Duration::from_millis(worker.inner.config.timeouts.connect_millis);
     worker.metrics().upstream_connects.fetch_add(1, Relaxed);
-    match connect(upstream, server, &worker.inner.client_tls, limit).await? {
+    match connect(upstream, server, &worker.inner.client_tls, limit, plan.upgrade.is_some()).await? {
         Connected::One(one) => Ok((Connection::One(Box::new(one)), true)),
         Connected::Two(two) => {
             server.pool.put_two(worker.index, two.clone());
@@ -305,7 +309,24 @@ fn build(
         }
     }
     head.extensions.clear();
-    Request::from_parts(head, body)
+    let progress = plan.progress.filter(|_| plan.expects);
+    let Some(progress) = progress else { return Request::from_parts(head, body) };
+    if matches!(connection, Connection::Two(_)) {
+        // hyper does not tell of informational answers over HTTP/2: the client is asked at once.
+        head.headers.remove(header::EXPECT);
+        progress.go_on();
+        return Request::from_parts(head, body);
+    }
+    head.headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+    progress.hold();
+    let mut request = Request::from_parts(head, body);
+    let progress = progress.clone();
+    hyper::ext::on_informational(&mut request, move |answer| {
+        if answer.status() == StatusCode::CONTINUE {
+            progress.go_on();
+        }
+    });
+    request
 }
 
 struct Failure {
@@ -317,9 +338,14 @@ struct Failure {
 }
 
 impl Failure {
-    fn broken(mut failed: SendFailed, heard: bool) -> Self {
-        let unsent = failed.take_message();
-        Self { trouble: Trouble::Broken(failed.into_error()), unsent, heard }
+    fn from(failed: NoAnswer, heard: bool) -> Self {
+        match failed {
+            NoAnswer::Broken(mut failed) => {
+                let unsent = failed.take_message();
+                Self { trouble: Trouble::Broken(failed.into_error()), unsent, heard }
+            }
+            NoAnswer::Endless => Self { trouble: Trouble::Endless, unsent: None, heard: true },
+        }
     }
 }
 
@@ -329,34 +355,32 @@ async fn send(
     request: Request<SendBody>,
 ) -> Result<(Response<()>, Source), Failure> {
     let slow = |trouble| Failure { trouble, unsent: None, heard: false };
-    let apart = |response: Response<Incoming>| {
-        let (head, body) = response.into_parts();
-        (Response::from_parts(head, ()), body)
-    };
+    let progress = plan.progress.map(Arc::as_ref);
     match connection {
         Connection::One(mut one) => {
             let mut dog = one.take_watchdog();
             let answer =
-                in_time(one.send(request), plan.first_byte, plan.progress, &mut dog).await.map_err(slow)?;
+                in_time(one.send(request), plan.first_byte, progress, &mut dog).await.map_err(slow)?;
             one.put_watchdog(dog);
             match answer {
                 Ok(response) => {
-                    let (head, body) = apart(response);
-                    Ok((head, Source::One(body, Some(one))))
+                    let (head, body) = response.into_parts();
+                    one.give_up_after(&head);
+                    Ok((Response::from_parts(head, ()), Source::One(body, Some(one))))
                 }
-                Err(failed) => Err(Failure::broken(failed, one.was_heard())),
+                Err(failed) => Err(Failure::from(failed, one.was_heard())),
             }
         }
         Connection::Two(mut two) => {
             let stay = two.begin();
             let mut dog = Watchdog::default();
-            match in_time(two.send(request), plan.first_byte, plan.progress, &mut dog).await.map_err(slow)? {
+            match in_time(two.send(request), plan.first_byte, progress, &mut dog).await.map_err(slow)? {
                 Ok(response) => {
-                    let (head, body) = apart(response);
-                    Ok((head, Source::Two(body, stay)))
+                    let (head, body) = response.into_parts();
+                    Ok((Response::from_parts(head, ()), Source::Two(body, stay)))
                 }
-                // Whether this stream heard anything is not known.
-                Err(failed) => Err(Failure::broken(failed, true)),
+                // A head would have been the answer: nothing of one came on this stream.
+                Err(failed) => Err(Failure::from(failed, false)),
             }
         }
     }

@@ -2,14 +2,17 @@
 
 use super::account::Account;
 use super::silence::Silence;
+use super::stall;
 use crate::side::{Ended, Watcher};
 use crate::upstream::pool::{One, Stay};
 use axum::body::Body as AnyBody;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -62,6 +65,11 @@ pub(crate) struct Progress {
     fault: AtomicU8,
     ended: OnceLock<Instant>,
     pieces: AtomicU64,
+    /// The client waits to be asked for its body, and the server has not asked yet.
+    held: AtomicBool,
+    waker: AtomicWaker,
+    /// The body was polled.
+    asked: AtomicBool,
 }
 
 /// How far a client's body is.
@@ -81,6 +89,26 @@ impl Progress {
             3 => Fault::Broken,
             _ => Fault::None,
         }
+    }
+
+    /// The body stays with the client until [`Progress::go_on`]. hyper asks for it (100) as soon as it is polled.
+    pub(crate) fn hold(&self) {
+        self.held.store(true, Release);
+    }
+
+    /// The server asked for the body.
+    pub(crate) fn go_on(&self) {
+        self.held.store(false, Release);
+        self.waker.wake();
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.load(Acquire)
+    }
+
+    /// Whether the client was asked for the body.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Relaxed)
     }
 
     pub(crate) fn state(&self) -> Sending {
@@ -103,19 +131,23 @@ pub(crate) struct ClientBody {
     left: u64,
     progress: Arc<Progress>,
     watching: Option<Watching>,
+    holding: Silence,
 }
 
 impl ClientBody {
     pub(crate) fn new(
         incoming: Incoming,
         idle: Duration,
+        holding: Duration,
         bytes_max: Option<u64>,
         watching: Option<Watching>,
     ) -> (Box<Self>, Arc<Progress>) {
         let progress = Arc::new(Progress::default());
         let left = bytes_max.unwrap_or(u64::MAX);
         let silence = Silence::new(idle);
-        (Box::new(Self { incoming, silence, left, progress: progress.clone(), watching }), progress)
+        let holding = Silence::new(holding);
+        let body = Self { incoming, silence, left, progress: progress.clone(), watching, holding };
+        (Box::new(body), progress)
     }
 
     fn fail(&self, fault: Fault, why: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -141,6 +173,15 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if this.progress.is_held() {
+            this.progress.waker.register(cx.waker());
+            // Many servers never ask: then the gateway does.
+            if this.progress.is_held() {
+                ready!(this.holding.poll(cx));
+                this.progress.go_on();
+            }
+        }
+        this.progress.asked.store(true, Relaxed);
         let Poll::Ready(polled) = Pin::new(&mut this.incoming).poll_frame(cx) else {
             ready!(this.silence.poll(cx));
             return this.fail(Fault::TooSlow, "the client sends nothing any more");
@@ -266,6 +307,14 @@ impl AnswerBody {
         self
     }
 
+    /// The answer is one to HEAD: of a body that is there already, only the length is told.
+    pub(crate) fn withhold(&mut self) -> Option<usize> {
+        let Source::Whole(bytes) = &mut self.source else { return None };
+        let length = bytes.take().map(|bytes| bytes.len());
+        self.complete();
+        length
+    }
+
     fn complete(&mut self) {
         self.ended = true;
         let Some(account) = self.account.take() else { return };
@@ -332,6 +381,7 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        stall::taken();
         if this.ended {
             return Poll::Ready(None);
         }
@@ -363,6 +413,7 @@ impl Body for AnswerBody {
                 if this.source.is_end_stream() {
                     this.complete();
                 }
+                stall::given(this.silence.limit());
                 Poll::Ready(Some(Ok(frame)))
             }
         }

@@ -3,15 +3,17 @@
 use super::exchange::{Client, answer};
 use super::forward::Sender;
 use super::guard::{Guard, Patience, Shared};
+use super::stall::Streams;
 use super::stream::Stream;
 use super::strict::HeadLimits;
 use super::worker::Worker;
+use crate::certificate::Certificate;
 use crate::config::{Limits, Timeouts};
-use http::{Request, Response};
+use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -21,7 +23,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -31,22 +33,23 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What all connections have in common.
 pub(crate) struct Door {
     pub one: http1::Builder,
-    pub two: http2::Builder<TokioExecutor>,
+    pub two: http2::Builder<Streams>,
     pub heads: HeadLimits,
     pub patience: Patience,
-    pub tls: Option<TlsAcceptor>,
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 impl Door {
-    pub(crate) fn new(limits: &Limits, timeouts: &Timeouts, tls: Option<TlsAcceptor>) -> Self {
+    pub(crate) fn new(limits: &Limits, timeouts: &Timeouts, certificate: Option<Arc<Certificate>>) -> Self {
         let mut one = http1::Builder::new();
         // The guard has judged heads and keeps the time; hyper's own limits are only a little wider.
         one.half_close(true)
             .header_read_timeout(None)
             .max_headers(limits.headers_max + 8)
             .max_buf_size(limits.head_bytes_max.max(64 << 10) + (8 << 10));
-        let mut two = http2::Builder::new(TokioExecutor::new());
+        let mut two = http2::Builder::new(Streams);
         two.timer(TokioTimer::new())
+            .enable_connect_protocol()
             .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
             .initial_stream_window_size(256 << 10)
@@ -64,7 +67,7 @@ impl Door {
             keep_alive: Duration::from_millis(timeouts.keep_alive_millis),
             idle: Duration::from_millis(timeouts.idle_millis),
         };
-        Self { one, two, heads, patience, tls }
+        Self { one, two, heads, patience, certificate }
     }
 }
 
@@ -85,12 +88,14 @@ pub(crate) async fn serve(
     };
     let shared = (!is_two).then(|| Arc::new(Shared::default()));
     let client = Arc::new(Client {
-        sender: Sender::new(peer, door.tls.is_some(), &worker.inner.config.trusted_proxies),
+        sender: Sender::new(peer, door.certificate.is_some(), &worker.inner.config.trusted_proxies),
         worker,
         shared: shared.clone(),
         slot: Arc::new(slot),
         begun: AtomicU64::new(0),
         active: AtomicUsize::new(0),
+        left: AtomicU64::new(0),
+        abused: Notify::new(),
     });
     match shared {
         Some(shared) => {
@@ -121,14 +126,19 @@ impl Drop for Counted {
     }
 }
 
-/// TLS, and which HTTP: by what TLS agreed on, or by the first bytes, which are given back.
+/// TLS, and which HTTP: by what TLS agreed on, or by the first bytes, which are given back. HTTP/2 begins here in any
+/// case: hyper would wait for its first bytes for ever.
 async fn begin(door: &Door, socket: TcpStream) -> io::Result<(Stream, Vec<u8>, bool)> {
-    let mut stream = match &door.tls {
-        None => Stream::Plain(socket),
-        Some(acceptor) => {
-            let tls = acceptor.accept(socket).await?;
+    let (mut stream, must_be_two) = match &door.certificate {
+        None => (Stream::Plain(socket), false),
+        Some(certificate) => {
+            let tls = TlsAcceptor::from(certificate.config()).accept(socket).await?;
             let is_two = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-            return Ok((Stream::Tls(Box::new(tls.into())), Vec::new(), is_two));
+            let stream = Stream::Tls(Box::new(tls.into()));
+            if !is_two {
+                return Ok((stream, Vec::new(), false));
+            }
+            (stream, true)
         }
     };
     let mut start = Vec::with_capacity(4 << 10);
@@ -138,7 +148,10 @@ async fn begin(door: &Door, socket: TcpStream) -> io::Result<(Stream, Vec<u8>, b
         }
         let n = start.len().min(PREFACE.len());
         if start[..n] != PREFACE[..n] {
-            return Ok((stream, start, false));
+            return match must_be_two {
+                true => Err(io::ErrorKind::InvalidData.into()),
+                false => Ok((stream, start, false)),
+            };
         }
         if n == PREFACE.len() {
             return Ok((stream, start, true));
@@ -146,22 +159,20 @@ async fn begin(door: &Door, socket: TcpStream) -> io::Result<(Stream, Vec<u8>, b
     }
 }
 
-/// Notes that a request is under way.
-struct Active(Arc<Client>);
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Relaxed);
-    }
-}
-
 async fn call(
     client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<super::body::AnswerBody>, Infallible> {
-    client.active.fetch_add(1, Relaxed);
-    let _active = Active(client.clone());
-    Ok(answer(client, request).await)
+    let is_head = request.method() == Method::HEAD;
+    let mut response = answer(client, request).await;
+    if is_head {
+        // Over HTTP/2 hyper sends what it is given.
+        let length = response.body_mut().withhold();
+        if let Some(length) = length {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    }
+    Ok(response)
 }
 
 async fn serve_one(door: &Door, guard: Guard, client: Arc<Client>, mut stopping: watch::Receiver<bool>) {
@@ -184,11 +195,20 @@ async fn serve_two(door: &Door, guard: Guard, client: Arc<Client>, mut stopping:
     let mut quiet = pin!(silence(&client, door.patience.keep_alive));
     tokio::select! {
         _ended = connection.as_mut() => return,
+        () = client.abused() => {
+            tracing::debug!(peer = %client.sender.peer, "a client takes most of its requests back: its connection is closed");
+            return;
+        }
         _ = stopping.wait_for(|stop| *stop) => {}
         () = quiet.as_mut() => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ended = connection.await;
+    // Who acknowledges everything and takes nothing is not waited for: what is left then is of no exchange any more.
+    tokio::select! {
+        _ended = connection => {}
+        () = client.abused() => {}
+        () = silence(&client, door.patience.idle) => {}
+    }
 }
 
 /// Ends when no request came or was under way for `limit`.

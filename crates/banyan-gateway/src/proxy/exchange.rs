@@ -8,7 +8,9 @@ use super::guard::Shared;
 use super::problem::Problem;
 use super::silence::Watchdog;
 use super::tunnel;
+use super::websocket::{self, Wanted};
 use super::worker::Worker;
+use crate::limits::{LEFT_MAX, PASSES_MAX};
 use crate::path::Matchable;
 use crate::side::{Choice, Ended};
 use crate::table::{Route, Target};
@@ -20,7 +22,7 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tower::ServiceExt as _;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -36,8 +38,45 @@ pub(crate) struct Client {
     pub slot: Arc<OwnedSemaphorePermit>,
     /// Requests that began.
     pub begun: AtomicU64,
-    /// Requests under way.
+    /// Exchanges under way.
     pub active: AtomicUsize,
+    /// Exchanges that the client took back.
+    pub left: AtomicU64,
+    /// Too many of them.
+    pub abused: Notify,
+}
+
+impl Client {
+    /// Ends when the client took back so many requests that nobody else does that.
+    pub(crate) async fn abused(&self) {
+        self.abused.notified().await;
+    }
+}
+
+/// One of the exchanges under way on a connection, from the request's head to the last byte of the answer or of a tunnel.
+pub(crate) struct Active(Arc<Client>);
+
+impl Active {
+    pub(crate) fn new(client: &Arc<Client>) -> Self {
+        client.active.fetch_add(1, Relaxed);
+        Self(client.clone())
+    }
+}
+
+impl Active {
+    /// The client did not wait for the end.
+    pub(crate) fn left(&self) {
+        let left = self.0.left.fetch_add(1, Relaxed) + 1;
+        if left > LEFT_MAX && left * 2 > self.0.begun.load(Relaxed) {
+            self.0.abused.notify_one();
+        }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
+    }
 }
 
 /// A request on its way: what is needed after its head was taken apart.
@@ -46,6 +85,8 @@ struct Way {
     choice: Choice,
     host: HeaderValue,
     upgrade: Option<HeaderValue>,
+    /// It is a WebSocket over HTTP/2.
+    socket: Option<Wanted>,
     id: HeaderValue,
 }
 
@@ -56,6 +97,7 @@ pub(crate) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
     let asks_upgrade =
         request.version() == Version::HTTP_11 && request.headers().contains_key(header::UPGRADE);
     let shared = client.shared.clone();
+    let socket = websocket::translate(&mut request, || client.worker.unique_bytes());
     let Some(mut account) = Account::open(&client.worker, began) else {
         let detail = "As many requests as there may be (`limits.requests_max`) are under way: try again.";
         let response = own(&client, Problem::busy(detail, retry_after()));
@@ -64,6 +106,7 @@ pub(crate) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
         }
         return response;
     };
+    account.active = Some(Active::new(&client));
     if let Some(flaw) = shared.as_ref().and_then(|shared| shared.flaw_of(at)) {
         client.worker.metrics().malformed.fetch_add(1, Relaxed);
         account.status = flaw.status();
@@ -80,7 +123,7 @@ pub(crate) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
         });
     }
     let id = request_id(&client, &request);
-    let way = match direct(&client, &request, id.clone()) {
+    let way = match direct(&client, &request, socket, id.clone()) {
         Ok(way) => way,
         Err(problem) => {
             if let Some(shared) = shared.filter(|_| asks_upgrade) {
@@ -139,7 +182,12 @@ fn request_id(client: &Client, request: &Request<Incoming>) -> HeaderValue {
 }
 
 /// Judges the request's target and finds who answers.
-fn direct(client: &Client, request: &Request<Incoming>, id: HeaderValue) -> Result<Way, Problem> {
+fn direct(
+    client: &Client,
+    request: &Request<Incoming>,
+    socket: Option<Wanted>,
+    id: HeaderValue,
+) -> Result<Way, Problem> {
     let inner = &client.worker.inner;
     let (uri, headers) = (request.uri(), request.headers());
     if request.method() == Method::CONNECT {
@@ -150,11 +198,22 @@ fn direct(client: &Client, request: &Request<Incoming>, id: HeaderValue) -> Resu
         });
     }
     let limits = &inner.config.limits;
-    if headers.len() > limits.headers_max {
+    // HTTP/2 cuts cookies into pieces, which are one field.
+    let cookies = headers.get_all(header::COOKIE).iter().count();
+    if headers.len() - cookies.saturating_sub(1) > limits.headers_max {
         return Err(Problem::flaw(super::strict::Flaw::TooManyHeaders));
     }
     if uri.path_and_query().is_some_and(|target| target.as_str().len() > limits.uri_bytes_max) {
         return Err(Problem::flaw(super::strict::Flaw::TargetTooLong));
+    }
+    let is_whole_server = uri.path() == "*" && request.method() == Method::OPTIONS;
+    if !uri.path().starts_with('/') && !is_whole_server
+        || uri.path_and_query().is_some_and(|target| target.as_str().starts_with('?'))
+        || uri.scheme().is_none() && uri.authority().is_some()
+    {
+        return Err(Problem::malformed(
+            "The request's target is neither a path that begins with / nor a whole address.",
+        ));
     }
     let host = host(request)?;
     let path = Matchable::new(if uri.path() == "*" { "/" } else { uri.path() });
@@ -162,6 +221,10 @@ fn direct(client: &Client, request: &Request<Incoming>, id: HeaderValue) -> Resu
         let detail =
             "The path has `.` or `..` segments, which servers read differently: send the path they lead to.";
         return Err(Problem::malformed(detail));
+    }
+    if headers.contains_key(header::VIA) && forward::passes(headers) >= PASSES_MAX {
+        let detail = "The request goes in a circle: the server of a route is this gateway, or one that leads back to it.";
+        return Err(Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail));
     }
     let table = inner.table.load();
     let name = without_port(std::str::from_utf8(host.as_bytes()).unwrap_or_default());
@@ -175,8 +238,14 @@ fn direct(client: &Client, request: &Request<Incoming>, id: HeaderValue) -> Resu
     if route.body_bytes_max.is_some_and(|max| body_bytes > max) {
         return Err(too_large(&route));
     }
-    let upgrade = forward::wanted_upgrade(headers, request.method(), request.version(), &route.upgrades);
-    Ok(Way { route, choice: Choice::of(crate::side::Side::Legacy), host, upgrade, id })
+    let version = if socket.is_some() { Version::HTTP_11 } else { request.version() };
+    let upgrade = forward::wanted_upgrade(headers, request.method(), version, &route.upgrades);
+    if socket.is_some() && upgrade.is_none() {
+        // Without the upgrade it would be another request than the one that was asked.
+        let detail = "This route passes no WebSockets (`upgrades`).";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "gateway-malformed", detail));
+    }
+    Ok(Way { route, choice: Choice::of(crate::side::Side::Legacy), host, upgrade, socket, id })
 }
 
 fn too_large(route: &Route) -> Problem {
@@ -249,11 +318,18 @@ async fn follow(
     let (body, progress) = match incoming.is_end_stream() {
         true => (SendBody::Empty, None),
         false => {
+            let holding = Duration::from_millis(inner.config.timeouts.continue_millis);
             let (body, progress) =
-                ClientBody::new(incoming, route.idle, route.body_bytes_max, watching.clone());
+                ClientBody::new(incoming, route.idle, holding, route.body_bytes_max, watching.clone());
             (SendBody::Client(body), Some(progress))
         }
     };
+    // As hyper reads it: with it, the client is asked for its body when the body is polled.
+    let expects = head.version == Version::HTTP_11
+        && head
+            .headers
+            .get(header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let trailers = prepare(client, &mut head, &way);
     if let Some(watching) = &watching {
         watching.tell(|watcher| watcher.request(&head));
@@ -275,7 +351,8 @@ async fn follow(
                 upgrade: way.upgrade.as_ref(),
                 trailers,
                 first_byte: route.first_byte,
-                progress: progress.as_deref(),
+                progress: progress.as_ref(),
+                expects,
                 late: account.late.as_mut(),
                 user: true,
             };
@@ -284,7 +361,15 @@ async fn follow(
     };
     let took = sent.elapsed();
     match asked {
-        Ok(asked) => answered(client, way, account, asked, took, on_upgrade),
+        Ok(asked) => {
+            let mut response = answered(client, way, account, asked, took, on_upgrade);
+            if expects && progress.is_some_and(|progress| !progress.was_asked()) {
+                // The client was not asked for its body, and need not send it: what follows on this connection could be
+                // the body or the next request.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
         Err(trouble) => failed(client, &way.route, account, &trouble, progress.as_deref()),
     }
 }
@@ -373,25 +458,35 @@ fn answered(
                     .get(header::UPGRADE)
                     .is_some_and(|got| got.as_bytes().eq_ignore_ascii_case(wanted.as_bytes())) =>
             {
-                client.worker.metrics().upgrades.fetch_add(1, Relaxed);
-                tunnel::open(client, on_upgrade, *one, account);
                 let protocol = head.headers.get(header::UPGRADE).cloned().unwrap_or(wanted);
                 forward::remove_hop(&mut head.headers);
-                head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-                head.headers.insert(header::UPGRADE, protocol);
+                match way.socket {
+                    None => {
+                        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                        head.headers.insert(header::UPGRADE, protocol);
+                    }
+                    Some(wanted) if wanted.accepted(&mut head) => {}
+                    Some(_) => return unasked(client, account, NO_SOCKET),
+                }
+                head.extensions.clear();
+                client.worker.metrics().upgrades.fetch_add(1, Relaxed);
+                tunnel::open(client, on_upgrade, *one, account);
                 Response::from_parts(head, AnswerBody::whole(bytes::Bytes::new()))
             }
-            _ => {
-                let detail = "The server switched to a protocol that nobody asked it for.";
-                settled(
-                    own(client, Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)),
-                    account,
-                )
-            }
+            _ => unasked(client, account, "The server switched to a protocol that nobody asked it for."),
         };
     }
+    if way.socket.is_some() && head.status.is_success() {
+        // To the client of an extended CONNECT this would be an open WebSocket.
+        return unasked(client, account, NO_SOCKET);
+    }
     let from = head.version;
+    if head.headers.contains_key(header::TRANSFER_ENCODING) && forward::is_coded(&head.headers) {
+        let detail = "The server encoded its answer for transfer in a way that nobody asked it for.";
+        return unasked(client, account, detail);
+    }
     forward::remove_hop(&mut head.headers);
+    forward::one_length(&mut head.headers);
     forward::add_via(&mut head.headers, from);
     if let Some(cookie) = way.choice.set_cookie {
         head.headers.append(header::SET_COOKIE, cookie);
@@ -399,6 +494,14 @@ fn answered(
     head.version = Version::HTTP_11;
     head.extensions.clear();
     Response::from_parts(head, AnswerBody::new(source, way.route.idle, account))
+}
+
+const NO_SOCKET: &str = "The server was asked for a WebSocket and gave something else.";
+
+/// The side answered what cannot be passed on.
+fn unasked(client: &Client, mut account: Box<Account>, detail: &str) -> Response<AnswerBody> {
+    account.status = StatusCode::BAD_GATEWAY.as_u16();
+    settled(own(client, Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)), account)
 }
 
 /// The side gave no answer: says so.

@@ -66,6 +66,10 @@ pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
             headers.remove(name);
         }
     }
+    if seen[4] {
+        // What the encoding framed is framed anew: a length beside it means nothing, and would be believed.
+        headers.remove(header::CONTENT_LENGTH);
+    }
     for (name, _) in HOP.iter().zip(seen).filter(|(_, seen)| *seen) {
         headers.remove(name);
     }
@@ -252,6 +256,44 @@ pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
         _ => "1.1 banyan",
     };
     headers.append(header::VIA, HeaderValue::from_static(value));
+}
+
+/// Whether an answer's body is encoded for one connection in a way that only hyper's `chunked` is not: whoever gets it
+/// without the field could not read it.
+pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|coding| {
+        let coding = coding.trim_ascii();
+        !coding.eq_ignore_ascii_case(b"chunked")
+            && !coding.eq_ignore_ascii_case(b"identity")
+            && !coding.is_empty()
+    })
+}
+
+/// A length that is said several times, and alike, is said once; one that contradicts itself is not said. hyper takes the
+/// first from a server, and nobody else need.
+pub(crate) fn one_length(headers: &mut HeaderMap) {
+    let is_plain = |value: &HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = values.next() else { return };
+    if is_plain(first) && values.next().is_none() {
+        return;
+    }
+    let all = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut lengths =
+        all.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let first = lengths.next().unwrap_or_default();
+    let value = lengths.all(|length| length == first).then(|| HeaderValue::from_bytes(first).ok()).flatten();
+    match value.filter(|value| is_plain(value) && !value.is_empty()) {
+        Some(value) => drop(headers.insert(header::CONTENT_LENGTH, value)),
+        None => drop(headers.remove(header::CONTENT_LENGTH)),
+    }
+}
+
+/// How often the request went through a gateway of ours, as far as it says so.
+pub(crate) fn passes(headers: &HeaderMap) -> usize {
+    let values = headers.get_all(header::VIA).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter(|hop| hop.trim().ends_with(" banyan")).count()
 }
 
 /// HTTP/2 cuts cookies into pieces; HTTP/1 has them in one.

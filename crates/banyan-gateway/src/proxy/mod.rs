@@ -12,15 +12,17 @@ pub(crate) mod forward;
 mod guard;
 mod problem;
 pub(crate) mod silence;
+mod stall;
 pub(crate) mod stream;
 mod strict;
 mod tunnel;
+mod websocket;
 pub(crate) mod worker;
 
 use crate::config::ConfigError;
 use crate::gateway::Inner;
 use crate::upstream::health;
-use crate::{Gateway, admin, tls};
+use crate::{Gateway, admin, certificate};
 use connection::Door;
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +32,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio_rustls::TlsAcceptor;
 use worker::Worker;
 
 /// Connections that wait in the kernel's queue.
@@ -76,11 +77,11 @@ impl Gateway {
     /// Listens and serves, in threads of its own, until `stopping` turns true; see [`Serving::join`].
     ///
     /// # Errors
-    /// An address cannot be listened on, or certificates cannot be read.
+    /// An address cannot be listened on.
     pub fn serve(&self, stopping: watch::Receiver<bool>) -> Result<Serving, ConfigError> {
         let config = self.config();
-        let tls = config.tls.as_ref().map(tls::server).transpose()?.map(TlsAcceptor::from);
-        let door = Arc::new(Door::new(&config.limits, &config.timeouts, tls));
+        let certificate = self.inner.certificate.clone();
+        let door = Arc::new(Door::new(&config.limits, &config.timeouts, certificate));
         let mut listeners = Vec::new();
         for address in &config.listen {
             listeners.push(listen("listen", *address)?);
@@ -130,7 +131,7 @@ impl Gateway {
         Ok(serving)
     }
 
-    /// Health checks and the admin API, until the gateway has ended.
+    /// Health checks, the certificate's files and the admin API, until the gateway has ended.
     async fn look_after(
         self,
         admin: Option<(std::net::TcpListener, String)>,
@@ -147,7 +148,13 @@ impl Gateway {
                 ));
             }
         }
+        // Those of copies and checks, which belong to no worker.
+        tokio::spawn(sweep(self.inner.clone(), self.config().workers));
         let mut ending = self.inner.ending.subscribe();
+        if let (Some(certificate), Some(files)) = (self.inner.certificate.clone(), &self.config().tls) {
+            let pause = Duration::from_millis(files.look_millis);
+            tokio::spawn(certificate::watch(certificate, pause, self.inner.ending.subscribe()));
+        }
         if let Some((listener, key)) = admin {
             tokio::spawn(admin::serve(self, listener, key, stopping));
         }
@@ -183,7 +190,7 @@ fn thread(
 
 impl Post {
     async fn work(mut self) {
-        tokio::spawn(sweep(self.worker.clone()));
+        tokio::spawn(sweep(self.worker.inner.clone(), self.worker.index));
         while let Some(Accepted { socket, peer, slot }) = self.arriving.recv().await {
             let Ok(socket) = TcpStream::from_std(socket) else {
                 self.worker.connections.fetch_sub(1, Relaxed);
@@ -198,14 +205,14 @@ impl Post {
 }
 
 /// Closes connections with servers that were idle for too long.
-async fn sweep(worker: Arc<Worker>) {
+async fn sweep(inner: Arc<Inner>, worker: usize) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let table = worker.inner.table.load_full();
+        let table = inner.table.load_full();
         for server in table.servers() {
-            server.pool.sweep(worker.index);
+            server.pool.sweep(worker);
         }
     }
 }

@@ -41,6 +41,11 @@ impl Silence {
         Self { limit, since: None, dog: Watchdog::default() }
     }
 
+    /// How long it may last.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Something happened.
     pub(crate) fn end(&mut self) {
         self.since = None;

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -116,8 +116,8 @@ pub(crate) struct ServerStream {
 pub(crate) struct Probe {
     /// The next read looks at the kernel first.
     look: AtomicBool,
-    /// Bytes came since this was set to false.
-    heard: AtomicBool,
+    /// Bytes that came since this was set to 0.
+    heard: AtomicUsize,
 }
 
 impl Probe {
@@ -126,10 +126,10 @@ impl Probe {
     }
 
     pub(crate) fn forget(&self) {
-        self.heard.store(false, Relaxed);
+        self.heard.store(0, Relaxed);
     }
 
-    pub(crate) fn was_heard(&self) -> bool {
+    pub(crate) fn heard(&self) -> usize {
         self.heard.load(Relaxed)
     }
 }
@@ -156,8 +156,10 @@ impl AsyncRead for ServerStream {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.probe.heard.store(true, Relaxed);
+        let more = buf.filled().len() - before;
+        if more > 0 {
+            // Only the task that reads writes it.
+            self.probe.heard.store(self.probe.heard.load(Relaxed).saturating_add(more), Relaxed);
         }
         polled
     }

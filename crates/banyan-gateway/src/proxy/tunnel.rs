@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::exchange::Client;
+use super::silence::Silence;
 use super::worker::Worker;
 use crate::side::Ended;
 use crate::upstream::pool::One;
@@ -38,8 +39,10 @@ async fn carry(worker: &Worker, on_upgrade: OnUpgrade, one: One, limit: Duration
     let mut client = TokioIo::new(client);
     client.write_all(&early).await?;
     let moved = AtomicBool::new(false);
-    let (mut client, mut server) =
-        (Moving { io: client, moved: &moved }, Moving { io: server, moved: &moved });
+    // Over HTTP/1 the guard sees who takes nothing; a stream of HTTP/2 has nobody else.
+    let idle = Duration::from_millis(worker.inner.config.timeouts.idle_millis);
+    let mut client = Moving { io: client, moved: &moved, untaken: Some(Silence::new(idle)) };
+    let mut server = Moving { io: server, moved: &moved, untaken: None };
     let mut stopping = worker.inner.ending.subscribe();
     let mut ticks = tokio::time::interval(limit);
     ticks.tick().await;
@@ -61,6 +64,8 @@ async fn carry(worker: &Worker, on_upgrade: OnUpgrade, one: One, limit: Duration
 struct Moving<'a, T> {
     io: T,
     moved: &'a AtomicBool,
+    /// How long it may take nothing.
+    untaken: Option<Silence>,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Moving<'_, T> {
@@ -79,7 +84,16 @@ impl<T: AsyncRead + Unpin> AsyncRead for Moving<'_, T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Moving<'_, T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.io).poll_write(cx, buf);
+        let Some(untaken) = &mut this.untaken else { return polled };
+        if polled.is_ready() {
+            untaken.end();
+            return polled;
+        }
+        untaken
+            .poll(cx)
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing any more")))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -38,6 +38,12 @@ impl Worker {
         z ^ (z >> 31)
     }
 
+    /// Bytes that come once. No secret.
+    pub(crate) fn unique_bytes(&self) -> [u8; 16] {
+        let both = u128::from(self.unique()) << 64 | u128::from(self.unique());
+        both.to_le_bytes()
+    }
+
     /// As many hexadecimal digits of unique numbers as `out` has room for.
     pub(crate) fn unique_hex(&self, out: &mut [u8]) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -58,12 +58,13 @@ impl Breaker {
         }
     }
 
-    /// A request was answered.
-    pub(crate) fn good(&self) {
+    /// A request was answered. Only the one that tries closes it: what was sent before it opened, and is answered late,
+    /// tells nothing about now.
+    pub(crate) fn good(&self, pass: Pass) {
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
-        if self.open_until.load(Relaxed) != 0 {
+        if pass == Pass::Trial {
             self.open_until.store(0, Relaxed);
             self.trying.store(false, Relaxed);
         }
@@ -114,7 +115,7 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         breaker.bad(Pass::Closed, at(0));
         breaker.bad(Pass::Closed, at(1));
-        breaker.good();
+        breaker.good(Pass::Closed);
         for n in 0..3 {
             assert_eq!(breaker.pass(at(10)), Pass::Closed, "after {n} failures in a row");
             breaker.bad(Pass::Closed, at(10));
@@ -122,6 +123,9 @@ mod tests {
         assert_eq!(breaker.pass(at(11)), Pass::Open(Duration::from_millis(999)));
         // A request that was under way when it opened does not open it for longer.
         breaker.bad(Pass::Closed, at(500));
+        // Nor does one that is answered at last close it.
+        breaker.good(Pass::Closed);
+        assert!(matches!(breaker.pass(at(501)), Pass::Open(_)), "a late answer is no trial");
         assert_eq!(breaker.pass(at(1_010)), Pass::Trial);
         assert!(matches!(breaker.pass(at(1_010)), Pass::Open(_)), "only one tries");
         breaker.bad(Pass::Trial, at(1_020));
@@ -129,7 +133,7 @@ mod tests {
         assert_eq!(breaker.pass(at(2_020)), Pass::Trial);
         breaker.let_go(Pass::Trial);
         assert_eq!(breaker.pass(at(2_021)), Pass::Trial, "the one that tried went away: another may");
-        breaker.good();
+        breaker.good(Pass::Trial);
         assert_eq!(breaker.pass(at(2_022)), Pass::Closed);
         assert_eq!(breaker.state(at(2_022)), ("closed", 2));
     }

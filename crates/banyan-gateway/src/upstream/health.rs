@@ -2,6 +2,7 @@
 
 use super::Upstream;
 use super::connect::{Connected, connect};
+use super::pool::NoAnswer;
 use crate::config::HealthSpec;
 use crate::proxy::body::SendBody;
 use crate::tls::ClientTls;
@@ -50,18 +51,18 @@ async fn ask(
     limit: Duration,
 ) -> io::Result<()> {
     let server = &upstream.servers()[at];
-    let connected = connect(upstream, server, tls, limit).await?;
+    let connected = connect(upstream, server, tls, limit, false).await?;
     let mut request = Request::get(health.path.as_str()).header(header::USER_AGENT, "banyan-gateway");
     let answer = match connected {
         Connected::One(mut one) => {
             request = request.header(header::HOST, &server.host).header(header::CONNECTION, "close");
             let request = request.body(SendBody::Empty).map_err(io::Error::other)?;
-            one.send(request).await.map_err(|error| io::Error::other(error.into_error()))?.status()
+            one.send(request).await.map_err(NoAnswer::into_error)?.status()
         }
         Connected::Two(mut two) => {
             let uri = format!("{}://{}{}", server.address.scheme, server.address.authority, health.path);
             let request = request.uri(uri).body(SendBody::Empty).map_err(io::Error::other)?;
-            two.send(request).await.map_err(|error| io::Error::other(error.into_error()))?.status()
+            two.send(request).await.map_err(NoAnswer::into_error)?.status()
         }
     };
     match answer.as_u16() {

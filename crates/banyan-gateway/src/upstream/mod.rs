@@ -26,7 +26,8 @@ pub struct Upstream {
     room: Semaphore,
     waiting: AtomicUsize,
     named: bool,
-    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+    /// As configured, and for HTTP/1.1 only.
+    tls: OnceLock<Result<[Arc<ClientConfig>; 2], String>>,
 }
 
 /// One server.
@@ -104,7 +105,9 @@ impl Upstream {
                 .map_err(|error| format!("{url}: {error}"))?;
             let fixed = address.host().parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, address.port()));
             // One more than there are workers: shadows and checks have a place of their own.
-            let pool = Pool::new(config.workers + 1, Duration::from_millis(spec.keep_millis));
+            let (keep, age) =
+                (Duration::from_millis(spec.keep_millis), Duration::from_millis(spec.age_millis));
+            let pool = Pool::new(config.workers + 1, keep, age);
             servers.push(Arc::new(Server {
                 address,
                 host,
@@ -146,9 +149,15 @@ impl Upstream {
         &self.servers
     }
 
-    /// TLS towards it.
-    pub(crate) fn tls(&self, all: &ClientTls) -> Result<Arc<ClientConfig>, String> {
-        self.tls.get_or_init(|| all.config(&self.spec)).clone()
+    /// TLS towards it; `only_one`: HTTP/1.1 is all that is offered.
+    pub(crate) fn tls(&self, all: &ClientTls, only_one: bool) -> Result<Arc<ClientConfig>, String> {
+        let make = || {
+            let config = all.config(&self.spec)?;
+            let mut one = ClientConfig::clone(&config);
+            one.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok([config, Arc::new(one)])
+        };
+        self.tls.get_or_init(make).clone().map(|[config, one]| if only_one { one } else { config })
     }
 
     /// Room for one request, at once or after a bounded wait.
@@ -255,7 +264,7 @@ impl Lease {
     /// The server answered.
     pub(crate) fn good(&mut self) {
         self.told = true;
-        self.server.breaker.good();
+        self.server.breaker.good(self.pass);
     }
 
     /// The server failed.

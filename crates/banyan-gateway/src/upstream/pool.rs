@@ -3,15 +3,16 @@
 //! An HTTP/1.1 connection has no task of its own. Whoever uses it polls it, in the same task that serves the client: no
 //! wake-ups between tasks, and a request that is dropped takes its connection with it.
 
-use crate::limits::IDLE_CONNECTIONS_MAX;
+use crate::limits::{ANSWER_HEADS_BYTES_MAX, IDLE_CONNECTIONS_MAX};
 use crate::proxy::body::SendBody;
 use crate::proxy::silence::Watchdog;
 use crate::proxy::stream::{Probe, ServerStream};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode, header, response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +25,32 @@ const STREAMS_MAX: usize = 100;
 /// What can go wrong with a request on a connection.
 pub(crate) type SendFailed = TrySendError<Request<SendBody>>;
 
+/// Why there is no answer on a connection.
+pub(crate) enum NoAnswer {
+    /// It broke.
+    Broken(Box<SendFailed>),
+    /// The head of the answer, or informational answers before it, have no end.
+    Endless,
+}
+
+impl NoAnswer {
+    fn broken(failed: SendFailed) -> Self {
+        Self::Broken(Box::new(failed))
+    }
+
+    pub(crate) fn into_error(self) -> io::Error {
+        match self {
+            Self::Broken(failed) => io::Error::other(failed.into_error()),
+            Self::Endless => io::Error::other("the head of its answer has no end"),
+        }
+    }
+}
+
 /// Idle connections with one server, apart for each worker.
 pub(crate) struct Pool {
     slots: Box<[Mutex<Slot>]>,
     keep: Duration,
+    age: Duration,
 }
 
 #[derive(Default)]
@@ -37,8 +60,8 @@ struct Slot {
 }
 
 impl Pool {
-    pub(crate) fn new(slots: usize, keep: Duration) -> Self {
-        Self { slots: (0..slots).map(|_| Mutex::default()).collect(), keep }
+    pub(crate) fn new(slots: usize, keep: Duration, age: Duration) -> Self {
+        Self { slots: (0..slots).map(|_| Mutex::default()).collect(), keep, age }
     }
 
     fn slot(&self, worker: usize) -> MutexGuard<'_, Slot> {
@@ -50,7 +73,7 @@ impl Pool {
     pub(crate) fn take_one(&self, worker: usize, sure: bool, cx: &mut Context<'_>) -> Option<One> {
         loop {
             let (since, mut one) = self.slot(worker).one.pop()?;
-            if since.elapsed() < self.keep && one.poll_usable(sure, cx) {
+            if since.elapsed() < self.keep && one.born.elapsed() < self.age && one.poll_usable(sure, cx) {
                 return Some(one);
             }
         }
@@ -71,7 +94,8 @@ impl Pool {
     pub(crate) fn take_two(&self, worker: usize) -> Option<Two> {
         let mut slot = self.slot(worker);
         slot.two.retain(|(_, two)| !two.sender.is_closed());
-        let (used, two) = slot.two.iter_mut().find(|(_, two)| two.under_way.load(Relaxed) < STREAMS_MAX)?;
+        let has_room = |two: &Two| two.under_way.load(Relaxed) < STREAMS_MAX && two.born.elapsed() < self.age;
+        let (used, two) = slot.two.iter_mut().find(|(_, two)| has_room(two))?;
         *used = Instant::now();
         Some(two.clone())
     }
@@ -88,7 +112,10 @@ impl Pool {
         // The oldest are at the front: the newest is always taken first.
         let old = slot.one.iter().take_while(|(since, _)| since.elapsed() >= keep).count();
         let closed: Vec<_> = slot.one.drain(..old).collect();
-        slot.two.retain(|(used, two)| two.under_way.load(Relaxed) > 0 || used.elapsed() < keep);
+        let is_young = |two: &Two| two.born.elapsed() < self.age;
+        slot.two.retain(|(used, two)| {
+            two.under_way.load(Relaxed) > 0 || (used.elapsed() < keep && is_young(two))
+        });
         drop(slot);
         drop(closed);
     }
@@ -103,12 +130,14 @@ pub(crate) struct One {
     /// The last answer was one to HEAD: a server that sends a body after it would answer the next request with it.
     wary: bool,
     ended: bool,
+    born: Instant,
 }
 
 impl One {
     pub(crate) async fn new(io: ServerStream, probe: Arc<Probe>) -> hyper::Result<Self> {
         let mut builder = http1::Builder::new();
-        builder.max_headers(256);
+        // A piece of a body is as large as hyper's buffer at most, and may wait for a slow client.
+        builder.max_headers(256).max_buf_size(ANSWER_HEADS_BYTES_MAX / 2);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
         Ok(Self {
             sender,
@@ -117,6 +146,7 @@ impl One {
             dog: Watchdog::default(),
             wary: false,
             ended: false,
+            born: Instant::now(),
         })
     }
 
@@ -145,25 +175,38 @@ impl One {
         !self.ended && self.sender.is_ready()
     }
 
+    /// The answer says of itself that a body follows where none can be: what follows must not be the next answer.
+    pub(crate) fn give_up_after(&mut self, head: &response::Parts) {
+        let length = head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+        if head.status == StatusCode::NO_CONTENT
+            && (length || head.headers.contains_key(header::TRANSFER_ENCODING))
+        {
+            self.ended = true;
+        }
+    }
+
     /// Sends a request and waits for the head of the answer.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<SendBody>,
-    ) -> Result<Response<Incoming>, SendFailed> {
+    pub(crate) async fn send(&mut self, request: Request<SendBody>) -> Result<Response<Incoming>, NoAnswer> {
         self.probe.forget();
         self.wary = request.method() == Method::HEAD;
         let answer = self.sender.try_send_request(request);
         let mut answer = pin!(answer);
         poll_fn(|cx| {
             self.drive(cx);
-            answer.as_mut().poll(cx)
+            match answer.as_mut().poll(cx) {
+                // Without a head, all that came is of heads. hyper passes over informational ones for ever.
+                Poll::Pending if self.probe.heard() > ANSWER_HEADS_BYTES_MAX => {
+                    Poll::Ready(Err(NoAnswer::Endless))
+                }
+                polled => polled.map_err(NoAnswer::broken),
+            }
         })
         .await
     }
 
     /// Whether bytes of an answer came since the last request was sent.
     pub(crate) fn was_heard(&self) -> bool {
-        self.probe.was_heard()
+        self.probe.heard() > 0
     }
 
     /// The socket, after an answer 101, and what the server sent behind it already.
@@ -183,6 +226,7 @@ impl One {
 pub(crate) struct Two {
     sender: http2::SendRequest<SendBody>,
     under_way: Arc<AtomicUsize>,
+    born: Instant,
 }
 
 impl Two {
@@ -200,7 +244,7 @@ impl Two {
         tokio::spawn(async move {
             let _ended = connection.await;
         });
-        Ok(Self { sender, under_way: Arc::default() })
+        Ok(Self { sender, under_way: Arc::default(), born: Instant::now() })
     }
 
     /// Counts one request more until the result is dropped.
@@ -209,11 +253,8 @@ impl Two {
         Stay(self.under_way.clone())
     }
 
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<SendBody>,
-    ) -> Result<Response<Incoming>, SendFailed> {
-        self.sender.try_send_request(request).await
+    pub(crate) async fn send(&mut self, request: Request<SendBody>) -> Result<Response<Incoming>, NoAnswer> {
+        self.sender.try_send_request(request).await.map_err(NoAnswer::broken)
     }
 }
 

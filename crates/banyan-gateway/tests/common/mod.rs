@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses a part of it
 
+pub mod tls;
+
 use banyan_gateway::{Config, Gateway, InProcess, Serving};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -190,6 +192,11 @@ pub async fn rest(socket: &mut TcpStream) -> String {
 
 /// Reads one answer with a known length or chunks.
 pub async fn one_answer(socket: &mut TcpStream) -> String {
+    one_answer_of(socket).await
+}
+
+/// The same from anything that can be read.
+pub async fn one_answer_of(socket: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     let (mut bytes, mut piece) = (Vec::new(), [0; 4 << 10]);
     let read = async {
         while message_end(&bytes).is_none() {

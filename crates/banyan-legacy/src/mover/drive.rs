@@ -9,6 +9,7 @@ use crate::database::{
 };
 use crate::desk::{Desk, DeskError};
 use crate::progress::Progress;
+use crate::takeover;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, Move, MoveStep, Phase};
 use banyan_domain::stock::ReservationState;
 use banyan_domain::{Reason, Refusal, State, legacy, limits};
@@ -21,6 +22,8 @@ use tokio::time::Instant;
 const HOLD_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Longest time for which the door is held while both sides catch up. New orders wait as long.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
+/// The same before Banyan leads, where only the stream has to.
+const ARRIVE_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether both sides have caught up: orders wait meanwhile.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
 
@@ -121,7 +124,7 @@ impl Driver {
         if fenced {
             // The switch may be on its way. Writing the present phase under the same number uses the number up.
             let told = "the old database was told already; the move will be done in a moment";
-            match self.tell(&moving, state.phase).await? {
+            match self.tell(&state, &moving, state.phase).await? {
                 Told::Done if moving.to != state.phase => {}
                 Told::Done | Told::Otherwise => return Err(DriveError::Person(told.into())),
                 Told::Busy(why) => return Err(DriveError::Person(why)),
@@ -143,7 +146,7 @@ impl Driver {
     ) -> Result<Stage, DriveError> {
         let seen = match step {
             MoveStep::Checked => {
-                let findings = self.database.check().await;
+                let findings = self.database.check_for(moving.to).await;
                 let stop = findings.iter().find(|finding| finding.level == CheckLevel::Stop);
                 if let Some(stop) = stop {
                     let why = format!("{}: {}. {}", stop.subject, stop.found, stop.fix);
@@ -210,7 +213,7 @@ impl Driver {
     /// Sees to it that the old database is told. What it waits for, if it is not known to be done.
     async fn switch(&self, state: &CapabilityState, moving: &Move) -> Result<Option<String>, DriveError> {
         debug_assert!(state.moving.as_ref() == Some(moving), "the move is the one under way");
-        match self.tell(moving, moving.to).await? {
+        match self.tell(state, moving, moving.to).await? {
             Told::Done => Ok(None),
             Told::Busy(why) => Ok(Some(why)),
             Told::Otherwise => Err(DriveError::Person(format!(
@@ -222,7 +225,7 @@ impl Driver {
     }
 
     /// Writes `phase` under the number of the move into the bookkeeping row.
-    async fn tell(&self, moving: &Move, phase: Phase) -> Result<Told, DriveError> {
+    async fn tell(&self, state: &CapabilityState, moving: &Move, phase: Phase) -> Result<Told, DriveError> {
         let book = self.database.book().await?.ok_or_else(|| {
             DriveError::Person(
                 "there is no bookkeeping row in the old database; banyan legacy check --create makes it"
@@ -233,6 +236,12 @@ impl Driver {
             let same = book.move_no == moving.number && book.phase == phase;
             return Ok(if same { Told::Done } else { Told::Otherwise });
         }
+        // Whoever took the lead in the old database by hand does not lose it again to a move that knew nothing of it.
+        if let Some(book) = takeover::seems(state, Some(book)) {
+            let now = takeover::note(&self.desk, state, book).await?;
+            let why = now.taken_over.as_ref().map(takeover::sentence);
+            return Err(DriveError::Person(why.unwrap_or_else(|| "the move has ended meanwhile".into())));
+        }
         let door = match self.database.hold(HOLD_WAIT_MAX).await? {
             Hold::Held(door) => door,
             Hold::LockBusy => {
@@ -241,10 +250,12 @@ impl Driver {
             }
         };
         // Whoever is to lead must have everything that the other has said before.
-        if book.phase.leads()
-            && !phase.leads()
-            && let Some(why) = self.catch_up(door.position(), book).await?
-        {
+        let lacks = match (book.phase.leads(), phase.leads()) {
+            (true, false) => self.catch_up(door.position(), book).await?,
+            (false, true) => self.arrived(door.position()).await?,
+            _ => None,
+        };
+        if let Some(why) = lacks {
             return Ok(Told::Busy(why));
         }
         let ask = Switch { move_no: moving.number, to: phase, epoch: book.epoch, seq_at_least: book.seq };
@@ -254,13 +265,39 @@ impl Driver {
         }
     }
 
+    /// Waits until everything up to `position` of the old shop's stream is here. From the switch on its orders ask Banyan, which can
+    /// answer none before the switch has come through the stream: behind everything that is still on its way. What it waits for
+    /// in vain, if it does.
+    async fn arrived(&self, position: u64) -> Result<Option<String>, DriveError> {
+        let until = Instant::now() + ARRIVE_MAX;
+        // An idle stream tells its position now and then only.
+        if let Ok(nudged) = tokio::time::timeout_at(until, self.database.nudge()).await {
+            nudged?;
+        }
+        loop {
+            let applied = self.progress.view().position_applied;
+            if applied >= position {
+                return Ok(None);
+            }
+            if Instant::now() >= until {
+                let why = format!("the stream is at {applied} of {position} after {ARRIVE_MAX:?}");
+                return Ok(Some(format!("{why}; the door was let go, trying again")));
+            }
+            // Another task brings it about and says so in numbers only.
+            tokio::time::sleep(CATCH_UP_LOOK).await;
+        }
+    }
+
     /// Waits until everything up to `position` of the old shop's stream is here, and what that came to is in its columns.
     /// What it waits for in vain, if it does.
     async fn catch_up(&self, position: u64, book: Book) -> Result<Option<String>, DriveError> {
         let until = Instant::now() + CATCH_UP_MAX;
-        // An idle stream tells its position now and then only. What we write ourselves comes through it at once.
+        // An idle stream tells its position now and then only.
         if let Written::Fenced { book } = self.database.write(&[], book.seq, book.epoch).await? {
             return Err(DriveError::Person(format!("somebody else leads or has written further: {book:?}")));
+        }
+        if let Ok(nudged) = tokio::time::timeout_at(until, self.database.nudge()).await {
+            nudged?;
         }
         let mut seq = None;
         loop {
@@ -271,7 +308,10 @@ impl Driver {
                     None => *seq.insert(self.desk.look(State::seq).await?),
                 };
                 if view.seq_written >= goal {
-                    return Ok(None);
+                    // The gate was passed before it was refused: the old shop would lead with another number.
+                    return Ok(view.aside_first.map(|first| {
+                        format!("the old table refuses {} rows as they should be, first {first}", view.aside)
+                    }));
                 }
             }
             if Instant::now() >= until {

@@ -40,10 +40,12 @@ pub struct Facts {
 pub struct RouteEvidence {
     /// The route's name.
     pub route: String,
-    /// Whether what was compared is good enough to promote it.
+    /// Whether what was compared is good enough to let Banyan answer there; so if there is nothing to compare.
     pub holds: bool,
     /// In words and numbers.
     pub found: String,
+    /// What to do if it does not hold; empty if it does.
+    pub needed: String,
 }
 
 /// One thing that must be so.
@@ -69,7 +71,7 @@ pub fn gates(facts: &Facts, to: Phase) -> Vec<Gate> {
     match (from, to) {
         (Phase::Mirror, Phase::Lead) => {
             gates.extend([stream(facts), lag(facts), equal(facts)]);
-            gates.extend(facts.routes.iter().map(evidence));
+            gates.extend(evidence(&facts.routes));
         }
         (Phase::Lead, Phase::Mirror) => gates.extend([stream(facts), outward(facts), holds(facts)]),
         (Phase::Lead, Phase::Retired) => gates.push(references(facts)),
@@ -104,11 +106,14 @@ fn stream(facts: &Facts) -> Gate {
 }
 
 fn outward(facts: &Facts) -> Gate {
-    let ProgressView { outward, trouble, .. } = &facts.progress;
-    let holds = *outward && trouble.outward.is_none();
-    let found = trouble.outward.clone().unwrap_or_else(|| match *outward {
-        true => "the old columns follow".into(),
-        false => "the sync out is not running".into(),
+    let ProgressView { outward, trouble, aside, aside_first, .. } = &facts.progress;
+    let holds = *outward && trouble.outward.is_none() && *aside == 0;
+    let found = trouble.outward.clone().unwrap_or_else(|| match (*outward, aside_first) {
+        (true, None) => "the old columns follow".into(),
+        (true, Some(first)) => {
+            format!("the old table refuses {aside} rows, which are set aside, first {first}")
+        }
+        (false, _) => "the sync out is not running".into(),
     });
     let needed = "the old columns must follow before the old shop can lead: see docs/legacy-sync.md".into();
     Gate { name: "sync-out", holds, may_be_overridden: false, found, needed }
@@ -145,14 +150,30 @@ fn equal(facts: &Facts) -> Gate {
     Gate { name: "equal", holds, may_be_overridden: false, found, needed }
 }
 
-fn evidence(route: &RouteEvidence) -> Gate {
-    Gate {
+/// All routes are one gate: who goes without it goes without all of them, so all are told.
+fn evidence(routes: &[RouteEvidence]) -> Option<Gate> {
+    let tell = |holds: bool, tell: fn(&RouteEvidence) -> &str| {
+        routes
+            .iter()
+            .filter(move |route| route.holds == holds)
+            .map(move |route| format!("{}: {}", route.route, tell(route)))
+    };
+    let failing = routes.iter().filter(|route| !route.holds).count();
+    let sum = match failing {
+        0 => format!("{} routes touch it", routes.len()),
+        _ => format!("{failing} of {} routes that touch it do not hold", routes.len()),
+    };
+    let found =
+        [sum].into_iter().chain(tell(false, |route| &route.found)).chain(tell(true, |route| &route.found));
+    let needed = tell(false, |route| &route.needed).collect::<Vec<_>>();
+    let gate = || Gate {
         name: "evidence",
-        holds: route.holds,
+        holds: failing == 0,
         may_be_overridden: true,
-        found: format!("{}: {}", route.route, route.found),
-        needed: "let the route's shadow be compared until its rules hold".into(),
-    }
+        found: found.collect::<Vec<_>>().join("; "),
+        needed: needed.join("; "),
+    };
+    (!routes.is_empty()).then(gate)
 }
 
 /// Told, not demanded: a move back waits for them.
@@ -215,7 +236,7 @@ mod tests {
     #[test]
     fn each_gate_fails_for_its_own_reason() {
         type Break = fn(&mut Facts);
-        let table: [(Phase, Phase, Break, &str); 11] = [
+        let table: [(Phase, Phase, Break, &str); 12] = [
             (Phase::Legacy, Phase::Mirror, |f| f.findings.push(Finding::stop("a", "b", "c")), "preflight"),
             (Phase::Mirror, Phase::Lead, |f| f.progress.inward = false, "stream"),
             (Phase::Mirror, Phase::Lead, |f| f.progress.heard_at = 900_000, "stream"),
@@ -225,6 +246,12 @@ mod tests {
             (Phase::Mirror, Phase::Lead, |f| f.now = Timestamp::from_millis(1_029_999 + 600_000), "equal"),
             (Phase::Mirror, Phase::Lead, |f| f.state.reconciled.as_mut().expect("one").repaired = 0, "equal"),
             (Phase::Lead, Phase::Mirror, |f| f.progress.outward = false, "sync-out"),
+            (
+                Phase::Lead,
+                Phase::Mirror,
+                |f| (f.progress.aside, f.progress.aside_first) = (1, Some("A at main: check".into())),
+                "sync-out",
+            ),
             (
                 Phase::Lead,
                 Phase::Retired,
@@ -255,13 +282,28 @@ mod tests {
         }
     }
 
+    fn route(name: &str, holds: bool, found: &str, needed: &str) -> RouteEvidence {
+        RouteEvidence { route: name.into(), holds, found: found.into(), needed: needed.into() }
+    }
+
     #[test]
     fn a_route_without_evidence_stands_in_the_way_and_may_be_overridden() {
         let mut facts = facts(Phase::Mirror);
-        let found = "12 of 1,000 compared".to_owned();
-        facts.routes.push(RouteEvidence { route: "availability".into(), holds: false, found });
-        let gates = gates(&facts, Phase::Lead);
-        let gate = gates.iter().find(|gate| gate.name == "evidence").expect("a gate");
+        facts.routes.push(route("basket", true, "canary at 5 %", ""));
+        facts.routes.push(route("availability", false, "12 of 1,000 compared", "let it be compared"));
+        let found = gates(&facts, Phase::Lead);
+        let evidence: Vec<&Gate> = found.iter().filter(|gate| gate.name == "evidence").collect();
+        let [gate] = evidence[..] else { panic!("one gate for all routes: {found:?}") };
         assert!(!gate.holds && gate.may_be_overridden);
+        let told = "1 of 2 routes that touch it do not hold; availability: 12 of 1,000 compared; basket: canary at 5 %";
+        assert_eq!((gate.found.as_str(), gate.needed.as_str()), (told, "availability: let it be compared"));
+        facts.routes.pop();
+        assert_eq!(failing(&facts, Phase::Lead), [""; 0]);
+        assert!(gates(&facts, Phase::Retired).iter().all(|gate| gate.name != "evidence"), "only to lead");
+    }
+
+    #[test]
+    fn without_routes_there_is_no_gate_of_evidence() {
+        assert!(gates(&facts(Phase::Mirror), Phase::Lead).iter().all(|gate| gate.name != "evidence"));
     }
 }

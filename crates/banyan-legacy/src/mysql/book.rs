@@ -3,6 +3,7 @@
 use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, fault, is_lock_wait, quoted, within};
 use crate::database::{Book, BoxFuture, Door, Hold, LegacyError, Switch, Switched};
+use crate::stream::OutboxRow;
 use banyan_domain::legacy::Phase;
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
@@ -104,6 +105,20 @@ pub(super) async fn exists(session: &mut Session, database: &str, table: &str) -
     let found: Option<u8> =
         within(&doing, STATEMENT_MAX, session.conn.exec_first(sql, (database, table))).await?;
     Ok(found.is_some())
+}
+
+/// What is left in the outbox, in the order of its numbers: the best there is without the log that told it.
+pub(super) async fn left(
+    session: &mut Session,
+    database: &str,
+    capability: &str,
+) -> Result<Vec<OutboxRow>, LegacyError> {
+    let table = ours(database, OUTBOX);
+    let sql = format!("select id, kind, body from {table} as banyan_left where capability = ? order by id");
+    let doing = "reading what is left in the outbox";
+    let rows: Vec<(i64, String, String)> =
+        within(doing, STATEMENT_MAX, session.conn.exec(sql, (capability,))).await?;
+    Ok(rows.into_iter().map(|(id, kind, body)| OutboxRow { id, kind, body }).collect())
 }
 
 /// The bookkeeping row; nothing if it was not made. `lock` is the end of the statement.

@@ -6,6 +6,8 @@ use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
 use crate::database::{Finding, LegacyError};
 use crate::mapping::Mapping;
+use crate::scope::{Scope, scope};
+use banyan_domain::legacy::Phase;
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,8 +29,8 @@ enum Host {
 /// The server's settings, by name in lower case.
 struct Settings(BTreeMap<String, String>);
 
-/// Looks at everything.
-pub(super) async fn check(address: &Address, mapping: &Mapping) -> Vec<Finding> {
+/// Looks at everything that is needed, also for a move to `to`.
+pub(super) async fn check(address: &Address, mapping: &Mapping, to: Option<Phase>) -> Vec<Finding> {
     let mut session = match address.connect().await {
         Ok(session) => session,
         Err(error) => {
@@ -51,10 +53,21 @@ pub(super) async fn check(address: &Address, mapping: &Mapping) -> Vec<Finding> 
     rights(&mut session, &mut findings).await;
     clock(&mut session, &mut findings).await;
     bookkeeping(&mut session, address, mapping, &mut findings).await;
-    for index in 0..mapping.tables.len() {
+    let looked = scope(mapping, phase(&mut session, address, mapping).await, to);
+    findings.push(looked.finding(mapping));
+    for index in (0..mapping.tables.len()).filter(|_| looked == Scope::Tables) {
         check_tables::check(&mut session, address, mapping, index, &mut findings).await;
     }
     findings
+}
+
+/// The phase that the bookkeeping row says; a row that cannot be read is a finding of its own.
+async fn phase(session: &mut Session, address: &Address, mapping: &Mapping) -> Phase {
+    if !mapping.database.bookkeeping {
+        return Phase::Legacy;
+    }
+    let book = book::read(session, address.database(), &mapping.capability, "").await;
+    book.ok().flatten().map_or(Phase::Legacy, |book| book.phase)
 }
 
 /// What could not be looked at.

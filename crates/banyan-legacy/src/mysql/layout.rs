@@ -47,6 +47,21 @@ pub(super) async fn read_all(
     Ok(Ok(layouts))
 }
 
+/// The layouts of those mapped tables that are as the mapping says, in the mapping's order.
+pub(super) async fn read_there(
+    session: &mut Session,
+    mapping: &Mapping,
+    database: &str,
+) -> Result<Vec<Layout>, LegacyError> {
+    let mut layouts = Vec::with_capacity(mapping.tables.len());
+    for (index, table) in mapping.tables.iter().enumerate() {
+        let schema = table.name.schema.as_deref().unwrap_or(database);
+        let shape = Shape::read(session, schema, &table.name.table).await?;
+        layouts.extend(Layout::of(index, table, schema, shape));
+    }
+    Ok(layouts)
+}
+
 impl Layout {
     /// Finds the mapped columns.
     ///
@@ -111,6 +126,28 @@ impl Layout {
     /// `` `schema`.`table` as banyan_mapped``: the name by which our own statements are told apart in statistics.
     pub(super) fn from(&self) -> String {
         format!("{}.{} as banyan_mapped", quoted(&self.schema), quoted(&self.name))
+    }
+
+    /// A row as it goes into a digest: the same text as [`crate::ranges::line`] makes of [`Layout::row`].
+    pub(super) fn line(&self) -> String {
+        let name = |at: usize| {
+            let column = self.column(at);
+            let text = match self.shape.columns[at].kind {
+                // As a number, so that `zerofill` puts no zeros before it.
+                Kind::Integer { unsigned: true, .. } => format!("cast({column} as unsigned)"),
+                Kind::Integer { .. } | Kind::Decimal => format!("cast({column} as signed)"),
+                Kind::Text(_) | Kind::Other => format!("convert({column} using utf8mb4)"),
+            };
+            format!("ifnull({text}, '')")
+        };
+        let number = |at: usize| format!("ifnull(cast({} as signed), 0)", self.column(at));
+        let location = match &self.location {
+            Location::Constant(place) => format!("'{}'", place.replace('\'', "''")),
+            Location::Column(at) => name(*at),
+        };
+        let allocated = self.allocated.map_or("0".to_owned(), number);
+        let (sku, in_stock) = (name(self.sku), number(self.in_stock));
+        format!("concat({sku}, '\\t', {location}, '\\t', {in_stock}, '\\t', {allocated}, '\\n')")
     }
 
     /// The name of a column, in a statement.

@@ -29,6 +29,10 @@ pub(super) struct Scope {
     /// The database of the bookkeeping tables.
     pub(super) database: String,
     pub(super) layouts: Vec<Layout>,
+    /// The names of all mapped tables, also of those that are not there.
+    pub(super) mapped: Vec<String>,
+    /// Whether the mapped tables have to be as the mapping says: not in phase `retired`, where some may be missing here.
+    pub(super) needs_tables: bool,
     /// The columns of `banyan_sync`; none where there is no such table.
     pub(super) sync: Shape,
     /// The columns of `banyan_outbox`; none where there is no such table.
@@ -58,6 +62,8 @@ pub(super) struct Log {
     resumed: Option<u64>,
     group: Option<Group>,
     tables: BTreeMap<u64, Target>,
+    /// Whether one of us has marked the log, and waits to hear that it was read to here.
+    nudged: bool,
     pub(super) found: VecDeque<Found>,
 }
 
@@ -115,6 +121,7 @@ impl Log {
             resumed: Some(position),
             group: None,
             tables: BTreeMap::new(),
+            nudged: false,
             found: VecDeque::new(),
         })
     }
@@ -122,6 +129,11 @@ impl Log {
     /// The position up to which everything has been found; nothing within a transaction.
     pub(super) fn settled(&self) -> Option<u64> {
         self.group.is_none().then(|| self.position())
+    }
+
+    /// Whether somebody waits to hear how far the log was read. Asked once.
+    pub(super) fn take_nudge(&mut self) -> bool {
+        std::mem::take(&mut self.nudged)
     }
 
     /// Whether the server only says that it is there, and that there is nothing more to read now.
@@ -300,7 +312,8 @@ impl Log {
         };
         let is_it =
             |layout: &Layout| layout.schema.to_lowercase() == schema && layout.name.to_lowercase() == *table;
-        if let Some(table) = self.scope.layouts.iter().position(is_it) {
+        if let Some(table) = self.scope.layouts.iter().find(|layout| is_it(layout)).map(|layout| layout.table)
+        {
             self.group()?.changes.push_back(Change::Truncate { table });
         }
         Ok(())
@@ -310,17 +323,22 @@ impl Log {
         self.group()?;
         let target = self.scope.target(&map.database_name(), &map.table_name());
         let Some(target) = target else {
+            self.nudged |= self.scope.is_mark(&map.database_name(), &map.table_name());
             self.tables.remove(&map.table_id());
             return Ok(());
         };
         let fits = match target {
-            Target::Mapped(index) => {
-                let layout = &self.scope.layouts[index];
-                layout.shape.fits(map, &layout.used())
-            }
+            Target::Mapped(table) => match self.scope.layout(table) {
+                Some(layout) => layout.shape.fits(map, &layout.used()),
+                None => Ok(()),
+            },
             Target::Sync => self.scope.sync.fits(map, &[]),
             Target::Outbox => self.scope.outbox.fits(map, &[]),
         };
+        if fits.is_err() && self.is_idle(target) {
+            self.tables.remove(&map.table_id());
+            return Ok(());
+        }
         if let Err(why) = fits {
             let table = format!("{}.{}", map.database_name(), map.table_name());
             self.trouble(&format!("table {table} changed since the log was written: {why}"));
@@ -347,6 +365,9 @@ impl Log {
             let after =
                 after.map(|row| cells(row, bits[1].into_iter().flat_map(|bits| bits.iter().by_vals())));
             if let Err(why) = self.row(target, before.as_deref(), after.as_deref()) {
+                if self.is_idle(target) {
+                    continue;
+                }
                 self.trouble(&format!("a row of {}.{}: {why}", map.database_name(), map.table_name()));
                 return Ok(());
             }
@@ -358,8 +379,8 @@ impl Log {
     fn row(&mut self, target: Target, before: Option<&[Cell]>, after: Option<&[Cell]>) -> Result<(), String> {
         let Some(group) = self.group.as_mut() else { return Ok(()) };
         match target {
-            Target::Mapped(index) => {
-                let layout = &self.scope.layouts[index];
+            Target::Mapped(table) => {
+                let Some(layout) = self.scope.layout(table) else { return Ok(()) };
                 let row =
                     |cells: &[Cell]| layout.row(Origin::Log, |at| cells.get(at).and_then(Option::as_ref));
                 group.changes.extend(match (before, after) {
@@ -378,7 +399,10 @@ impl Log {
                 let led = |book: &Book| (book.phase, book.epoch, book.move_no);
                 match old {
                     Some(old) if led(&old) == led(&new) => group.ours = Some((new.seq, new.epoch)),
-                    Some(_) => group.switched = Some(new),
+                    Some(_) => {
+                        group.switched = Some(new);
+                        self.scope.needs_tables = new.phase != Phase::Retired;
+                    }
                     None => {}
                 }
             }
@@ -389,6 +413,11 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is a mapped table that nobody needs any more.
+    fn is_idle(&self, target: Target) -> bool {
+        matches!(target, Target::Mapped(_)) && !self.scope.needs_tables
     }
 
     fn commit(&mut self, seconds: u32) -> Result<(), LegacyError> {
@@ -509,8 +538,8 @@ impl Scope {
         let is_it = |layout: &Layout| {
             layout.name.eq_ignore_ascii_case(table) && layout.schema.eq_ignore_ascii_case(database)
         };
-        if let Some(index) = self.layouts.iter().position(is_it) {
-            return Some(Target::Mapped(index));
+        if let Some(layout) = self.layouts.iter().find(|layout| is_it(layout)) {
+            return Some(Target::Mapped(layout.table));
         }
         if !self.database.eq_ignore_ascii_case(database) {
             return None;
@@ -522,12 +551,22 @@ impl Scope {
         }
     }
 
+    /// The layout of a mapped table, by its index in the mapping.
+    fn layout(&self, table: usize) -> Option<&Layout> {
+        self.layouts.iter().find(|layout| layout.table == table)
+    }
+
+    /// Whether it is the table in which we mark the log.
+    fn is_mark(&self, database: &str, table: &str) -> bool {
+        self.database.eq_ignore_ascii_case(database) && table.eq_ignore_ascii_case(super::book::STREAM)
+    }
+
     /// Whether a statement names one of the tables that concern us.
     fn names(&self, words: &[String]) -> bool {
         let is_named = |name: &str| words.iter().any(|word| word.eq_ignore_ascii_case(name));
         is_named(super::book::SYNC)
             || is_named(super::book::OUTBOX)
-            || self.layouts.iter().any(|layout| is_named(&layout.name))
+            || self.mapped.iter().any(|name| is_named(name))
     }
 
     /// Whether a change may be one of the tables that concern us: it need not name them, triggers write as well.

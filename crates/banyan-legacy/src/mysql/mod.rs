@@ -19,11 +19,12 @@ mod words;
 mod write;
 
 use crate::database::{
-    Book, BoxFuture, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference, StreamHealth,
-    TargetRow, Written,
+    Book, BoxFuture, Digests, Finding, Hold, KeyRange, LegacyError, OldDatabase, Page, PageKey, SqlReference,
+    StreamHealth, TargetRow, Written,
 };
 use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, SourceId};
+use banyan_domain::legacy::Phase;
 use layout::Layout;
 use reader::Opening;
 use server::{Address, Session};
@@ -80,6 +81,16 @@ impl Mysql {
         &self.mapping.capability
     }
 
+    /// The layout of one table.
+    async fn layout(&self, table: usize) -> Result<Layout, LegacyError> {
+        let missing = || LegacyError::Refused(format!("there is no table number {table} in the mapping"));
+        self.with(|mut session| async {
+            let mut layouts = self.layouts(&mut session).await?;
+            if table < layouts.len() { Ok((session, layouts.swap_remove(table))) } else { Err(missing()) }
+        })
+        .await
+    }
+
     fn bookkeeping(&self) -> Option<(&str, &str)> {
         self.mapping.database.bookkeeping.then(|| (self.database(), self.capability()))
     }
@@ -113,7 +124,11 @@ impl Mysql {
 
 impl OldDatabase for Mysql {
     fn check(&self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(check::check(&self.address, &self.mapping))
+        Box::pin(check::check(&self.address, &self.mapping, None))
+    }
+
+    fn check_for(&self, to: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(check::check(&self.address, &self.mapping, Some(to)))
     }
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
@@ -186,22 +201,36 @@ impl OldDatabase for Mysql {
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, LegacyError>> {
         Box::pin(async move {
-            let layout = self
-                .with(|mut session| async {
-                    let mut layouts = self.layouts(&mut session).await?;
-                    let missing =
-                        || LegacyError::Refused(format!("there is no table number {table} in the mapping"));
-                    let layout = if table < layouts.len() {
-                        layouts.swap_remove(table)
-                    } else {
-                        return Err(missing());
-                    };
-                    Ok((session, layout))
-                })
-                .await?;
+            let range = KeyRange { after: after.cloned(), until: None };
+            self.read_range(table, &range, limit).await
+        })
+    }
+
+    fn read_range<'a>(
+        &'a self,
+        table: usize,
+        range: &'a KeyRange,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        Box::pin(async move {
+            let layout = self.layout(table).await?;
             let mut view = View::open(&self.address, self.way, self.bookkeeping()).await?;
-            let (rows, next) = view.page(&layout, after, limit).await?;
+            let (rows, next) = view.range(&layout, range, limit).await?;
             view.into_page(rows, next).await
+        })
+    }
+
+    fn digest_ranges<'a>(
+        &'a self,
+        table: usize,
+        ranges: &'a [KeyRange],
+        rows_max: u32,
+    ) -> BoxFuture<'a, Result<Option<Digests>, LegacyError>> {
+        Box::pin(async move {
+            let layout = self.layout(table).await?;
+            let mut view = View::open(&self.address, self.way, self.bookkeeping()).await?;
+            let of = view.digests(&layout, ranges, rows_max).await?;
+            Ok(Some(Digests { of, position_after: view.close().await? }))
         })
     }
 
@@ -245,7 +274,8 @@ impl OldDatabase for Mysql {
     fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>> {
         Box::pin(async move {
             self.with(|mut session| async {
-                let layouts = self.layouts(&mut session).await?;
+                // In phase retired some may be gone, and the others count.
+                let layouts = layout::read_there(&mut session, &self.mapping, self.database()).await?;
                 let references = health::references(&mut session, &layouts).await?;
                 Ok((session, references))
             })
@@ -260,6 +290,17 @@ impl OldDatabase for Mysql {
             let Some((database, capability)) = self.bookkeeping() else { return Ok(()) };
             self.with(|mut session| async {
                 book::forget_place(&mut session, database, capability).await?;
+                Ok((session, ()))
+            })
+            .await
+        })
+    }
+
+    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+        Box::pin(async move {
+            let Some((database, capability)) = self.bookkeeping() else { return Ok(()) };
+            self.with(|mut session| async {
+                view::mark(&mut session, database, capability).await?;
                 Ok((session, ()))
             })
             .await

@@ -1,6 +1,6 @@
 //! The stream: a snapshot if one is needed, then the binary log, read by a task of its own.
 
-use super::book::{OUTBOX, STREAM, SYNC, exists, ours};
+use super::book::{self, OUTBOX, STREAM, SYNC, exists, ours};
 use super::layout::{self, Layout};
 use super::log::{Found, Log, Scope};
 use super::position;
@@ -10,6 +10,7 @@ use super::view::{View, Way};
 use crate::database::{BoxFuture, LegacyError};
 use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, Item, SourceId};
+use banyan_domain::legacy::Phase;
 use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest};
@@ -29,6 +30,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How often it is said how far the log has been read, while what happens does not concern us.
 const IDLE_EVERY: Duration = Duration::from_millis(250);
+/// The same, where somebody of ours waits to hear it.
+const NUDGED_EVERY: Duration = Duration::from_millis(50);
 /// How far the log may go on before our place in it is noted in the old database.
 const NOTE_EVERY_BYTES: u64 = 4 << 20;
 
@@ -104,12 +107,31 @@ impl Opening {
     /// The tables that concern us, as they are now.
     async fn scope(&self, session: &mut Session) -> Result<Scope, LegacyError> {
         let database = self.address.database();
-        let layouts: Vec<Layout> =
-            layout::read_all(session, &self.mapping, database).await?.map_err(LegacyError::Refused)?;
+        let book = match self.mapping.database.bookkeeping {
+            true => book::read(session, database, self.capability(), "").await?,
+            false => None,
+        };
+        let phase = book.map_or(Phase::Legacy, |book| book.phase);
+        if self.mapping.outbox_only && phase != Phase::Retired {
+            return Err(LegacyError::Refused(format!(
+                "the mapping says outbox_only = true, and the phase is {}: take it out until the phase is retired",
+                phase.as_str()
+            )));
+        }
+        let needs_tables = self.mapping.needs_tables(phase);
+        let layouts: Vec<Layout> = match needs_tables {
+            true => {
+                layout::read_all(session, &self.mapping, database).await?.map_err(LegacyError::Refused)?
+            }
+            false if self.mapping.outbox_only => Vec::new(),
+            false => layout::read_there(session, &self.mapping, database).await?,
+        };
         Ok(Scope {
             capability: self.capability().to_owned(),
             database: database.to_owned(),
             layouts,
+            mapped: self.mapping.tables.iter().map(|table| table.name.table.clone()).collect(),
+            needs_tables,
             sync: Shape::read(session, database, SYNC).await?,
             outbox: Shape::read(session, database, OUTBOX).await?,
         })
@@ -243,7 +265,9 @@ impl Opening {
             let is_heartbeat = Log::is_heartbeat(&event);
             if let Some(position) = log.settled()
                 && position > told.1
-                && (is_heartbeat || told.0.elapsed() >= IDLE_EVERY)
+                && (is_heartbeat
+                    || told.0.elapsed() >= IDLE_EVERY
+                    || (told.0.elapsed() >= NUDGED_EVERY && log.take_nudge()))
             {
                 told = (Instant::now(), position);
                 if items.send(Ok(Item::Idle { position })).await.is_err() {
@@ -271,9 +295,16 @@ impl Opening {
         items: &mpsc::Sender<Result<Item, LegacyError>>,
     ) -> Result<Option<u64>, LegacyError> {
         let ours = self.mapping.database.bookkeeping.then(|| (self.address.database(), self.capability()));
-        let mut view = View::open(&self.address, self.way, ours).await?;
+        let mut view = View::open_exactly(&self.address, self.way, ours).await?;
         let position = view.before;
-        if items.send(Ok(Item::SnapshotBegin { source, position })).await.is_err() {
+        let (book, left) = match ours {
+            Some((database, capability)) => view.said(database, capability).await?,
+            None => (None, Vec::new()),
+        };
+        if items.send(Ok(Item::SnapshotBegin { source, position, book })).await.is_err() {
+            return Ok(None);
+        }
+        if !left.is_empty() && items.send(Ok(Item::Outbox(left))).await.is_err() {
             return Ok(None);
         }
         for layout in &scope.layouts {

@@ -7,15 +7,18 @@
 //!   (`binlog_order_commits`), so everything before that place is visible once ours is. What is visible beyond the place
 //!   comes again with the stream, as full values, so nothing is lost and it ends the same.
 //! - Without a table of ours: a global read lock for the instant in which the snapshot begins, if we may.
+//!
+//! Rows may come twice, messages of the outbox and the bookkeeping row may not. Where a copy needs these and the place would not be
+//! exact, the door is held while the snapshot begins: then nobody is about to say anything.
 
-use super::book::{STREAM, ours};
+use super::book::{self, STREAM, ours};
 use super::layout::Layout;
 use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
 use super::shape::Origin;
 use super::write::select;
-use crate::database::{LegacyError, Page, PageKey};
-use crate::stream::Row;
+use crate::database::{Book, Hold, KeyRange, LegacyError, Page, PageKey, RangeDigest};
+use crate::stream::{OutboxRow, Row};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row as Answer, Value};
 use std::time::Duration;
@@ -24,6 +27,11 @@ use std::time::Duration;
 const GLOBAL_LOCK_SECONDS: u64 = 3;
 /// Longest wait for a page of rows.
 const PAGE_MAX: Duration = Duration::from_secs(120);
+
+/// Most bytes that are put together for a digest: the names of a range are not nearly as long.
+const DIGESTED_BYTES_MAX: u32 = 16 << 20;
+/// Longest wait for the orders in flight when a copy begins. New ones wait as long.
+const DOOR_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How a place in the log is had for a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +59,38 @@ impl View {
         way: Option<Way>,
         bookkeeping: Option<(&str, &str)>,
     ) -> Result<Self, LegacyError> {
-        let mut session = address.connect().await?;
-        let way = way.unwrap_or(match (session.flavor.mariadb, bookkeeping) {
-            (true, _) => Way::Told,
-            (false, Some(_)) => Way::Marked,
-            (false, None) => Way::Locked,
-        });
+        let session = address.connect().await?;
+        let way = way.unwrap_or_else(|| best(&session, bookkeeping));
+        Self::open_in(session, address, way, bookkeeping).await
+    }
+
+    /// Opens one whose place is exact for what is said in our tables.
+    pub(super) async fn open_exactly(
+        address: &Address,
+        way: Option<Way>,
+        bookkeeping: Option<(&str, &str)>,
+    ) -> Result<Self, LegacyError> {
+        let session = address.connect().await?;
+        let way = way.unwrap_or_else(|| best(&session, bookkeeping));
+        let (Way::Marked, Some((_, capability))) = (way, bookkeeping) else {
+            return Self::open_in(session, address, way, bookkeeping).await;
+        };
+        match book::hold(address, capability, DOOR_WAIT_MAX).await? {
+            // Held until the snapshot has begun: dropping it lets everybody go on.
+            Hold::Held(_door) => Self::open_in(session, address, way, bookkeeping).await,
+            Hold::LockBusy => Err(LegacyError::Broken(
+                "an order in flight in the old shop keeps its lock, and the copy cannot begin; trying again"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    async fn open_in(
+        mut session: Session,
+        address: &Address,
+        way: Way,
+        bookkeeping: Option<(&str, &str)>,
+    ) -> Result<Self, LegacyError> {
         let before = match way {
             Way::Told => {
                 begin(&mut session).await?;
@@ -88,6 +122,21 @@ impl View {
         Ok(Self { session, way, before })
     }
 
+    /// What our own tables say: the bookkeeping row, and what is left in the outbox.
+    pub(super) async fn said(
+        &mut self,
+        database: &str,
+        capability: &str,
+    ) -> Result<(Option<Book>, Vec<OutboxRow>), LegacyError> {
+        let book = book::read(&mut self.session, database, capability, "").await?;
+        // Made together: without the row there is no outbox.
+        let left = match book {
+            Some(_) => book::left(&mut self.session, database, capability).await?,
+            None => Vec::new(),
+        };
+        Ok((book, left))
+    }
+
     /// Rows after a key, and where the next page begins.
     pub(super) async fn page(
         &mut self,
@@ -96,6 +145,52 @@ impl View {
         limit: u32,
     ) -> Result<(Vec<Row>, Option<PageKey>), LegacyError> {
         page(&mut self.session, layout, after, limit).await
+    }
+
+    /// Rows of a range, and where the next page of it begins.
+    pub(super) async fn range(
+        &mut self,
+        layout: &Layout,
+        range: &KeyRange,
+        limit: u32,
+    ) -> Result<(Vec<Row>, Option<PageKey>), LegacyError> {
+        read(&mut self.session, layout, range, limit).await
+    }
+
+    /// The digests of ranges, all as of this moment.
+    pub(super) async fn digests(
+        &mut self,
+        layout: &Layout,
+        ranges: &[KeyRange],
+        rows_max: u32,
+    ) -> Result<Vec<RangeDigest>, LegacyError> {
+        let doing = format!("digesting {}.{}", layout.schema, layout.name);
+        let conn = &mut self.session.conn;
+        // What is cut off is digested as it is, and then differs: rows are read instead.
+        let length = format!("set session group_concat_max_len = {DIGESTED_BYTES_MAX}");
+        within(&doing, STATEMENT_MAX, conn.query_drop(length)).await?;
+        let order = || layout.key.iter().map(|at| layout.column(*at));
+        let keys: Vec<String> =
+            (0..).zip(order()).map(|(n, column)| format!("{column} as banyan_{n}")).collect();
+        let sorted: Vec<String> = (0..layout.key.len()).map(|n| format!("banyan_{n}")).collect();
+        let mut digests = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let (condition, values) = in_range(layout, range);
+            let sql = format!(
+                "select count(*), sha2(ifnull(group_concat(line order by {} separator ''), ''), 256) \
+                 from (select {} as line, {} from {}{condition} order by {} limit {rows_max}) as banyan_range",
+                sorted.join(", "),
+                layout.line(),
+                keys.join(", "),
+                layout.from(),
+                order().collect::<Vec<_>>().join(", ")
+            );
+            let found: Option<(u64, Option<String>)> =
+                within(&doing, PAGE_MAX, conn.exec_first(sql, Params::Positional(values))).await?;
+            let (rows, digest) = found.unwrap_or_default();
+            digests.push(RangeDigest { rows, digest: digest.unwrap_or_default() });
+        }
+        Ok(digests)
     }
 
     /// The rows of some items.
@@ -141,10 +236,19 @@ pub(super) async fn page(
     after: Option<&PageKey>,
     limit: u32,
 ) -> Result<(Vec<Row>, Option<PageKey>), LegacyError> {
+    read(session, layout, &KeyRange { after: after.cloned(), until: None }, limit).await
+}
+
+async fn read(
+    session: &mut Session,
+    layout: &Layout,
+    range: &KeyRange,
+    limit: u32,
+) -> Result<(Vec<Row>, Option<PageKey>), LegacyError> {
     let used = layout.used();
     let columns: Vec<String> = used.iter().map(|at| layout.column(*at)).collect();
     let order: Vec<String> = layout.key.iter().map(|at| layout.column(*at)).collect();
-    let (condition, values) = after.map_or_else(Default::default, |key| beyond(layout, key));
+    let (condition, values) = in_range(layout, range);
     let sql = format!(
         "select {} from {}{condition} order by {} limit {limit}",
         columns.join(", "),
@@ -160,6 +264,15 @@ pub(super) async fn page(
         None => None,
     };
     Ok((rows(layout, &used, &answers)?, next))
+}
+
+/// The best way that the server has.
+fn best(session: &Session, bookkeeping: Option<(&str, &str)>) -> Way {
+    match (session.flavor.mariadb, bookkeeping) {
+        (true, _) => Way::Told,
+        (false, Some(_)) => Way::Marked,
+        (false, None) => Way::Locked,
+    }
 }
 
 async fn begin(session: &mut Session) -> Result<(), LegacyError> {
@@ -186,7 +299,7 @@ async fn told(session: &mut Session) -> Result<u64, LegacyError> {
 }
 
 /// Commits a row of ours.
-async fn mark(session: &mut Session, database: &str, capability: &str) -> Result<(), LegacyError> {
+pub(super) async fn mark(session: &mut Session, database: &str, capability: &str) -> Result<(), LegacyError> {
     let sql = format!(
         "insert into {} (capability, marks) values (?, 1) on duplicate key update marks = marks + 1",
         ours(database, STREAM)
@@ -194,19 +307,44 @@ async fn mark(session: &mut Session, database: &str, capability: &str) -> Result
     within("marking the binary log", STATEMENT_MAX, session.conn.exec_drop(sql, (capability,))).await
 }
 
-/// `where (a > ?) or (a = ? and b > ?)`, which every server reads from the key's index.
-fn beyond(layout: &Layout, key: &PageKey) -> (String, Vec<Value>) {
+/// The condition that a row is in a range, and its values.
+fn in_range(layout: &Layout, range: &KeyRange) -> (String, Vec<Value>) {
+    let mut conditions = Vec::new();
+    let mut values = Vec::new();
+    for (key, is_until) in [(&range.after, false), (&range.until, true)] {
+        let Some(key) = key else { continue };
+        let (condition, of_key) = compared(layout, key, if is_until { "<" } else { ">" });
+        match is_until {
+            false => conditions.push(format!("({condition})")),
+            true => {
+                let equal: Vec<String> =
+                    layout.key.iter().map(|at| format!("{} = ?", layout.column(*at))).collect();
+                conditions.push(format!("({condition} or ({}))", equal.join(" and ")));
+            }
+        }
+        values.extend(of_key);
+        if is_until {
+            values.extend(layout.key_values(key));
+        }
+    }
+    let condition =
+        if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
+    (condition, values)
+}
+
+/// `(a > ?) or (a = ? and b > ?)`, which every server reads from the key's index.
+fn compared(layout: &Layout, key: &PageKey, operator: &str) -> (String, Vec<Value>) {
     let all = layout.key_values(key);
     let mut alternatives = Vec::new();
     let mut values = Vec::new();
     for depth in 0..all.len() {
         let mut parts: Vec<String> =
             layout.key[..depth].iter().map(|at| format!("{} = ?", layout.column(*at))).collect();
-        parts.push(format!("{} > ?", layout.column(layout.key[depth])));
+        parts.push(format!("{} {operator} ?", layout.column(layout.key[depth])));
         alternatives.push(format!("({})", parts.join(" and ")));
         values.extend(all[..=depth].iter().cloned());
     }
-    (format!(" where {}", alternatives.join(" or ")), values)
+    (alternatives.join(" or "), values)
 }
 
 fn cell<'a>(used: &[usize], row: &'a Answer, at: usize) -> Option<&'a Value> {

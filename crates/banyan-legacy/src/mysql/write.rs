@@ -38,6 +38,10 @@ pub(super) async fn write(
                     "writing: the server ended it as a deadlock, again and again".into(),
                 ));
             }
+            Err(Failed::Row(why)) => {
+                rollback(session).await?;
+                return Ok(Written::Refused { why });
+            }
             Err(Failed::Fault(error)) => return Err(error),
             Ok(written) => return Ok(written),
         }
@@ -47,6 +51,8 @@ pub(super) async fn write(
 enum Failed {
     /// The server rolled the transaction back: nothing of it happened.
     Deadlock,
+    /// A row is at fault. The transaction is still open.
+    Row(String),
     Fault(LegacyError),
 }
 
@@ -131,7 +137,10 @@ async fn write_chunk(
         return Ok(());
     }
     let (sql, values) = update(layout, &targets);
-    run(session, &sql, Params::Positional(values)).await
+    match tokio::time::timeout(STATEMENT_MAX, session.conn.exec_drop(sql, Params::Positional(values))).await {
+        Ok(Err(error)) => Err(row_fault(&error).map_or_else(|| failed(&error), Failed::Row)),
+        answered => failed_or_late(answered),
+    }
 }
 
 /// The rows of these SKUs as the table compares them: key, SKU and location.
@@ -204,13 +213,30 @@ fn update(layout: &Layout, targets: &[(PageKey, &TargetRow)]) -> (String, Vec<Va
 }
 
 async fn run(session: &mut Session, sql: &str, values: Params) -> Result<(), Failed> {
-    let doing = "writing";
-    match tokio::time::timeout(STATEMENT_MAX, session.conn.exec_drop(sql, values)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) if is_deadlock(&error) => Err(Failed::Deadlock),
-        Ok(Err(error)) => Err(Failed::Fault(fault(doing, &error))),
-        Err(_) => Err(Failed::Fault(LegacyError::Broken(format!("{doing}: no answer")))),
+    failed_or_late(tokio::time::timeout(STATEMENT_MAX, session.conn.exec_drop(sql, values)).await)
+}
+
+fn failed_or_late(
+    answered: Result<mysql_async::Result<()>, tokio::time::error::Elapsed>,
+) -> Result<(), Failed> {
+    match answered {
+        Ok(answer) => answer.map_err(|error| failed(&error)),
+        Err(_) => Err(Failed::Fault(LegacyError::Broken("writing: no answer".to_owned()))),
     }
+}
+
+fn failed(error: &mysql_async::Error) -> Failed {
+    if is_deadlock(error) { Failed::Deadlock } else { Failed::Fault(fault("writing", error)) }
+}
+
+/// What is wrong with a row, if it is one of the rows that is at fault and not the whole: its data (SQLSTATE 22), a constraint
+/// (23, 44), what a trigger says of it (45), and those that have a number only: cut off (1265), no value for the type (1366),
+/// signalled under a state of the shop's own (1644), a check of MySQL (3819).
+fn row_fault(error: &mysql_async::Error) -> Option<String> {
+    let mysql_async::Error::Server(server) = error else { return None };
+    let is_row = ["22", "23", "44", "45"].iter().any(|class| server.state.starts_with(class));
+    let is_number = [1265, 1366, 1644, 3819].contains(&server.code);
+    (is_row || is_number).then(|| format!("{} (error {})", server.message, server.code))
 }
 
 /// Deletes outbox rows up to `id`. The stream has told them already, so nothing is lost with them.

@@ -41,6 +41,8 @@ pub(super) struct Assembler {
     open: Option<Transaction>,
     /// What our writer says it writes in the transaction under way.
     written: BTreeMap<Target, (i64, i64)>,
+    /// Whether the mapped tables have to be as the mapping says: not where nobody needs them any more.
+    needs_tables: bool,
 }
 
 /// Table, SKU and location.
@@ -54,8 +56,8 @@ enum Known {
 }
 
 impl Assembler {
-    pub(super) const fn new(mapping: Arc<Mapping>) -> Self {
-        Self { mapping, relations: BTreeMap::new(), open: None, written: BTreeMap::new() }
+    pub(super) const fn new(mapping: Arc<Mapping>, needs_tables: bool) -> Self {
+        Self { mapping, relations: BTreeMap::new(), open: None, written: BTreeMap::new(), needs_tables }
     }
 
     /// Whether a transaction is under way: what the server says of its position then does not mean that all is sent.
@@ -87,7 +89,12 @@ impl Assembler {
                 done.last = true;
                 let empty = done.changes.is_empty() && done.outbox.is_empty() && done.part == 1;
                 let tells = !empty || done.ours.is_some() || done.switched.is_some();
-                Ok(tells.then_some(Item::Transaction(done)))
+                Ok(match (tells, done.echoes) {
+                    (true, _) => Some(Item::Transaction(done)),
+                    // Nothing but a message of ours: whoever sent it waits to hear that the stream has come this far.
+                    (false, Some(_)) => Some(Item::Idle { position: done.position }),
+                    (false, None) => None,
+                })
             }
         }
     }
@@ -101,8 +108,8 @@ impl Assembler {
             }
             Message::Insert { relation, new } => match self.relation(relation)? {
                 Known::Mapped(layout, _) => {
-                    let change = layout.insert(&new).map_err(Halt::Schema)?;
-                    self.change(change)?;
+                    let change = layout.insert(&new);
+                    self.mapped(change)?;
                 }
                 Known::Outbox(table) => {
                     if let Some(row) = table.row(&new, &self.mapping.capability).map_err(Halt::Schema)? {
@@ -113,8 +120,8 @@ impl Assembler {
             },
             Message::Update { relation, old, new } => match self.relation(relation)? {
                 Known::Mapped(layout, _) => {
-                    let change = layout.update(old.as_ref(), &new).map_err(Halt::Schema)?;
-                    self.change(change)?;
+                    let change = layout.update(old.as_ref(), &new);
+                    self.mapped(change)?;
                 }
                 Known::Book(table) => {
                     let pair =
@@ -127,8 +134,8 @@ impl Assembler {
             },
             Message::Delete { relation, old } => {
                 if let Known::Mapped(layout, _) = self.relation(relation)? {
-                    let change = layout.delete(&old).map_err(Halt::Schema)?;
-                    self.change(change)?;
+                    let change = layout.delete(&old);
+                    self.mapped(change)?;
                 }
             }
             Message::Truncate { relations } => {
@@ -147,8 +154,12 @@ impl Assembler {
 
     fn known(&self, relation: &Relation) -> Result<Known, Halt> {
         if let Some(table) = mapped(&self.mapping, relation) {
-            let layout = Layout::of(table, &self.mapping.tables[table], relation).map_err(Halt::Schema)?;
-            return Ok(Known::Mapped(layout, table));
+            return match Layout::of(table, &self.mapping.tables[table], relation) {
+                Ok(layout) => Ok(Known::Mapped(layout, table)),
+                Err(what) if self.needs_tables => Err(Halt::Schema(what)),
+                // It comes described anew when it is put right.
+                Err(_) => Ok(Known::Other),
+            };
         }
         if !self.mapping.database.bookkeeping || relation.schema != bookkeeping::schema(&self.mapping) {
             return Ok(Known::Other);
@@ -178,6 +189,15 @@ impl Assembler {
         let (Some(open), Some(rows)) = (self.open.as_mut(), marker::read(content)) else { return };
         open.echoes.get_or_insert(0);
         self.written.extend(rows);
+    }
+
+    /// A change of a mapped row, if it can be read.
+    fn mapped(&mut self, change: Result<Change, String>) -> Result<(), Halt> {
+        match change {
+            Ok(change) => self.change(change),
+            Err(what) if self.needs_tables => Err(Halt::Schema(what)),
+            Err(_) => Ok(()),
+        }
     }
 
     /// What came back as our writer wrote it is an echo, once. Everything else is somebody's change.
@@ -215,6 +235,7 @@ impl Assembler {
             open.ours = Some((after.seq, after.epoch));
         } else {
             open.switched = Some(after);
+            self.needs_tables = self.mapping.needs_tables(after.phase);
         }
         Ok(())
     }

@@ -3,9 +3,11 @@
 use super::address::{Address, fault};
 use super::bookkeeping::{OUTBOX, SYNC, quoted, schema};
 use super::rows::{NAME_TYPES, NUMBER_TYPES};
+use super::write::{needs_tables, read_book};
 use crate::database::{LegacyError, PageKey};
 use crate::mapping::{LocationFrom, Mapping, TableMapping};
 use crate::stream::Row;
+use banyan_domain::legacy::Phase;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{Client, Row as SqlRow};
 
@@ -37,20 +39,21 @@ pub(super) async fn read(client: &Client, mapping: &Mapping) -> Result<Catalog, 
     let mut tables = Vec::with_capacity(mapping.tables.len());
     for table in &mapping.tables {
         let live = columns(client, table).await?;
-        if live.is_empty() {
-            return Err(LegacyError::Refused(format!("table {} is not there", table.name)));
-        }
-        for name in table.columns() {
-            if !live.contains_key(name) {
-                return Err(LegacyError::Refused(format!(
-                    "table {}: the mapped column {name} is not there",
-                    table.name
-                )));
-            }
+        if let Some(what) = missing(table, &live) {
+            return Err(LegacyError::Refused(what));
         }
         tables.push(LiveTable { columns: live });
     }
     Ok(Catalog { tables })
+}
+
+/// What of a mapped table is not there, if anything is.
+pub(super) fn missing(table: &TableMapping, live: &BTreeMap<String, LiveColumn>) -> Option<String> {
+    if live.is_empty() {
+        return Some(format!("table {} is not there", table.name));
+    }
+    let column = table.columns().into_iter().find(|name| !live.contains_key(*name))?;
+    Some(format!("table {}: the mapped column {column} is not there", table.name))
 }
 
 /// The columns of one table. Empty if there is no such table.
@@ -81,11 +84,22 @@ pub(super) async fn columns(
     Ok(rows.iter().map(column).collect())
 }
 
-/// The stream tells nothing of a table that was taken out of the publication, not even that: it must be looked at.
-pub(super) async fn check_publication(address: &Address, mapping: &Mapping) -> Result<(), LegacyError> {
+/// The stream tells nothing of a table that was taken out of the publication, not even that: it must be looked at. Gives
+/// whether the mapped tables are needed.
+pub(super) async fn check_publication(address: &Address, mapping: &Mapping) -> Result<bool, LegacyError> {
     let session = address.connect().await?;
-    match publication_faults(&session.client, mapping).await?.as_slice() {
-        [] => Ok(()),
+    let needed = needs_tables(&session.client, mapping).await?;
+    if mapping.outbox_only
+        && let Some(book) = read_book(&session.client, mapping, "").await?
+        && book.phase != Phase::Retired
+    {
+        return Err(LegacyError::Refused(format!(
+            "the mapping says outbox_only = true, and the phase is {}: take it out until the phase is retired",
+            book.phase.as_str()
+        )));
+    }
+    match publication_faults(&session.client, mapping, needed).await?.as_slice() {
+        [] => Ok(needed),
         faults => Err(LegacyError::Refused(format!(
             "{}; `banyan legacy check --create` puts it right",
             faults.join("; ")
@@ -93,10 +107,11 @@ pub(super) async fn check_publication(address: &Address, mapping: &Mapping) -> R
     }
 }
 
-/// What the publication lacks.
+/// What the publication lacks; `mapped` if the mapped tables have to be in it.
 pub(super) async fn publication_faults(
     client: &Client,
     mapping: &Mapping,
+    mapped: bool,
 ) -> Result<Vec<String>, LegacyError> {
     let name = mapping.database.slot.as_str();
     let looking = |error: tokio_postgres::Error| fault(&format!("looking at the publication {name}"), &error);
@@ -120,7 +135,8 @@ pub(super) async fn publication_faults(
         .await
         .map_err(looking)?;
     let published: BTreeSet<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    for (schema, table) in wanted(mapping) {
+    let every = |_: &TableMapping| mapped;
+    for (schema, table) in wanted(mapping, every) {
         if !published.contains(&(schema.to_owned(), table.to_owned())) {
             faults.push(format!("the publication {name} does not have {schema}.{table}"));
         }
@@ -128,11 +144,12 @@ pub(super) async fn publication_faults(
     Ok(faults)
 }
 
-/// The tables that belong into the publication.
-pub(super) fn wanted(mapping: &Mapping) -> Vec<(&str, &str)> {
+/// The tables that belong into the publication: ours, and those mapped of which `is_wanted` says so.
+pub(super) fn wanted(mapping: &Mapping, is_wanted: impl Fn(&TableMapping) -> bool) -> Vec<(&str, &str)> {
     let mapped = mapping
         .tables
         .iter()
+        .filter(|table| is_wanted(table))
         .map(|table| (table.name.schema.as_deref().unwrap_or("public"), table.name.table.as_str()));
     let ours = [SYNC, OUTBOX].map(|table| (schema(mapping), table));
     mapped.chain(ours.into_iter().filter(|_| mapping.database.bookkeeping)).collect()
@@ -205,18 +222,36 @@ impl Catalog {
         }
     }
 
-    /// The order of the key, and the condition that a row comes after a key of text values in `$1`, an array.
-    pub(super) fn paging(&self, mapping: &Mapping, table: usize) -> (String, String) {
-        let table_mapping = &mapping.tables[table];
-        let live = &self.tables[table].columns;
+    /// The order of the key.
+    pub(super) fn order(mapping: &Mapping, table: usize) -> String {
         let columns: Vec<String> =
-            table_mapping.key.iter().map(|column| format!("t.{}", quoted(column))).collect();
-        let values = (1..).zip(&table_mapping.key).map(|(n, column)| {
-            let text = format!("($1::text[])[{n}]");
+            mapping.tables[table].key.iter().map(|column| format!("t.{}", quoted(column))).collect();
+        columns.join(", ")
+    }
+
+    /// The condition that a row's key is as `operator` says to a key of text values in the parameter `number`, an array.
+    pub(super) fn bound(&self, mapping: &Mapping, table: usize, operator: &str, number: usize) -> String {
+        let live = &self.tables[table].columns;
+        let values = (1..).zip(&mapping.tables[table].key).map(|(n, column)| {
+            let text = format!("(${number}::text[])[{n}]");
             live.get(column).map_or_else(|| text.clone(), |live| live.compared(&text))
         });
         let values: Vec<String> = values.collect();
-        (columns.join(", "), format!("({}) > ({})", columns.join(", "), values.join(", ")))
+        format!("({}) {operator} ({})", Self::order(mapping, table), values.join(", "))
+    }
+
+    /// A row as it goes into a digest: the same text as [`crate::ranges::line`] makes of what [`Self::select`] reads.
+    pub(super) fn line(mapping: &Mapping, table: usize) -> String {
+        let table = &mapping.tables[table];
+        let name = |column: &String| format!("coalesce(t.{}::text, '')", quoted(column));
+        let location = match &table.location {
+            LocationFrom::Constant(place) => format!("'{}'", place.replace('\'', "''")),
+            LocationFrom::Column(column) => name(column),
+        };
+        let number = |column: &String| format!("coalesce(t.{}, 0)::bigint::text", quoted(column));
+        let allocated = table.allocated.as_ref().map_or("'0'".to_owned(), number);
+        let (sku, in_stock) = (name(&table.sku), number(&table.in_stock));
+        format!("{sku} || E'\\t' || {location} || E'\\t' || {in_stock} || E'\\t' || {allocated} || E'\\n'")
     }
 }
 

@@ -5,8 +5,11 @@ use super::bookkeeping::{OUTBOX, SYNC, ours};
 use super::catalog;
 use super::check_tables;
 use super::sessions::Sessions;
+use super::write::read_book;
 use crate::database::{Finding, LegacyError};
 use crate::mapping::Mapping;
+use crate::scope::{Scope, scope};
+use banyan_domain::legacy::Phase;
 use pgwire_replication::config::SslMode;
 use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, Row};
@@ -25,15 +28,21 @@ pub(super) enum Host {
     CloudSql,
 }
 
-/// Looks at everything.
-pub(super) async fn check(sessions: &Sessions, mapping: &Mapping) -> Vec<Finding> {
+/// Looks at everything that is needed, also for a move to `to`.
+pub(super) async fn check(sessions: &Sessions, mapping: &Mapping, to: Option<Phase>) -> Vec<Finding> {
     let looked = sessions
         .with(|lease| async {
             let mut findings = Vec::new();
             let client = &lease.session.client;
             findings.push(protection(client, sessions.address()).await);
-            server(client, mapping, sessions.address().user(), &mut findings).await;
-            for table in 0..mapping.tables.len() {
+            // A bookkeeping row that cannot be read is a finding below.
+            let book = read_book(client, mapping, "").await.ok().flatten();
+            let phase = book.map_or(Phase::Legacy, |book| book.phase);
+            let looked = scope(mapping, phase, to);
+            findings.push(looked.finding(mapping));
+            let tables = looked == Scope::Tables;
+            server(client, mapping, (sessions.address().user(), tables), &mut findings).await;
+            for table in (0..mapping.tables.len()).filter(|_| tables) {
                 check_tables::check(client, mapping, table, &mut findings).await;
             }
             Ok((lease, findings))
@@ -92,7 +101,12 @@ async fn protection(client: &Client, address: &Address) -> Finding {
     }
 }
 
-async fn server(client: &Client, mapping: &Mapping, user: &str, findings: &mut Vec<Finding>) {
+async fn server(
+    client: &Client,
+    mapping: &Mapping,
+    (user, tables): (&str, bool),
+    findings: &mut Vec<Finding>,
+) {
     let host = host(client).await;
     findings.push(version(client).await.unwrap_or_else(|unseen| unseen));
     findings.push(primary(client).await.unwrap_or_else(|unseen| unseen));
@@ -105,7 +119,7 @@ async fn server(client: &Client, mapping: &Mapping, user: &str, findings: &mut V
     findings.push(idle_transactions(client).await.unwrap_or_else(|unseen| unseen));
     findings.push(long_transactions(client).await.unwrap_or_else(|unseen| unseen));
     findings.push(slot(client, mapping).await.unwrap_or_else(|unseen| unseen));
-    findings.push(publication(client, mapping, user).await);
+    findings.push(publication(client, mapping, user, tables).await);
     findings.push(bookkeeping(client, mapping).await.unwrap_or_else(|unseen| unseen));
     findings.push(origin(client).await.unwrap_or_else(|unseen| unseen));
     findings.push(statements(client, host).await.unwrap_or_else(|unseen| unseen));
@@ -322,11 +336,12 @@ async fn slot(client: &Client, mapping: &Mapping) -> Result<Finding, Finding> {
     })
 }
 
-async fn publication(client: &Client, mapping: &Mapping, user: &str) -> Finding {
+async fn publication(client: &Client, mapping: &Mapping, user: &str, tables: bool) -> Finding {
     let subject = format!("publication {}", mapping.database.slot);
-    match catalog::publication_faults(client, mapping).await {
+    match catalog::publication_faults(client, mapping, tables).await {
         Err(error) => unseen(&subject, &error),
-        Ok(faults) if faults.is_empty() => Finding::ok(subject, "has every mapped table"),
+        Ok(faults) if faults.is_empty() && tables => Finding::ok(subject, "has every mapped table"),
+        Ok(faults) if faults.is_empty() => Finding::ok(subject, "has our own tables"),
         Ok(faults) => {
             let fix = format!(
                 "`banyan legacy check --create`; for that {user} must own the tables and may create in the database"

@@ -5,8 +5,9 @@ use super::bookkeeping::{OUTBOX, SYNC, ours, quoted, statements};
 use super::catalog::{self, table_sql};
 use super::check_tables::{Identity, identity};
 use super::sessions::Sessions;
+use super::write::needs_tables;
 use crate::database::LegacyError;
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, TableName};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
@@ -15,14 +16,25 @@ pub(super) async fn create(sessions: &Sessions, mapping: &Mapping) -> Result<Vec
     sessions
         .with(|lease| async {
             let client = &lease.session.client;
-            catalog::read(client, mapping).await?;
+            if needs_tables(client, mapping).await? {
+                catalog::read(client, mapping).await?;
+            }
+            // Otherwise some of them may be gone, and those that are there are kept ready for the way back.
+            let mut there = BTreeSet::new();
+            for table in mapping.tables.iter().filter(|_| !mapping.outbox_only) {
+                let live = catalog::columns(client, table).await?;
+                if catalog::missing(table, &live).is_none() {
+                    there.insert(&table.name);
+                }
+            }
             let mut done = Vec::new();
             if mapping.database.bookkeeping {
                 bookkeeping(client, mapping, &mut done).await?;
             }
             // Before the publication: a published table without identity would refuse the old shop's own updates.
             for (index, table) in mapping.tables.iter().enumerate() {
-                if identity(client, mapping, index).await? != Identity::Enough {
+                if there.contains(&table.name) && identity(client, mapping, index).await? != Identity::Enough
+                {
                     run(
                         client,
                         &format!("alter table {} replica identity full", table_sql(table)),
@@ -31,7 +43,7 @@ pub(super) async fn create(sessions: &Sessions, mapping: &Mapping) -> Result<Vec
                     .await?;
                 }
             }
-            publication(client, mapping, &mut done).await?;
+            publication(client, mapping, &there, &mut done).await?;
             Ok((lease, done))
         })
         .await
@@ -56,13 +68,18 @@ async fn bookkeeping(client: &Client, mapping: &Mapping, done: &mut Vec<String>)
     // The old shop reads who leads, and writes into the outbox, as whoever owns its tables.
     let schema = mapping.tables[0].name.schema.as_deref().unwrap_or("public");
     let owner = client
-        .query_one(
+        .query_opt(
             "select quote_ident(pg_get_userbyid(c.relowner)) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
              where n.nspname = $1 and c.relname = $2",
             &[&schema, &mapping.tables[0].name.table],
         )
         .await
         .map_err(|error| fault("looking for the owner of the mapped table", &error))?;
+    let Some(owner) = owner else {
+        let table = &mapping.tables[0].name;
+        done.push(format!("-- {table} is gone: grant its former owner select on {SYNC}, and select, insert, delete on {OUTBOX}"));
+        return Ok(());
+    };
     let owner: String = owner.get(0);
     run(client, &format!("grant select on {} to {owner}", names[0]), done).await?;
     run(client, &format!("grant select, insert, delete on {} to {owner}", names[1]), done).await?;
@@ -70,10 +87,15 @@ async fn bookkeeping(client: &Client, mapping: &Mapping, done: &mut Vec<String>)
     run(client, &format!("grant usage on sequence {sequence} to {owner}"), done).await
 }
 
-async fn publication(client: &Client, mapping: &Mapping, done: &mut Vec<String>) -> Result<(), LegacyError> {
+async fn publication(
+    client: &Client,
+    mapping: &Mapping,
+    there: &BTreeSet<&TableName>,
+    done: &mut Vec<String>,
+) -> Result<(), LegacyError> {
     let name = &mapping.database.slot;
     let looking = |error: tokio_postgres::Error| fault("looking at the publication", &error);
-    let tables = catalog::wanted(mapping);
+    let tables = catalog::wanted(mapping, |table| there.contains(&table.name));
     let sql_name = |table: &(&str, &str)| format!("{}.{}", quoted(table.0), quoted(table.1));
     let known = client.query_opt("select puballtables from pg_publication where pubname = $1", &[name]).await;
     let operations = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
@@ -83,10 +105,9 @@ async fn publication(client: &Client, mapping: &Mapping, done: &mut Vec<String>)
             format!("create publication {} for table {} with ({operations})", quoted(name), list.join(", "));
         return run(client, &sql, done).await;
     };
-    if catalog::publication_faults(client, mapping).await?.is_empty() {
-        return Ok(());
+    if !catalog::publication_faults(client, mapping, false).await?.is_empty() {
+        run(client, &format!("alter publication {} set ({operations})", quoted(name)), done).await?;
     }
-    run(client, &format!("alter publication {} set ({operations})", quoted(name)), done).await?;
     if known.get::<_, bool>(0) {
         return Ok(());
     }
@@ -101,10 +122,21 @@ async fn publication(client: &Client, mapping: &Mapping, done: &mut Vec<String>)
     let lacks =
         tables.iter().filter(|(schema, table)| !has.contains(&((*schema).to_owned(), (*table).to_owned())));
     let lacks: Vec<String> = lacks.map(sql_name).collect();
-    if lacks.is_empty() {
+    if !lacks.is_empty() {
+        run(client, &format!("alter publication {} add table {}", quoted(name), lacks.join(", ")), done)
+            .await?;
+    }
+    // What is not followed any more need not be sent.
+    let all = catalog::wanted(mapping, |_| mapping.outbox_only);
+    let idle = all.iter().filter(|table| !tables.contains(table));
+    let idle: Vec<String> = idle
+        .filter(|(schema, table)| has.contains(&((*schema).to_owned(), (*table).to_owned())))
+        .map(sql_name)
+        .collect();
+    if idle.is_empty() {
         return Ok(());
     }
-    run(client, &format!("alter publication {} add table {}", quoted(name), lacks.join(", ")), done).await
+    run(client, &format!("alter publication {} drop table {}", quoted(name), idle.join(", ")), done).await
 }
 
 async fn run(client: &Client, sql: &str, done: &mut Vec<String>) -> Result<(), LegacyError> {

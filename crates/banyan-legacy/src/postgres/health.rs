@@ -4,6 +4,7 @@ use super::address::{APPLICATION, fault};
 use super::bookkeeping::{OUTBOX, SYNC, quoted};
 use super::catalog;
 use super::sessions::Sessions;
+use super::write::needs_tables;
 use crate::database::{LegacyError, SqlReference, StreamHealth};
 use crate::mapping::Mapping;
 
@@ -34,7 +35,8 @@ pub(super) async fn health(sessions: &Sessions, mapping: &Mapping) -> Result<Str
                     faults: Vec::new(),
                 },
             };
-            health.faults = catalog::publication_faults(client, mapping).await?;
+            let needed = needs_tables(client, mapping).await?;
+            health.faults = catalog::publication_faults(client, mapping, needed).await?;
             Ok((lease, health))
         })
         .await
@@ -107,6 +109,12 @@ pub(super) async fn drop_stream(sessions: &Sessions, mapping: &Mapping) -> Resul
                 )
                 .await
                 .map_err(dropping)?;
+            let theirs = "select coalesce(plugin, '?') || ' in ' || coalesce(database, '?') from pg_replication_slots \
+                 where slot_name = $1 and (plugin, database) is distinct from ('pgoutput', current_database()::name)";
+            if let Some(row) = client.query_opt(theirs, &[slot]).await.map_err(dropping)? {
+                let what: String = row.get(0);
+                return Err(LegacyError::Refused(format!("the slot {slot} is not ours: {what}")));
+            }
             // A process that was told to end needs a moment; the slot is free when it has gone.
             let sql = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and not active";
             for _ in 0..100 {

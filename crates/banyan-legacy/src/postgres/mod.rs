@@ -24,12 +24,13 @@ mod tls;
 mod write;
 
 use crate::database::{
-    Book, BoxFuture, Finding, Hold, LegacyError, OldDatabase, Page, PageKey, SqlReference, StreamHealth,
-    TargetRow, Written,
+    Book, BoxFuture, Digests, Finding, Hold, KeyRange, LegacyError, OldDatabase, Page, PageKey, SqlReference,
+    StreamHealth, TargetRow, Written,
 };
 use crate::mapping::Mapping;
 use crate::stream::{ChangeStream, SourceId};
 use address::Address;
+use banyan_domain::legacy::Phase;
 use sessions::Sessions;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +63,11 @@ impl Postgres {
 
 impl OldDatabase for Postgres {
     fn check(&self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(check::check(&self.sessions, &self.mapping))
+        Box::pin(check::check(&self.sessions, &self.mapping, None))
+    }
+
+    fn check_for(&self, to: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(check::check(&self.sessions, &self.mapping, Some(to)))
     }
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
@@ -102,7 +107,30 @@ impl OldDatabase for Postgres {
         after: Option<&'a PageKey>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Page, LegacyError>> {
-        Box::pin(pages::page(&self.sessions, &self.mapping, table, after, limit))
+        Box::pin(async move {
+            let range = KeyRange { after: after.cloned(), until: None };
+            pages::page(&self.sessions, &self.mapping, table, &range, limit).await
+        })
+    }
+
+    fn read_range<'a>(
+        &'a self,
+        table: usize,
+        range: &'a KeyRange,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
+        Box::pin(pages::page(&self.sessions, &self.mapping, table, range, limit))
+    }
+
+    fn digest_ranges<'a>(
+        &'a self,
+        table: usize,
+        ranges: &'a [KeyRange],
+        rows_max: u32,
+    ) -> BoxFuture<'a, Result<Option<Digests>, LegacyError>> {
+        Box::pin(async move {
+            pages::digests(&self.sessions, &self.mapping, table, ranges, rows_max).await.map(Some)
+        })
     }
 
     fn read_items<'a>(
@@ -122,6 +150,10 @@ impl OldDatabase for Postgres {
 
     fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
         Box::pin(health::drop_stream(&self.sessions, &self.mapping))
+    }
+
+    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+        Box::pin(pages::nudge(&self.sessions))
     }
 
     fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {

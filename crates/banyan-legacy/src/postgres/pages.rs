@@ -1,40 +1,35 @@
 //! Reading rows for the comparison of both sides, with the positions between which they were read.
 
 use super::address::fault;
-use super::catalog;
+use super::catalog::{self, Catalog, table_sql};
 use super::marker;
 use super::sessions::Sessions;
-use crate::database::{LegacyError, Page, PageKey};
+use crate::database::{Digests, KeyRange, LegacyError, Page, PageKey, RangeDigest};
 use crate::mapping::Mapping;
 use crate::stream::Row;
 use pgwire_replication::Lsn;
-use std::collections::BTreeSet;
-use tokio_postgres::{Client, Row as SqlRow};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row as SqlRow, Statement};
 
-/// Reads a page in the order of the key.
+/// Reads a page of a range in the order of the key.
 pub(super) async fn page(
     sessions: &Sessions,
     mapping: &Mapping,
     table: usize,
-    after: Option<&PageKey>,
+    range: &KeyRange,
     limit: u32,
 ) -> Result<Page, LegacyError> {
     sessions
         .with(|mut lease| async {
             let catalog = lease.catalog(mapping).await?;
             let client = &lease.session.client;
-            let (order, beyond) = catalog.paging(mapping, table);
+            let order = Catalog::order(mapping, table);
             let select = catalog.select(mapping, table);
             let limit = limit.max(1);
+            let (within, keys) = within(&catalog, mapping, table, range);
             let position_before = position(client).await?;
-            let rows = match after {
-                None => client.query(&format!("{select} order by {order} limit {limit}"), &[]).await,
-                Some(PageKey(key)) => {
-                    client
-                        .query(&format!("{select} where {beyond} order by {order} limit {limit}"), &[key])
-                        .await
-                }
-            };
+            let rows = client.query(&format!("{select}{within} order by {order} limit {limit}"), &keys).await;
             let rows =
                 rows.map_err(|error| fault(&format!("reading {}", mapping.tables[table].name), &error))?;
             let position_after = position(client).await?;
@@ -42,6 +37,67 @@ pub(super) async fn page(
             let next = rows.last().filter(|_| full).map(catalog::key).transpose()?;
             let rows = read(table, &rows)?;
             Ok((lease, Page { rows, next, position_before, position_after }))
+        })
+        .await
+}
+
+/// The condition that a row is in a range, and its parameters.
+fn within<'a>(
+    catalog: &Catalog,
+    mapping: &Mapping,
+    table: usize,
+    range: &'a KeyRange,
+) -> (String, Vec<&'a (dyn ToSql + Sync)>) {
+    let mut keys: Vec<&(dyn ToSql + Sync)> = Vec::new();
+    let mut bounds = Vec::new();
+    for (operator, key) in [(">", &range.after), ("<=", &range.until)] {
+        if let Some(PageKey(key)) = key {
+            keys.push(key);
+            bounds.push(catalog.bound(mapping, table, operator, keys.len()));
+        }
+    }
+    let condition =
+        if bounds.is_empty() { String::new() } else { format!(" where {}", bounds.join(" and ")) };
+    (condition, keys)
+}
+
+/// Digests ranges, each as of a moment of its own.
+pub(super) async fn digests(
+    sessions: &Sessions,
+    mapping: &Mapping,
+    table: usize,
+    ranges: &[KeyRange],
+    rows_max: u32,
+) -> Result<Digests, LegacyError> {
+    sessions
+        .with(|mut lease| async {
+            let catalog = lease.catalog(mapping).await?;
+            let client = &lease.session.client;
+            let reading =
+                |error: tokio_postgres::Error| fault(&format!("digesting {}", mapping.tables[table].name), &error);
+            let (order, line) = (Catalog::order(mapping, table), Catalog::line(mapping, table));
+            let name = table_sql(&mapping.tables[table]);
+            // Almost all have the same bounds, and so the same statement.
+            let mut prepared: BTreeMap<String, Statement> = BTreeMap::new();
+            let mut of = Vec::with_capacity(ranges.len());
+            for range in ranges {
+                let (within, keys) = within(&catalog, mapping, table, range);
+                if !prepared.contains_key(&within) {
+                    // The aggregate takes the rows as they come, sorted: to sort them again costs three times as much. If ever they
+                    // came otherwise, the digest would differ, and the rows be read.
+                    let sql = format!(
+                        "select /* banyan */ count(*), encode(sha256(convert_to(coalesce(string_agg(line, ''), ''), 'UTF8')), 'hex') \
+                         from (select {line} as line from {name} t{within} order by {order} limit {rows_max}) r"
+                    );
+                    let statement = client.prepare(&sql).await.map_err(reading)?;
+                    prepared.insert(within.clone(), statement);
+                }
+                let row = client.query_one(&prepared[&within], &keys).await.map_err(reading)?;
+                let rows = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
+                of.push(RangeDigest { rows, digest: row.get(1) });
+            }
+            let position_after = position(client).await?;
+            Ok((lease, Digests { of, position_after }))
         })
         .await
 }
@@ -94,6 +150,19 @@ pub(super) async fn position(client: &Client) -> Result<u64, LegacyError> {
     Lsn::parse(row.get(0))
         .map(|lsn| lsn.as_u64().saturating_sub(1))
         .map_err(|error| LegacyError::Broken(error.to_string()))
+}
+
+/// As [`mark`], and at once: a message that is committed is also on the server's disk, which is what the stream is read from.
+/// One outside of a transaction may wait there for whoever writes next.
+pub(super) async fn nudge(sessions: &Sessions) -> Result<(), LegacyError> {
+    sessions
+        .with(|lease| async {
+            let sql = "select /* banyan */ pg_logical_emit_message(true, $1, '')";
+            let nudged = lease.session.client.execute(sql, &[&marker::PREFIX]).await;
+            nudged.map_err(|error| fault("marking the log", &error))?;
+            Ok((lease, ()))
+        })
+        .await
 }
 
 /// Makes the stream tell soon that it has come to here, even if nothing else happens.

@@ -3,9 +3,11 @@
 use super::address::{Address, Session, fault};
 use super::bookkeeping::{OUTBOX, ours};
 use super::catalog::{self, Catalog};
-use crate::database::LegacyError;
+use super::write::read_book;
+use crate::database::{Book, LegacyError};
 use crate::mapping::Mapping;
 use crate::stream::{Item, OutboxRow};
+use banyan_domain::legacy::Phase;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -16,12 +18,12 @@ const PAGE_ROWS: u32 = 2_000;
 pub(super) type Pages = mpsc::Receiver<Result<Item, LegacyError>>;
 
 /// Takes the exported snapshot over into a transaction of our own and begins to read. When this returns, the session that
-/// exported it may go on.
+/// exported it may go on. The bookkeeping row is of the same moment as the rows.
 pub(super) async fn begin(
     address: &Address,
     mapping: &Arc<Mapping>,
     exported: &str,
-) -> Result<Pages, LegacyError> {
+) -> Result<(Pages, Option<Book>), LegacyError> {
     let session = address.connect().await?;
     // The read may take longer than the old shop allows itself: neither limit is meant for us.
     let sql = format!(
@@ -30,25 +32,46 @@ pub(super) async fn begin(
         exported.replace('\'', "''")
     );
     session.client.batch_execute(&sql).await.map_err(|error| fault("taking over the snapshot", &error))?;
-    let catalog = catalog::read(&session.client, mapping).await?;
+    let book = match mapping.database.bookkeeping {
+        true => read_book(&session.client, mapping, "").await?,
+        false => None,
+    };
+    // Where nobody needs the tables they may be gone; what is left in the outbox counts all the same.
+    let catalog = match needs_tables(mapping, book) {
+        true => Some(catalog::read(&session.client, mapping).await?),
+        false => None,
+    };
     let (to, pages) = mpsc::channel(2);
     let mapping = mapping.clone();
     tokio::spawn(async move {
-        if let Err(error) = read(&session, &mapping, &catalog, &to).await {
+        if let Err(error) = read(&session, &mapping, catalog.as_ref(), &to).await {
             // Nobody waits any more if this fails.
             let _gone = to.send(Err(error)).await;
         }
     });
-    Ok(pages)
+    Ok((pages, book))
+}
+
+/// Whether the mapped tables are needed where the bookkeeping row is this one.
+pub(super) fn needs_tables(mapping: &Mapping, book: Option<Book>) -> bool {
+    mapping.needs_tables(book.map_or(Phase::Legacy, |book| book.phase))
 }
 
 async fn read(
     session: &Session,
     mapping: &Mapping,
-    catalog: &Catalog,
+    catalog: Option<&Catalog>,
     to: &mpsc::Sender<Result<Item, LegacyError>>,
 ) -> Result<(), LegacyError> {
-    for table in 0..mapping.tables.len() {
+    if mapping.database.bookkeeping {
+        let left = outbox(session, mapping).await?;
+        if !left.is_empty() && to.send(Ok(Item::Outbox(left))).await.is_err() {
+            return Ok(());
+        }
+    }
+    let catalogs =
+        catalog.into_iter().flat_map(|catalog| (0..mapping.tables.len()).map(move |table| (catalog, table)));
+    for (catalog, table) in catalogs {
         let reading =
             |error: tokio_postgres::Error| fault(&format!("reading {}", mapping.tables[table].name), &error);
         let declare = format!("declare banyan_rows no scroll cursor for {}", catalog.select(mapping, table));
@@ -65,12 +88,6 @@ async fn read(
             }
         }
         session.client.batch_execute("close banyan_rows").await.map_err(reading)?;
-    }
-    if mapping.database.bookkeeping {
-        let left = outbox(session, mapping).await?;
-        if !left.is_empty() && to.send(Ok(Item::Outbox(left))).await.is_err() {
-            return Ok(());
-        }
     }
     session.client.batch_execute("commit").await.map_err(|error| fault("ending the snapshot", &error))
 }

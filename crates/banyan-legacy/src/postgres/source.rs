@@ -1,12 +1,13 @@
 //! Opening the stream: is it still the same server, the same history and the same slot? Or a new one, with a snapshot.
 
 use super::address::{Address, fault};
+use super::assemble::Assembler;
 use super::catalog;
 use super::snapshot;
 use super::stream::PostgresStream;
 use crate::database::LegacyError;
 use crate::mapping::Mapping;
-use crate::stream::SourceId;
+use crate::stream::{Item, SourceId};
 use pgwire_replication::client::ReplicationClient;
 use pgwire_replication::{Lsn, PgWireError};
 use std::sync::Arc;
@@ -49,27 +50,23 @@ pub(super) async fn open(
         stream: name.to_owned(),
     };
     let slot = slot(&mut client, name).await?;
-    catalog::check_publication(address, mapping).await?;
+    let needs_tables = catalog::check_publication(address, mapping).await?;
     let Some((known, position)) = from else {
         if let Some(slot) = slot {
             drop_slot(&mut client, name, &slot, &database).await?;
         }
         let (consistent, exported) = create_slot(address, &mut client, name).await?;
-        let pages = snapshot::begin(address, mapping, &exported).await?;
+        let (pages, book) = snapshot::begin(address, mapping, &exported).await?;
         // The slot begins with the first commit at this point or after it: the snapshot is everything before.
-        return Ok(PostgresStream::with_snapshot(
-            client,
-            address,
-            mapping,
-            source,
-            consistent.saturating_sub(1),
-            pages,
-        ));
+        let position = consistent.saturating_sub(1);
+        let begin = Item::SnapshotBegin { source, position, book };
+        let assembler = Assembler::new(mapping.clone(), snapshot::needs_tables(mapping, book));
+        return Ok(PostgresStream::with_snapshot(client, address, assembler, begin, position, pages));
     };
     let slot = slot.ok_or_else(|| LegacyError::SourceUnknown(format!("the slot {name} is gone")))?;
     still_the_same(&known, &source, position, &slot, system.xlogpos.as_u64())?;
     start_stream(&mut client).await?;
-    Ok(PostgresStream::resumed(client, address, mapping, position))
+    Ok(PostgresStream::resumed(client, address, Assembler::new(mapping.clone(), needs_tables), position))
 }
 
 /// Starts the stream of a session that has been prepared.

@@ -6,12 +6,10 @@ use super::marker;
 use super::snapshot::Pages;
 use super::source::{head, start_stream, stream_fault};
 use crate::database::{BoxFuture, LegacyError};
-use crate::mapping::Mapping;
-use crate::stream::{ChangeStream, Item, SourceId};
+use crate::stream::{ChangeStream, Item};
 use pgwire_replication::Lsn;
 use pgwire_replication::client::{ReplicationClient, ReplicationEvent};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -50,36 +48,36 @@ impl PostgresStream {
     pub(super) fn resumed(
         client: ReplicationClient,
         address: &Address,
-        mapping: &Arc<Mapping>,
+        assembler: Assembler,
         position: u64,
     ) -> Self {
-        Self::new(client, address, mapping, Stage::Running, position)
+        Self::new(client, address, assembler, Stage::Running, position)
     }
 
     pub(super) fn with_snapshot(
         client: ReplicationClient,
         address: &Address,
-        mapping: &Arc<Mapping>,
-        source: SourceId,
+        assembler: Assembler,
+        begin: Item,
         position: u64,
         pages: Pages,
     ) -> Self {
-        let mut stream = Self::new(client, address, mapping, Stage::Snapshot { pages }, position);
-        stream.ready.push_back(Item::SnapshotBegin { source, position });
+        let mut stream = Self::new(client, address, assembler, Stage::Snapshot { pages }, position);
+        stream.ready.push_back(begin);
         stream
     }
 
     fn new(
         client: ReplicationClient,
         address: &Address,
-        mapping: &Arc<Mapping>,
+        assembler: Assembler,
         stage: Stage,
         position: u64,
     ) -> Self {
         Self {
             client,
             address: address.clone(),
-            assembler: Assembler::new(mapping.clone()),
+            assembler,
             stage,
             ready: VecDeque::new(),
             heard: position,
@@ -176,6 +174,9 @@ impl PostgresStream {
         };
         match taken {
             Ok(item) => {
+                if let Some(Item::Idle { position }) = &item {
+                    (self.idle, self.idle_at) = (self.idle.max(*position), Instant::now());
+                }
                 self.ready.extend(item);
                 Ok(())
             }
@@ -203,8 +204,6 @@ impl PostgresStream {
         if self.assembler.is_open() || position <= self.idle || !due {
             return None;
         }
-        self.idle = position;
-        self.idle_at = Instant::now();
         Some(Item::Idle { position })
     }
 

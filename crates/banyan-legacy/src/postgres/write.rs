@@ -7,6 +7,7 @@ use super::marker;
 use super::sessions::{Lease, Sessions};
 use crate::database::{Book, LegacyError, TargetRow, Written};
 use crate::mapping::Mapping;
+use banyan_domain::legacy::Phase;
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -47,6 +48,15 @@ pub(super) async fn read_book(
     let row = client.query_opt(&sql, &[&mapping.capability]).await.map_err(reading)?;
     row.map(|row| book_of(row.get(0), row.get(1), row.get(2), row.get(3)).map_err(LegacyError::Refused))
         .transpose()
+}
+
+/// Whether the mapped tables are needed, as the bookkeeping row says.
+pub(super) async fn needs_tables(client: &Client, mapping: &Mapping) -> Result<bool, LegacyError> {
+    if !mapping.database.bookkeeping {
+        return Ok(true);
+    }
+    let book = read_book(client, mapping, "").await?;
+    Ok(mapping.needs_tables(book.map_or(Phase::Legacy, |book| book.phase)))
 }
 
 /// Writes rows and checkpoint, all or nothing.
@@ -114,7 +124,16 @@ async fn transaction(
         let in_stock: Vec<i64> = of_table.iter().map(|(_, row)| row.in_stock).collect();
         let allocated: Vec<i64> = of_table.iter().map(|(_, row)| row.allocated).collect();
         let values: [&(dyn ToSql + Sync); 4] = [&sku, &location, &in_stock, &allocated];
-        let missing = transaction.query(&sql, &values).await.map_err(writing)?;
+        let missing = match transaction.query(&sql, &values).await {
+            Ok(missing) => missing,
+            Err(error) => match row_fault(&error) {
+                None => return Err(writing(error)),
+                Some(why) => {
+                    transaction.rollback().await.map_err(writing)?;
+                    return Ok(Written::Refused { why });
+                }
+            },
+        };
         for row in missing {
             let at =
                 usize::try_from(row.get::<_, i64>(0)).ok().and_then(|at| of_table.get(at.wrapping_sub(1)));
@@ -122,8 +141,23 @@ async fn transaction(
         }
     }
     absent.sort_unstable();
-    transaction.commit().await.map_err(|error| LegacyError::Broken(format!("committing: {error}")))?;
-    Ok(Written::Done { absent })
+    match transaction.commit().await {
+        Ok(()) => Ok(Written::Done { absent }),
+        Err(error) => match row_fault(&error).filter(|_| !rows.is_empty()) {
+            // A check that was put off to the end. The server has answered, so it is known that nothing was done.
+            Some(why) => Ok(Written::Refused { why }),
+            None => Err(LegacyError::Broken(format!("committing: {error}"))),
+        },
+    }
+}
+
+/// What is wrong with a row, if it is one of the rows that is at fault and not the whole: its data (class 22), a constraint (23,
+/// 44), or what a trigger says of it (27, P0).
+fn row_fault(error: &tokio_postgres::Error) -> Option<String> {
+    let db = error.as_db_error()?;
+    let code = db.code().code();
+    let is_row = ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class));
+    is_row.then(|| format!("{} (SQLSTATE {code})", db.message()))
 }
 
 /// Updates what differs, and gives the numbers (from 1) of the rows that are not there.

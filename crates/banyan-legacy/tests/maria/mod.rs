@@ -91,7 +91,7 @@ impl Follower {
 
     pub(crate) fn take(&mut self, item: Item) {
         match item {
-            Item::SnapshotBegin { source, position } => {
+            Item::SnapshotBegin { source, position, .. } => {
                 (self.source, self.position, self.part) = (Some(source), position, None);
                 self.copied = Some(Rows::new());
             }
@@ -107,7 +107,7 @@ impl Follower {
                 self.snapshots += 1;
             }
             Item::Transaction(transaction) => self.transaction(transaction),
-            Item::Outbox(_) => {}
+            Item::Outbox(rows) => self.outbox.extend(rows),
             Item::Idle { position } => {
                 assert!(position >= self.settled.max(self.position), "places grow");
                 self.settled = position;

@@ -18,16 +18,16 @@ const STOCK: Capability = Capability::Stock;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Banyan beside an old shop.
-struct Banyan {
-    desk: Desk,
-    keeper: Arc<Keeper>,
+pub(crate) struct Banyan {
+    pub(crate) desk: Desk,
+    pub(crate) keeper: Arc<Keeper>,
     progress: Arc<Progress>,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
 }
 
 impl Banyan {
-    fn beside(shop: &Shop) -> Self {
+    pub(crate) fn beside(shop: &Shop) -> Self {
         let disk =
             DiskOptions { segment_bytes: 16 << 20, block_bytes_max: 2 << 20, ..DiskOptions::default() };
         let log = DiskLog::open(Arc::new(MemoryStorage::new()), disk).expect("a log");
@@ -47,7 +47,11 @@ impl Banyan {
         Self::keep(&desk, Arc::new(shop.database(&mapping)), mapping)
     }
 
-    fn keep(desk: &Desk, database: Arc<dyn OldDatabase>, mapping: Arc<banyan_legacy::Mapping>) -> Self {
+    pub(crate) fn keep(
+        desk: &Desk,
+        database: Arc<dyn OldDatabase>,
+        mapping: Arc<banyan_legacy::Mapping>,
+    ) -> Self {
         let progress = Arc::new(Progress::default());
         let parts = banyan_legacy::parts(desk, &database, &mapping, &progress);
         let keeper = Keeper::new(KeeperOptions {
@@ -65,18 +69,18 @@ impl Banyan {
         Self { desk: desk.clone(), keeper, progress, stop, running }
     }
 
-    async fn stop(self) -> Desk {
+    pub(crate) async fn stop(self) -> Desk {
         self.stop.send_replace(true);
         self.running.await.expect("it ends");
         self.desk
     }
 
-    async fn state(&self) -> CapabilityState {
+    pub(crate) async fn state(&self) -> CapabilityState {
         self.desk.look(|state| state.legacy().capability(STOCK)).await.expect("it runs")
     }
 
     /// Asks for a move until its gates hold, and waits until it is done.
-    async fn to(&self, phase: Phase) {
+    pub(crate) async fn to(&self, phase: Phase) {
         let by = || Actor::new("op").expect("a name");
         until(&format!("a move to {}", phase.as_str()), async || {
             match self.keeper.begin(phase, by(), "a test", &["references".into()]).await {
@@ -97,7 +101,7 @@ impl Banyan {
         .await;
     }
 
-    async fn reserve(&self, name: &str, quantity: u32) -> Result<ReservationNo, Refusal> {
+    pub(crate) async fn reserve(&self, name: &str, quantity: u32) -> Result<ReservationNo, Refusal> {
         let lines = Lines::new(vec![Line { sku: sku(name), location: None, quantity }]).expect("lines");
         let hold_for = Millis::new(120_000);
         match self.desk.ask(stock::Command::Reserve { lines, member: None, order: None, hold_for }).await {
@@ -117,7 +121,7 @@ impl Banyan {
         self.desk.look(look).await.expect("it runs")
     }
 
-    async fn until_books(&self, name: &str, wanted: (i64, i64)) {
+    pub(crate) async fn until_books(&self, name: &str, wanted: (i64, i64)) {
         until(&format!("{name} at {wanted:?} in Banyan"), async || {
             (self.books(name).await == Some(wanted)).then_some(())
         })
@@ -134,7 +138,7 @@ fn sku(name: &str) -> SkuId {
 }
 
 /// Waits until `look` gives something.
-async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {
@@ -163,7 +167,7 @@ impl Shop {
         .await;
     }
 
-    async fn tell(&self, kind: &str, body: &str) {
+    pub(crate) async fn tell(&self, kind: &str, body: &str) {
         let sql = format!(
             "insert into banyan_outbox (capability, kind, body) values ('stock', '{kind}', '{body}')"
         );

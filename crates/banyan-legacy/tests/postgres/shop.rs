@@ -101,7 +101,7 @@ pub(crate) async fn transaction(stream: &mut Box<dyn ChangeStream>) -> Transacti
 /// Opens a new stream and reads its snapshot.
 pub(crate) async fn snapshot(database: &OldPostgres) -> (Box<dyn ChangeStream>, SourceId, u64, Vec<Row>) {
     let mut stream = database.stream(None).await.expect("a stream");
-    let Item::SnapshotBegin { source, position } = next(&mut stream).await.expect("an item") else {
+    let Item::SnapshotBegin { source, position, .. } = next(&mut stream).await.expect("an item") else {
         panic!("no snapshot")
     };
     let mut rows = Vec::new();

@@ -1,7 +1,8 @@
 //! Snapshot and stream: what comes, in which order, and how it goes on.
 
 use crate::shop::{PATIENCE, Shop, mapping, next, row, session, snapshot, transaction};
-use banyan_legacy::{Change, Item, LegacyError, OldDatabase};
+use banyan_domain::legacy::Phase;
+use banyan_legacy::{Book, Change, Item, LegacyError, OldDatabase};
 use banyan_testkit::PostgresOptions;
 use std::collections::BTreeMap;
 
@@ -221,6 +222,44 @@ async fn an_idle_stream_lets_the_log_go() {
         }
     }
     assert_eq!(database.health().await.expect("health").status, "reserved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nudge_makes_an_idle_stream_tell_its_place() {
+    let (shop, database) = Shop::ready().await;
+    let (mut stream, ..) = snapshot(&database).await;
+    for round in 0..3 {
+        let place = shop.number("select (pg_current_wal_insert_lsn() - '0/0')::bigint").await - 1;
+        database.nudge().await.expect("nudged");
+        // Behind it, so that without it this would come first.
+        shop.add(&format!("S{round}"), 1, 0).await;
+        let Item::Idle { position } = next(&mut stream).await.expect("an item") else {
+            panic!("not the place")
+        };
+        assert!(position >= u64::try_from(place).expect("positive"), "{position} is before {place}");
+        assert!(transaction(&mut stream).await.position > position);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_tells_the_bookkeeping_row_and_the_outbox_of_its_own_moment() {
+    let (shop, database) = Shop::ready().await;
+    shop.lead().await;
+    shop.run("insert into banyan_outbox (capability, kind, body) values ('stock', 'ship', '{}'), ('other', 'ship', '{}')").await;
+    shop.add("A", 1, 0).await;
+    let mut stream = database.stream(None).await.expect("a stream");
+    // After the copy's moment: the stream tells it.
+    shop.run("update banyan_sync set phase = 'mirror', epoch = 2, move = 3").await;
+    shop.run("insert into banyan_outbox (capability, kind, body) values ('stock', 'count', '{}')").await;
+    let Item::SnapshotBegin { book, .. } = next(&mut stream).await.expect("an item") else {
+        panic!("a copy")
+    };
+    assert_eq!(book, Some(Book { phase: Phase::Lead, epoch: 1, seq: 0, move_no: 2 }));
+    let Item::Outbox(left) = next(&mut stream).await.expect("an item") else { panic!("the outbox first") };
+    assert_eq!(left.iter().map(|row| (row.id, row.kind.as_str())).collect::<Vec<_>>(), [(1, "ship")]);
+    while !matches!(next(&mut stream).await.expect("an item"), Item::SnapshotEnd) {}
+    assert_eq!(transaction(&mut stream).await.switched.map(|book| book.phase), Some(Phase::Mirror));
+    assert_eq!(transaction(&mut stream).await.outbox[0].kind, "count");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+mod lapsing;
+
 const SKUS: i64 = 40;
 
 /// Banyan beside the shop, which it reaches through a proxy.
@@ -196,6 +198,16 @@ impl World {
         self.shop.run(&sql).await;
     }
 
+    /// A count of the old shop, which needs nobody to answer.
+    async fn count(&self, sku: &str) {
+        let body = format!("{{\"sku\": \"{sku}\", \"location\": \"1\", \"on_hand\": 99}}");
+        self.shop
+            .run(&format!(
+                "insert into banyan_outbox (capability, kind, body) values ('stock', 'count', '{body}')"
+            ))
+            .await;
+    }
+
     async fn ship(&self, sku: &str) {
         let body = format!("{{\"sku\": \"{sku}\", \"location\": \"1\", \"quantity\": 1}}");
         self.shop
@@ -303,4 +315,48 @@ async fn both_ways_through_every_phase_with_kills_and_cuts_in_between() {
     let Banyan { stop, running, .. } = world.banyan.take().expect("it runs");
     stop.send(true).expect("it listens");
     running.await.expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retired_lives_on_without_the_columns_and_goes_back_only_with_them() {
+    let mut world = World::open().await;
+    for to in [Phase::Mirror, Phase::Lead, Phase::Retired] {
+        world.go(to).await;
+    }
+    world.shop.run("alter table stockrecord drop column num_in_stock, drop column num_allocated").await;
+    world.shop.run("update stockrecord set note = 'no stock here any more'").await;
+    world.order("S1").await;
+    // Also after a start.
+    world.kill_banyan().await;
+    world.count("S2").await;
+    world.start_banyan();
+    world.order("S3").await;
+    world.ship("S3").await;
+    let told = |ours: &BTreeMap<String, (i32, i32)>| (ours["S1"], ours["S2"], ours["S3"]);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let ours = world.ours().await;
+        if told(&ours) == ((100, 1), (99, 0), (99, 0)) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", told(&ours));
+        // A condition is looked at again; nobody tells it.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let actor = Actor::new("test").expect("a name");
+    let refused =
+        world.banyan().keeper.begin(Phase::Lead, actor, "too early", &[]).await.expect_err("no columns");
+    assert!(refused.to_string().contains("there is no such column"), "{refused}");
+    world
+        .shop
+        .run("alter table stockrecord add column num_in_stock integer, add column num_allocated integer")
+        .await;
+    world.go(Phase::Lead).await;
+    let rows = world.equal().await;
+    assert_eq!((rows["S1"], rows["S2"], rows["S4"]), ((100, 1), (99, 0), (100, 0)));
+    // And what others write to the columns that came back is noticed.
+    let breaches = world.state().await.breaches;
+    world.shop.run("update stockrecord set num_in_stock = 1 where partner_sku = 'S4'").await;
+    world.wait(|state| state.breaches > breaches).await;
+    assert_eq!(world.equal().await["S4"], (100, 0));
 }

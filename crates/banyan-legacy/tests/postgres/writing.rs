@@ -38,8 +38,8 @@ async fn a_value_that_the_column_cannot_hold_refuses_the_whole_write() {
     let (shop, database) = Shop::ready().await;
     shop.add("A", 5, 0).await;
     shop.lead().await;
-    let error = database.write(&[target("A", 1 << 40, 0)], 10, 1).await.expect_err("beyond integer");
-    assert!(matches!(error, LegacyError::Refused(_)), "{error}");
+    let written = database.write(&[target("A", 1 << 40, 0)], 10, 1).await;
+    assert!(matches!(&written, Ok(Written::Refused { why }) if why.contains("integer")), "{written:?}");
     assert_eq!(database.book().await.expect("a book").expect("a row").seq, 0);
 }
 
@@ -244,4 +244,40 @@ async fn the_outbox_is_cleared_up_to_a_number_and_the_stream_given_up() {
     let reader = shop.database(&std::sync::Arc::new(without));
     assert!(matches!(reader.write(&[], 1, 1).await, Err(LegacyError::Refused(_))));
     assert_eq!(reader.book().await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_old_table_refuses_is_told_from_what_is_wrong_with_the_whole() {
+    let (shop, database) = Shop::ready().await;
+    for sku in ["A", "B", "C"] {
+        shop.add(sku, 5, 0).await;
+    }
+    shop.run(
+        "alter table stockrecord add constraint never_below check (num_in_stock >= 0); \
+         create function frozen() returns trigger language plpgsql as $$ begin \
+           if new.partner_sku = 'C' then raise exception 'C is being counted'; end if; return new; end $$; \
+         create trigger frozen before update on stockrecord for each row execute function frozen(); \
+         create function late() returns trigger language plpgsql as $$ begin \
+           if new.num_allocated > 9 then raise exception 'more than nine' using errcode = '23514'; end if; return null; end $$; \
+         create constraint trigger late after update on stockrecord deferrable initially deferred \
+           for each row execute function late()",
+    )
+    .await;
+    shop.lead().await;
+    let refused =
+        async |row: TargetRow, says: &str| match database.write(&[target("A", 1, 0), row], 10, 1).await {
+            Ok(Written::Refused { why }) => assert!(why.contains(says), "{why}"),
+            other => panic!("{other:?}"),
+        };
+    refused(target("B", -1, 0), "never_below").await;
+    refused(target("B", 1, 1 << 40), "integer out of range").await;
+    refused(target("C", 1, 0), "C is being counted").await;
+    refused(target("B", 1, 10), "more than nine").await;
+    refused(TargetRow { location: "main".into(), ..target("B", 1, 0) }, "main").await;
+    assert_eq!(shop.number("select count(*) from stockrecord where num_in_stock = 5").await, 3);
+    assert_eq!(database.book().await.expect("a book").expect("a row").seq, 0);
+    assert_eq!(database.write(&[target("A", 1, 0)], 10, 1).await, Ok(Written::Done { absent: vec![] }));
+    shop.run("alter table stockrecord rename num_allocated to sold").await;
+    let error = database.write(&[target("A", 2, 0)], 11, 1).await;
+    assert!(matches!(error, Err(LegacyError::Refused(_))), "{error:?}");
 }

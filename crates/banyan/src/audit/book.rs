@@ -103,14 +103,16 @@ impl Book {
                 self.coupon_event(seq, event);
             }
             AnyEvent::Legacy(event) => {
-                let followed = self.legacy.follow(event, self.stock.items());
+                let followed = self.legacy.follow(self.time, event, self.stock.items());
                 self.note(seq, followed);
             }
             AnyEvent::Stock(event) => {
                 self.timers_in_block += usize::from(matches!(event, stock::Event::ReservationExpired { .. }));
-                let followed = self.legacy.check_stock(event);
+                let ending = self.stock.ending(event);
+                let followed = self.legacy.check_stock(event, ending.as_ref());
                 self.note(seq, followed);
-                let followed = self.stock.follow(self.time, event);
+                let waits = ending.is_some_and(|ending| self.legacy.may_wait(&ending.items));
+                let followed = self.stock.follow(self.time, event, waits);
                 self.note(seq, followed);
             }
             AnyEvent::Pay(event) => {
@@ -183,7 +185,7 @@ impl Book {
             }
         }
         let at = (self.seq, self.time);
-        self.stock.close(&mut self.findings, at, may_be_late);
+        self.stock.close(&mut self.findings, at, may_be_late, |items| self.legacy.may_wait(items));
         self.ledger.close(&mut self.findings, at, may_be_late);
         self.sagas.close(&mut self.findings, at, may_be_late);
         self.orders.close(&mut self.findings, self.seq, &self.sagas);

@@ -55,6 +55,14 @@ pub(crate) struct Item {
     released_at: Option<u64>,
 }
 
+/// What a reservation was like that ends.
+pub(crate) struct Ending {
+    /// Its deadline, milliseconds.
+    pub until: u64,
+    /// What it draws on.
+    pub items: Vec<u32>,
+}
+
 struct Limit {
     per_member: i64,
     /// Reservations from this number on count.
@@ -75,6 +83,12 @@ struct Part {
     held: i64,
     promised: i64,
     returned: i64,
+}
+
+impl Reservation {
+    fn items(&self) -> Vec<u32> {
+        self.parts.iter().map(|part| part.item).collect()
+    }
 }
 
 impl Item {
@@ -100,8 +114,8 @@ fn unknown(item: u32) -> (Kind, String) {
 }
 
 impl StockBook {
-    /// Follows one event at `time`.
-    pub(crate) fn follow(&mut self, time: u64, event: &Event) -> Followed {
+    /// Follows one event at `time`. `waits` is whether the reservation that it ends may be held beyond its deadline.
+    pub(crate) fn follow(&mut self, time: u64, event: &Event, waits: bool) -> Followed {
         self.forget(time);
         match event {
             Event::ItemCreated { item, sku, location, .. } => {
@@ -143,12 +157,16 @@ impl StockBook {
                 self.summary.committed += 1;
                 let late = self.end(*reservation, true)? <= time;
                 self.committed_at.push_back((time, reservation.get()));
-                ensure(!late, Kind::Reservation, || format!("{reservation} was committed after its deadline"))
+                ensure(!late || waits, Kind::Reservation, || {
+                    format!("{reservation} was committed after its deadline")
+                })
             }
             Event::ReservationReleased { reservation } => {
                 self.summary.released += 1;
                 let late = self.end(*reservation, false)? <= time;
-                ensure(!late, Kind::Reservation, || format!("{reservation} was released after its deadline"))
+                ensure(!late || waits, Kind::Reservation, || {
+                    format!("{reservation} was released after its deadline")
+                })
             }
             Event::ReservationExpired { reservation } => {
                 self.summary.expired += 1;
@@ -157,6 +175,18 @@ impl StockBook {
             }
             Event::GoodsReturned { reservation, parts, .. } => self.returned(*reservation, parts),
         }
+    }
+
+    /// The live reservation that `event` ends, if it ends one.
+    pub(crate) fn ending(&self, event: &Event) -> Option<Ending> {
+        let (Event::ReservationCommitted { reservation }
+        | Event::ReservationReleased { reservation }
+        | Event::ReservationExpired { reservation }) = event
+        else {
+            return None;
+        };
+        let row = self.reservations.get(&reservation.get()).filter(|row| row.live)?;
+        Some(Ending { until: row.until, items: row.items() })
     }
 
     /// Whether a reservation still holds goods.
@@ -196,11 +226,18 @@ impl StockBook {
         }
     }
 
-    /// Checks what only the whole log shows: the items against the reservations, and that none is past its deadline.
-    pub(crate) fn close(&self, findings: &mut Findings, (seq, time): (u64, u64), may_be_late: bool) {
+    /// Checks what only the whole log shows: the items against the reservations, and that none is past its deadline but those
+    /// whose items `may_wait`.
+    pub(crate) fn close(
+        &self,
+        findings: &mut Findings,
+        (seq, time): (u64, u64),
+        may_be_late: bool,
+        may_wait: impl Fn(&[u32]) -> bool,
+    ) {
         let mut counted: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
         for (no, row) in self.reservations.iter().filter(|(_, row)| row.live) {
-            if row.until <= time && !may_be_late {
+            if row.until <= time && !may_be_late && !may_wait(&row.items()) {
                 let what = format!("r-{no} is held until {} ms, and it is {time} ms", row.until);
                 findings.add(seq, Kind::Reservation, what);
             }

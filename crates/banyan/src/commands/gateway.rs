@@ -1,11 +1,9 @@
-//! `banyan gateway`: the reverse proxy alone, in front of anything; and its start beside a server.
+//! `banyan gateway`: the reverse proxy alone, in front of anything.
 
-use super::up::told_to_stop;
 use crate::exit::Failure;
-use banyan_gateway::{Config, Gateway, InProcess, Serving};
-use std::path::{Path, PathBuf};
+use crate::front;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::sync::watch;
 
 /// Run the gateway: a reverse proxy that moves a shop from its monolith to Banyan one route at a time.
 ///
@@ -24,53 +22,7 @@ pub(crate) struct GatewayArgs {
     check: bool,
 }
 
-/// Runs until SIGINT or SIGTERM, then answers what is under way and ends.
+/// Checks the configuration, or runs until SIGINT or SIGTERM and answers what is under way.
 pub(crate) fn run(args: &GatewayArgs) -> Result<ExitCode, Failure> {
-    let config = Config::read(&args.config).map_err(Failure::usage)?;
-    if args.check {
-        println!("{}: good, {} routes", args.config.display(), config.routes.len());
-        return Ok(ExitCode::SUCCESS);
-    }
-    let (stop, stopping) = watch::channel(false);
-    let (_, serving) = start(config, None, stopping)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(Failure::environment)?.block_on(told_to_stop());
-    tracing::info!("stopping: no new connections; what is under way will be answered");
-    stop.send_replace(true);
-    serving.join();
-    tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Starts the gateway of `file` beside the API of this process.
-pub(crate) fn beside(
-    file: &Path,
-    api: axum::Router,
-    stopping: watch::Receiver<bool>,
-) -> Result<(Gateway, Serving), Failure> {
-    let config = Config::read(file).map_err(Failure::usage)?;
-    start(config, Some(InProcess::new(api)), stopping)
-}
-
-fn start(
-    config: Config,
-    api: Option<InProcess>,
-    stopping: watch::Receiver<bool>,
-) -> Result<(Gateway, Serving), Failure> {
-    let (state, tls) = (config.state.clone(), config.tls.is_some());
-    let gateway = Gateway::new(config, api).map_err(Failure::usage)?;
-    let serving = gateway.serve(stopping).map_err(Failure::environment)?;
-    let scheme = if tls { "https" } else { "http" };
-    for address in &serving.listening {
-        println!(
-            "Gateway    {scheme}://{address}      ({} routes, version {})",
-            gateway.table().routes().len(),
-            gateway.table().version()
-        );
-    }
-    if let Some(admin) = serving.admin {
-        println!("  Admin    http://{admin}/v1/table      (key in {})", state.join("admin.key").display());
-        println!("  Metrics  http://{admin}/metrics");
-    }
-    Ok((gateway, serving))
+    front::run(&args.config, args.check)
 }

@@ -317,10 +317,16 @@ fn status_text(status: &Value) -> String {
             sync["rows_out"]
         ));
     }
+    for why in status["trouble"].as_array().into_iter().flatten() {
+        lines.push(format!("TROUBLE: {}", text(why)));
+    }
     for trouble in ["inward_trouble", "outward_trouble"] {
         if let Some(why) = sync[trouble].as_str() {
             lines.push(format!("TROUBLE: {why}"));
         }
+    }
+    if let Some(first) = sync["first_aside"].as_str() {
+        lines.push(format!("SET ASIDE: the old table refuses {} rows, first {first}", sync["rows_aside"]));
     }
     let last = &status["reconciled"];
     if !last.is_null() {
@@ -331,6 +337,13 @@ fn status_text(status: &Value) -> String {
             text(&last["position"]),
             last["differing"],
             last["repaired"]
+        ));
+    }
+    if status["holds_waiting"].as_u64().is_some_and(|waiting| waiting > 0) {
+        lines.push(format!(
+            "{} holds are over and wait for the stream; known until {}",
+            status["holds_waiting"],
+            status["known_until"].as_str().unwrap_or("never")
         ));
     }
     lines.push(format!(

@@ -1,8 +1,9 @@
 //! `banyan up`: puts the parts together and serves until told to stop.
 
-use super::{gateway, shop};
+use super::shop;
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
+use crate::front::Place;
 use crate::keys;
 use crate::old_shop;
 use crate::webhooks;
@@ -10,6 +11,7 @@ use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
 use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
 use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start, wall_clock};
+use banyan_legacy::{NoRoutes, Routes};
 use banyan_log::{Archiver, DiskLog, DiskOptions, LogError, RealStorage, open_for_reading};
 use banyan_saga::{Executor, Services, read_services};
 use banyan_views::record::{Rebuilder, RecordOptions, RecordView};
@@ -73,6 +75,9 @@ pub(crate) struct UpArgs {
     /// TOML file that maps the old shop's database: the capability in it is kept in step, and can be moved over
     #[arg(long, value_name = "FILE")]
     legacy: Option<PathBuf>,
+    /// The old shop sells nothing any more: holds of its goods need not wait for what its database may still say
+    #[arg(long, conflicts_with = "legacy")]
+    old_shop_gone: bool,
     /// For how many seconds nobody may have touched the old columns before they may be retired
     #[arg(long, value_name = "SECONDS", default_value_t = 604_800, requires = "legacy")]
     legacy_quiet: u64,
@@ -144,14 +149,23 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         streams_max: 64,
         stopping: stopping.clone(),
     });
+    let front = Place::default();
     let kept = match &args.legacy {
         Some(file) => {
             let every = [args.legacy_quiet, args.legacy_compare].map(Duration::from_secs);
-            let keeper = old_shop::keeper(file, &shard, every)?;
+            let routes: Arc<dyn Routes> = match args.gateway {
+                Some(_) => front.routes(),
+                None => Arc::new(NoRoutes),
+            };
+            let keeper = old_shop::keeper(file, &shard, every, routes)?;
             app.set_keeper(keeper.clone());
             Some(tokio::spawn(keeper.run(stopping.clone())))
         }
-        None => None,
+        None => {
+            let desk = banyan_legacy::Desk::new(shard.clone());
+            tokio::spawn(banyan_legacy::unattended(desk, args.old_shop_gone, stopping.clone()));
+            None
+        }
     };
     if shard.report().created && !args.no_sample {
         create_sample(&app).await?;
@@ -174,8 +188,8 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         tracing::info!("stopping: no new connections; what was accepted will be answered");
         let _nobody_listens = stop.send(true);
     });
-    let options = banyan_console::ConsoleOptions::default();
-    let of_console = options.gateway.clone();
+    let mut options = banyan_console::ConsoleOptions::default();
+    front.show_in(&mut options);
     let console = banyan_console::router(app.clone(), options);
     let router = banyan_api::router(app.clone()).merge(console).merge(webhooks::router(executor));
     let router = match shop {
@@ -183,11 +197,8 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         None => router,
     };
     let gateway = args.gateway.as_deref();
-    let gateway = gateway.map(|file| gateway::beside(file, router.clone(), stopping.clone())).transpose()?;
-    let gateway = gateway.map(|(gateway, serving)| {
-        of_console.set(gateway);
-        serving
-    });
+    let open = |file| front.open(file, router.clone(), stopping.clone(), args.legacy.is_some());
+    let gateway = gateway.map(open).transpose()?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     if let Some(kept) = kept {

@@ -154,6 +154,17 @@ def count(sku, units):
     record.save()
 ";
 
+/// A caller whose every request is about stock: its route is marked.
+const WAREHOUSE: &str = "
+[[route]]
+name = \"warehouse\"
+path = \"/catalogue\"
+headers = { banyan-caller = \"warehouse\" }
+mode = \"legacy\"
+upstream = \"http://127.0.0.1:8000\"
+touches = [\"stock\"]
+";
+
 impl Stand {
     /// Puts the plugin in, with these references reading from Banyan.
     pub(crate) fn put_plugin_in(&mut self, way: &Way, reads: &[&str]) {
@@ -189,7 +200,9 @@ impl Way {
         let port = free_port().expect("a free port");
         let routes = std::fs::read_to_string(project().join("gateway.toml")).expect("the example's routes");
         let routes = routes.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
-        let routes = write("gateway.toml", &routes.replace("http://127.0.0.1:8000", &stand.oscar.url()));
+        assert!(routes.contains("http://127.0.0.1:8000"), "the shop's address comes from here");
+        let routes = format!("{routes}{WAREHOUSE}").replace("http://127.0.0.1:8000", &stand.oscar.url());
+        let routes = write("gateway.toml", &routes);
         let more = ["--gateway", text(&routes), "--legacy", text(&mapping), "--legacy-quiet", "15"];
         let server = Server::start(binary, &folder.path().join("data"), &more);
         let made = run_well(binary, &["key", "create", "--role", "service", "--data", text(&server.data)]);
@@ -207,6 +220,26 @@ impl Way {
     /// The operator, coming through the gateway.
     pub(crate) fn through_the_gateway(&self) -> Http {
         Http::with_key(self.gateway, &self.server.operator_key())
+    }
+
+    /// The warehouse looks at the shop's pages, through the gateway.
+    pub(crate) fn the_warehouse_looks(&self) {
+        let page =
+            self.through_the_gateway().send("GET", "/catalogue/", &[("banyan-caller", "warehouse")], b"");
+        assert_eq!(page.expect("an answer").status, 200);
+    }
+
+    /// Who still touches the old columns.
+    pub(crate) fn references(&self) -> Value {
+        self.server.operator().get("/v1/legacy/stock/references").expect("an answer").expect(200)
+    }
+
+    /// A gate of a move.
+    pub(crate) fn gate(&self, to: &str, name: &str) -> Value {
+        let plan = self.server.operator().get(&format!("/v1/legacy/stock/plan?to={to}"));
+        let plan: Value = plan.expect("an answer").expect(200);
+        let gates = plan["gates"].as_array().cloned().unwrap_or_default();
+        gates.into_iter().find(|gate| gate["gate"] == name).unwrap_or_else(|| panic!("no {name}: {plan}"))
     }
 
     /// Makes the tables of ours in the shop's database.

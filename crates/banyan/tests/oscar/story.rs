@@ -22,6 +22,11 @@ fn stock_moves_to_banyan_and_back_while_the_shop_is_open() {
     way.create_bookkeeping();
     way.moves_to("mirror");
     the_mirror_follows_whoever_writes(&stand, &way);
+    let evidence = way.gate("lead", "evidence");
+    assert!(
+        evidence["found"].as_str().is_some_and(|found| found.contains("warehouse: only the old shop")),
+        "{evidence}"
+    );
 
     way.moves_to("lead");
     for sku in ["LTD-8001", "LTD-8002", "LTD-8003"] {
@@ -34,6 +39,7 @@ fn stock_moves_to_banyan_and_back_while_the_shop_is_open() {
         stand.put_plugin_in(&way, &REFERENCES[..cut]);
         assert!(Shopper::buys(&way.shop(), stand.product("GAR-7001"), 1).is_ordered());
     }
+    a_caller_of_a_marked_route_is_a_reference(&way);
     way.until_nobody_is_left(|| look_at_everything(&stand, &way));
     way.moves_to("retired");
     orders_go_on_without_the_columns(&stand, &way);
@@ -117,6 +123,16 @@ fn a_foreign_write_is_put_right(stand: &Stand, way: &Way) {
     stand.sql("update partner_stockrecord set num_in_stock = 999 where partner_sku = 'BOK-3001'");
     way.until("the write is noticed", || way.status()["breaches"].as_u64().unwrap_or(0) > before);
     way.until("the row is put right", || stand.row("BOK-3001").0 == Some(75));
+}
+
+fn a_caller_of_a_marked_route_is_a_reference(way: &Way) {
+    way.the_warehouse_looks();
+    let ledger = way.references();
+    let routes = ledger["references"].as_array().into_iter().flatten().filter(|one| one["kind"] == "route");
+    let routes: Vec<_> = routes.collect();
+    assert_eq!(routes.len(), 1, "pages whose route is not marked are no references: {ledger}");
+    assert_eq!((&routes[0]["caller"], &routes[0]["left"]), (&json!("warehouse"), &json!(true)), "{ledger}");
+    assert_eq!(way.gate("retired", "references")["holds"], false);
 }
 
 fn look_at_everything(stand: &Stand, way: &Way) {

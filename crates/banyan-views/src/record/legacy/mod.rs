@@ -5,7 +5,7 @@ mod reader;
 pub use reader::{MoveRecord, NoticeKind, NoticeRecord, StepRecord};
 
 use super::apply::{Fault, Moment};
-use banyan_domain::legacy::{Capability, Event};
+use banyan_domain::legacy::{Capability, Event, NamedBreach};
 use rusqlite::{Params, params};
 
 /// Does what `event` says.
@@ -52,6 +52,14 @@ pub(super) fn apply(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {
             ];
             one_row(moment, INSERT_NOTICE, values)
         }
+        Event::BreachesNoted { capability, count, named, position, .. } => {
+            let first = named.first();
+            let sku = first.map(|first| first.sku.as_str());
+            let location = first.map(|first| first.location.as_str());
+            let (position, what) = (*position as i64, in_words(*count, named));
+            let values = params![seq, capability.as_str(), "breach", at, sku, location, position, what];
+            one_row(moment, INSERT_NOTICE, values)
+        }
         Event::OutboxRefused { capability, id, why } => {
             let what = format!("message {id}: {why}");
             let none: Option<i64> = None;
@@ -70,9 +78,30 @@ pub(super) fn apply(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {
                 params![seq, capability.as_str(), "reconciled", at, none, none, position, what],
             )
         }
+        Event::TakenOver { capability, number, phase } => {
+            let what = format!("the bookkeeping row says {} under move {number}", phase.as_str());
+            let none: Option<i64> = None;
+            one_row(
+                moment,
+                INSERT_NOTICE,
+                params![seq, capability.as_str(), "taken-over", at, none, none, none, what],
+            )
+        }
         // How far the stream is belongs to the log alone.
-        Event::SourceSet { .. } | Event::SourceCopied { .. } | Event::SourceApplied { .. } => Ok(()),
+        Event::SourceSet { .. }
+        | Event::SourceCopied { .. }
+        | Event::SourceApplied { .. }
+        | Event::SourceKnown { .. } => Ok(()),
     }
+}
+
+/// Writes that were noticed together: how many, and those that are told.
+fn in_words(count: u32, named: &[NamedBreach]) -> String {
+    let told = named.iter().map(|one| format!("{} at {}: {}", one.sku, one.location, one.what));
+    let told: Vec<String> = told.collect();
+    let more = (count as usize).saturating_sub(named.len());
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{count} writes: {}{more}", told.join("; "))
 }
 
 const INSERT_NOTICE: &str =

@@ -50,6 +50,8 @@ pub enum NoticeKind {
     Refused,
     /// A comparison of both sides.
     Reconciled,
+    /// The lead taken back in the old database.
+    TakenOver,
 }
 
 /// Something that was noticed.
@@ -75,6 +77,7 @@ impl NoticeKind {
             Self::Breach => "breach",
             Self::Refused => "refused",
             Self::Reconciled => "reconciled",
+            Self::TakenOver => "taken-over",
         }
     }
 }

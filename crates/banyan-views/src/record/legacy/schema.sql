@@ -24,11 +24,11 @@ CREATE TABLE legacy_step (
   PRIMARY KEY (capability, move_no, seq)
 ) STRICT, WITHOUT ROWID;
 
--- Breaches, messages that were refused, and comparisons, by the event that said so.
+-- Breaches, messages that were refused, comparisons, and a lead that was taken back, by the event that said so.
 CREATE TABLE legacy_notice (
   seq INTEGER PRIMARY KEY,
   capability TEXT NOT NULL,
-  kind TEXT NOT NULL,             -- breach, refused or reconciled
+  kind TEXT NOT NULL,             -- breach, refused, reconciled or taken-over
   at INTEGER NOT NULL,
   sku TEXT,
   location TEXT,

@@ -4,7 +4,7 @@ use super::shop::{self, Shop};
 use crate::record::{NoticeKind, RECORD_FILE};
 use crate::{View, record::MoveRecord};
 use banyan_domain::legacy::{
-    Capability, Command, MirrorRow, MoveStep, OutboxItem, OutboxKind, Phase, SourceBatch, SourceId,
+    Breach, Capability, Command, MirrorRow, MoveStep, OutboxItem, OutboxKind, Phase, SourceBatch, SourceId,
 };
 use banyan_domain::{Actor, LocationId, Reason, ReservationNo, SkuId};
 
@@ -36,6 +36,11 @@ fn batch(position: u64, in_stock: i64, allocated: i64, outbox: Vec<OutboxItem>) 
     }))
 }
 
+fn breach(name: &str, position: u64, index: u32) -> Breach {
+    let (sku, location) = (SkuId::new(name).expect("a SKU"), LocationId::new("main").expect("a place"));
+    Breach { position, index, sku, location, what: reason("5/0 became 6/0") }
+}
+
 #[test]
 fn moves_notices_and_old_books_are_in_the_rows() {
     let mut shop = Shop::new();
@@ -65,6 +70,10 @@ fn moves_notices_and_old_books_are_in_the_rows() {
             what: reason("num_in_stock is 9, should be 3"),
             position: 21,
             index: 0,
+        },
+        Command::NoteBreaches {
+            capability: STOCK,
+            breaches: (0..150).map(|n| breach(&format!("S{}", n % 120), 22, n)).collect(),
         },
         begin(Phase::Legacy),
     ];
@@ -104,7 +113,11 @@ fn moves_notices_and_old_books_are_in_the_rows() {
         let found = view.reader().notices(kind, 10).expect("readable");
         found.into_iter().map(|notice| (notice.position, notice.what.to_string())).collect::<Vec<_>>()
     };
-    assert_eq!(notices(NoticeKind::Breach), [(Some(21), "num_in_stock is 9, should be 3".to_owned())]);
+    let breaches = notices(NoticeKind::Breach);
+    let [(Some(22), many), one] = breaches.as_slice() else { panic!("{breaches:?}") };
+    assert_eq!(*one, (Some(21), "num_in_stock is 9, should be 3".to_owned()));
+    assert!(many.starts_with("150 writes: S0 at main: 5/0 became 6/0; S1 at main: "), "{many}");
+    assert!(many.ends_with("; S99 at main: 5/0 became 6/0; and 50 more"), "{many}");
     assert_eq!(notices(NoticeKind::Reconciled), [(Some(20), "1 rows, 1 differed, 1 put right".to_owned())]);
     let refused = "message 7: allocate r-99: there is no such reservation any more".to_owned();
     assert_eq!(notices(NoticeKind::Refused), [(None, refused)]);
@@ -114,4 +127,44 @@ fn moves_notices_and_old_books_are_in_the_rows() {
     let books: (u32, u32) =
         db.query_row("SELECT allocated, short FROM mirrored_item", [], row).expect("a row");
     assert_eq!(books, (4, 1));
+}
+
+#[test]
+fn a_lead_that_was_taken_back_ends_the_move_under_way_and_is_noticed() {
+    let mut shop = Shop::new();
+    let switch = Command::ApplySource(Box::new(SourceBatch {
+        capability: STOCK,
+        source: SourceId { system: "s".into(), stream: "banyan".into() },
+        position: 20,
+        part: 1,
+        rows: vec![],
+        outbox: vec![],
+        switched: Some((2, Phase::Lead)),
+    }));
+    let source = SourceId { system: "s".into(), stream: "banyan".into() };
+    let commands = [
+        begin(Phase::Mirror),
+        Command::SetSource { capability: STOCK, source, position: 10 },
+        Command::EndCopy { capability: STOCK },
+        Command::FinishMove { capability: STOCK, number: 1 },
+        begin(Phase::Lead),
+        switch,
+        begin(Phase::Retired),
+        Command::NoteTakeover { capability: STOCK, number: 2, phase: Phase::Legacy, epoch: 2 },
+        begin(Phase::Lead),
+    ];
+    for command in commands {
+        shop.command(command);
+        shop.end_block();
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut view = shop::open(folder.path());
+    shop::fill(&mut view, &shop.blocks, 3);
+    assert_eq!(view.parked(), 0);
+    let moves = view.reader().moves(STOCK, 10).expect("readable");
+    let states: Vec<(u64, &str)> = moves.iter().map(|one| (one.number, &*one.state)).collect();
+    assert_eq!(states, [(4, "begun"), (3, "aborted"), (2, "done"), (1, "done")]);
+    let notices = view.reader().notices(NoticeKind::TakenOver, 10).expect("readable");
+    let notices: Vec<&str> = notices.iter().map(|notice| &*notice.what).collect();
+    assert_eq!(notices, ["the bookkeeping row says legacy under move 2"]);
 }

@@ -1,6 +1,7 @@
 //! The auditor finds nothing in honest stories, and each planted wrong in the others.
 
 mod honest;
+mod legacy;
 mod orders;
 mod plants;
 

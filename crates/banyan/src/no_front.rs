@@ -1,0 +1,52 @@
+//! A build without the gateway.
+
+use crate::exit::Failure;
+use banyan_console::ConsoleOptions;
+use banyan_legacy::{NoRoutes, Routes};
+use std::convert::Infallible;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+const WHY: &str =
+    "this banyan was built without the gateway; build it with: cargo build --profile dist --features gateway";
+
+/// Says what to build.
+pub(crate) fn run(_: &Path, _: bool) -> Result<ExitCode, Failure> {
+    Err(Failure::usage(WHY))
+}
+
+/// Where a gateway would be found.
+#[derive(Default)]
+pub(crate) struct Place;
+
+/// A gateway that cannot be.
+pub(crate) struct Serving(Infallible);
+
+impl Place {
+    /// What is known of it: nothing.
+    pub(crate) fn routes(&self) -> Arc<dyn Routes> {
+        Arc::new(NoRoutes)
+    }
+
+    /// Nothing to show.
+    pub(crate) fn show_in(&self, _: &mut ConsoleOptions) {}
+
+    /// Says what to build.
+    pub(crate) fn open(
+        &self,
+        _: &Path,
+        _: axum::Router,
+        _: watch::Receiver<bool>,
+        _: bool,
+    ) -> Result<Serving, Failure> {
+        Err(Failure::usage(WHY))
+    }
+}
+
+impl Serving {
+    pub(crate) fn join(self) {
+        match self.0 {}
+    }
+}
