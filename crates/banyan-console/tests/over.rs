@@ -113,7 +113,8 @@ async fn the_wizard_leads_there_and_back() {
     let page = browser.get("/console/over").await;
     assert!(main(&page).contains("240 belongs there") && main(&page).contains("/console/stock/mug-white"));
 
-    let statement = format!("select {} num_in_stock from partner_stockrecord where id = $1", "price, ".repeat(40));
+    let statement =
+        format!("select {} num_in_stock from partner_stockrecord where id = $1", "price, ".repeat(40));
     shop.used("oscar", &statement, 9);
     let began = Instant::now();
     while !main(&browser.get("/console/over").await).contains("1 left") {
