@@ -260,6 +260,16 @@ impl OldDatabase for Mysql {
         })
     }
 
+    fn position(&self) -> BoxFuture<'_, Result<u64, LegacyError>> {
+        Box::pin(async move {
+            self.with(|mut session| async {
+                let end = position::end(&mut session).await?.position()?;
+                Ok((session, end))
+            })
+            .await
+        })
+    }
+
     fn health(&self) -> BoxFuture<'_, Result<StreamHealth, LegacyError>> {
         Box::pin(async move {
             let place = *self.place.borrow();

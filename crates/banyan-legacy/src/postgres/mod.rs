@@ -140,6 +140,10 @@ impl OldDatabase for Postgres {
         Box::pin(pages::items(&self.sessions, &self.mapping, items))
     }
 
+    fn position(&self) -> BoxFuture<'_, Result<u64, LegacyError>> {
+        Box::pin(pages::end(&self.sessions))
+    }
+
     fn health(&self) -> BoxFuture<'_, Result<StreamHealth, LegacyError>> {
         Box::pin(health::health(&self.sessions, &self.mapping))
     }

@@ -152,6 +152,16 @@ pub(super) async fn position(client: &Client) -> Result<u64, LegacyError> {
         .map_err(|error| LegacyError::Broken(error.to_string()))
 }
 
+/// The end of the log at this moment, whatever has become of the mapped tables.
+pub(super) async fn end(sessions: &Sessions) -> Result<u64, LegacyError> {
+    sessions
+        .with(|lease| async {
+            let end = position(&lease.session.client).await?;
+            Ok((lease, end))
+        })
+        .await
+}
+
 /// As [`mark`], and at once: a message that is committed is also on the server's disk, which is what the stream is read from.
 /// One outside of a transaction may wait there for whoever writes next.
 pub(super) async fn nudge(sessions: &Sessions) -> Result<(), LegacyError> {
