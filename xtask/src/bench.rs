@@ -7,7 +7,7 @@ use std::process::Command;
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// coupon, checkout, engine, ledger, stock, replay or log; `cargo xtask bench coupon --help` lists what each takes
+    /// coupon, checkout, gateway, sync, engine, ledger, stock, replay or log; `cargo xtask bench coupon --help` lists what each takes
     what: String,
     /// Passed on to the measuring program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -38,11 +38,20 @@ pub(crate) struct SaleDayArgs {
 
 /// Builds the server and the measuring program, and measures.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
-    run::cargo(["build", "--profile", run::MEASURED, "-p", "banyan", "-p", "banyan-bench"])?;
+    let needs_server = matches!(&*args.what, "coupon" | "checkout");
+    let mut build = vec!["build", "--profile", run::MEASURED, "-p", "banyan-bench"];
+    if needs_server {
+        build.extend(["-p", "banyan"]);
+    }
+    if args.what == "sync" {
+        // The clients of old databases, which nothing else here needs.
+        build.extend(["--features", "banyan-bench/legacy"]);
+    }
+    run::cargo(build)?;
     let bin = target_dir()?.join(run::MEASURED);
     let mut command = Command::new(bin.join("banyan-bench"));
     command.arg(&args.what);
-    if matches!(&*args.what, "coupon" | "checkout") {
+    if needs_server {
         command.arg("--banyan").arg(bin.join("banyan"));
     }
     run::to_its_end(command.args(&args.rest))

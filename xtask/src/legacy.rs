@@ -4,6 +4,7 @@
 mod front;
 
 use crate::run::root;
+use crate::soak;
 use banyan_testkit::oscar::{ADMINISTRATOR, DATABASE, Race, race};
 use banyan_testkit::{Oscar, OscarOptions, Package, Postgres, ensure_packages, wait_until};
 use front::Front;
@@ -38,6 +39,8 @@ pub(crate) enum Act {
     Plugin(PluginArgs),
     /// Send shoppers to a shop, who all press "Place order" at the same moment
     Race(RaceArgs),
+    /// Let an old shop and Banyan write at once while everything between them breaks, and compare both sides
+    Soak(soak::Args),
 }
 
 /// Where the shop's files go.
@@ -96,6 +99,7 @@ pub(crate) fn run(act: &Act) -> Result<(), String> {
             say(&race(&args.url, args.product, args.shoppers));
             Ok(())
         }
+        Act::Soak(args) => soak::run(args),
     }
 }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod legacy;
 mod run;
+mod soak;
 mod test;
 mod tidy;
 

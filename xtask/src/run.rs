@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// What the default build leaves out to stay light, and tests and packages have.
-pub(crate) const ALL_FEATURES: &str = "banyan/legacy";
+pub(crate) const ALL_FEATURES: &str = "banyan/legacy,banyan-bench/legacy";
 
 /// The profile of what is measured: what a server runs.
 pub(crate) const MEASURED: &str = "dist";

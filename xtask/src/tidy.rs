@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 7] = [
         "banyan-shop",
         "banyan-testkit",
     ],
-    &["banyan-engine", "banyan-match", "banyan-pay", "banyan-views"],
+    &["banyan-engine", "banyan-match", "banyan-pay", "banyan-soak", "banyan-views"],
     &["banyan-legacy", "banyan-saga"],
     &["banyan-api"],
     &["banyan-console"],

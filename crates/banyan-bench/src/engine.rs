@@ -102,14 +102,19 @@ fn once(options: &Options, dir: &std::path::Path) -> Result<Figures, Failure> {
     })
 }
 
-/// A shard on a disk log in `folder`.
+/// A shard on a disk log in `folder` that never waits for company.
 pub(crate) fn open(folder: &std::path::Path) -> Result<Arc<Shard>, Failure> {
+    open_paced(folder, Duration::ZERO)
+}
+
+/// A shard on a disk log in `folder`, with the least time between two blocks.
+pub(crate) fn open_paced(folder: &std::path::Path, pace: Duration) -> Result<Arc<Shard>, Failure> {
     let storage = RealStorage::create(folder).map_err(|e| failed("making the log", e))?;
     let log =
         DiskLog::open(Arc::new(storage), DiskOptions::default()).map_err(|e| failed("opening the log", e))?;
     let started = start(Box::new(log), None, CoreOptions::default(), None, wall_clock(), &mut |_, _| {});
     let started = started.map_err(|e| failed("starting", e))?;
-    let options = ShardOptions { pace: Duration::ZERO, snapshot_events: 0, ..ShardOptions::default() };
+    let options = ShardOptions { pace, snapshot_events: 0, ..ShardOptions::default() };
     Shard::spawn(started, Box::new(DirectReplies), options).map_err(|e| failed("starting", e))
 }
 
@@ -169,4 +174,11 @@ pub(crate) fn pin(cores: usize) -> Result<(), Failure> {
     let mut set = rustix::thread::CpuSet::new();
     (0..cores).for_each(|core| set.set(core));
     rustix::thread::sched_setaffinity(None, &set).map_err(|e| failed("choosing cores", e))
+}
+
+/// Lets the calling thread use one core only.
+pub(crate) fn pin_thread(core: usize) -> Result<(), Failure> {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    rustix::thread::sched_setaffinity(None, &set).map_err(|e| failed("choosing a core", e))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use banyan_testkit::tree;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Linux reports CPU time to programs in steps of 1/100 s on every architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -33,7 +34,7 @@ impl Cpu {
         let seconds = |pid: u32| tree::cpu_ticks(pid) as f64 / TICKS_PER_SECOND;
         let databases = databases.iter().map(|(name, pid)| (*name, seconds(*pid))).collect();
         let (machine, capacity) = machine_ticks();
-        Self { server: seconds(server), databases, client: own_thread_seconds(), machine, capacity }
+        Self { server: seconds(server), databases, client: thread_seconds(), machine, capacity }
     }
 
     /// What was used since `earlier`.
@@ -85,11 +86,20 @@ fn machine_ticks() -> (f64, f64) {
     (all - idle, all)
 }
 
-/// CPU time of the calling thread, which is the one that runs the client.
-fn own_thread_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = text.split_whitespace().next().and_then(|field| field.parse::<f64>().ok());
-    nanos.map_or(f64::NAN, |nanos| nanos / 1e9)
+/// CPU time of the calling thread so far, in seconds.
+pub(crate) fn thread_seconds() -> f64 {
+    seconds(ClockId::ThreadCPUTime)
+}
+
+/// CPU time of this process so far, with all its threads and without its children, in seconds.
+#[cfg(feature = "legacy")]
+pub(crate) fn process_seconds() -> f64 {
+    seconds(ClockId::ProcessCPUTime)
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// The middle value; of an even count, the mean of the two in the middle. NaN of none.

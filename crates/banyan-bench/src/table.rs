@@ -32,6 +32,24 @@ pub(crate) fn write_json(path: &Path, rows: &[Row]) -> Result<(), Failure> {
 
 /// Metrics down, systems across, in the order they first appear; a missing figure is a dash.
 pub(crate) fn render(rows: &[Row]) -> String {
+    align(&cells(rows))
+}
+
+/// The same as a table of Markdown.
+pub(crate) fn markdown(rows: &[Row]) -> String {
+    let lines = cells(rows);
+    let columns = lines.first().map_or(0, Vec::len);
+    let mut text = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        text.push_str(&format!("| {} |\n", line.join(" | ")));
+        if number == 0 {
+            text.push_str(&format!("|{}\n", " --- |".repeat(columns)));
+        }
+    }
+    text
+}
+
+fn cells(rows: &[Row]) -> Vec<Vec<String>> {
     let mut systems: Vec<&str> = Vec::new();
     let mut metrics: Vec<(&str, &str)> = Vec::new();
     for row in rows {
@@ -52,7 +70,7 @@ pub(crate) fn render(rows: &[Row]) -> String {
         };
         lines.push([label].into_iter().chain(systems.iter().map(value)).collect());
     }
-    align(&lines)
+    lines
 }
 
 fn align(lines: &[Vec<String>]) -> String {
@@ -117,5 +135,10 @@ mod tests {
         let text =
             render(&[row("noop", "peak", 50_000.0), row("cure", "peak", 900.0), row("cure", "lag", 2.0)]);
         assert_eq!(text, "              noop  cure\npeak (1/s)  50,000   900\nlag (1/s)        -  2.00\n");
+        let text = markdown(&[row("noop", "peak", 50_000.0), row("cure", "lag", 2.0)]);
+        assert_eq!(
+            text,
+            "|  | noop | cure |\n| --- | --- | --- |\n| peak (1/s) | 50,000 | - |\n| lag (1/s) | - | 2.00 |\n"
+        );
     }
 }

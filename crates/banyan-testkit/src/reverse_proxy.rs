@@ -123,7 +123,8 @@ impl ReverseProxy {
     }
 }
 
-/// Keep-alive without the usual limits on requests per connection: a benchmark would measure the reconnecting.
+/// Keep-alive without the usual limits on requests per connection: a benchmark would measure the reconnecting. And room for whole
+/// answers of up to 128 KiB: with its default of 32 KiB nginx writes what a client does not take at once to a file.
 fn nginx_config(options: &ReverseProxyOptions, port: u16, folder: &Path) -> String {
     let ReverseProxyOptions { upstream, workers, .. } = options;
     let folder = folder.display();
@@ -153,6 +154,9 @@ http {{
       proxy_http_version 1.1;
       proxy_set_header Connection \"\";
       proxy_set_header Host $http_host;
+      proxy_buffer_size 16k;
+      proxy_buffers 4 32k;
+      proxy_busy_buffers_size 64k;
     }}
   }}
 }}

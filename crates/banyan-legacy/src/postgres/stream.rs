@@ -166,7 +166,8 @@ impl PostgresStream {
                 if prefix == marker::PREFIX =>
             {
                 self.heard = self.heard.max(lsn.as_u64());
-                Ok(self.idle(lsn.as_u64().saturating_add(1), true))
+                // A message's place is its end, and a commit may be the record that begins there.
+                Ok(self.idle(lsn.as_u64(), true))
             }
             // What stands outside of transactions is other people's.
             _ => Ok(None),

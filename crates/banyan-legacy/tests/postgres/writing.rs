@@ -1,8 +1,10 @@
 //! The way out: values with their checkpoint, fences, the switch, and what comes back through the stream.
 
-use crate::shop::{Shop, mapping, row, session, snapshot, transaction};
+use crate::shop::{Shop, mapping, next, row, session, snapshot, transaction};
 use banyan_domain::legacy::Phase;
-use banyan_legacy::{Book, Change, Hold, LegacyError, OldDatabase, Switch, Switched, TargetRow, Written};
+use banyan_legacy::{
+    Book, Change, Hold, Item, LegacyError, OldDatabase, Switch, Switched, TargetRow, Written,
+};
 use std::time::Duration;
 
 fn target(sku: &str, in_stock: i64, allocated: i64) -> TargetRow {
@@ -152,6 +154,36 @@ async fn pages_are_in_order_and_items_are_found() {
     let items = [(0, "S3".to_owned(), "1".to_owned()), (0, "S4".to_owned(), "1".to_owned())];
     let found = database.read_items(&items).await.expect("found").rows;
     assert_eq!(found, [row("S3", Some(3), None)], "S4 is at the other place");
+}
+
+/// (A mark's place in the log is its end, where the next record begins. An order whose commit was that record was taken for one
+/// that had been applied, and what it told in the outbox was deleted unread.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_passes_no_order_that_is_committed_right_behind_it() {
+    let (shop, database) = Shop::ready().await;
+    shop.add("A", 5, 0).await;
+    let (mut stream, ..) = snapshot(&database).await;
+    let mut order = session(&shop.server.url()).await;
+    for _ in 0..5 {
+        let transaction_of_order = order.transaction().await.expect("begun");
+        let tell = "insert into banyan_outbox (capability, kind, body) values ('stock', 'count', '{}')";
+        transaction_of_order.batch_execute(tell).await.expect("written");
+        // The comparison's mark is the last record before the commit.
+        database.read_items(&[(0, "A".to_owned(), "1".to_owned())]).await.expect("read");
+        transaction_of_order.commit().await.expect("committed");
+        let mut marked = 0;
+        loop {
+            match next(&mut stream).await.expect("an item") {
+                Item::Idle { position } => marked = position,
+                Item::Transaction(order) => {
+                    assert!(order.position > marked, "{} is passed at {marked}", order.position);
+                    break;
+                }
+                other => panic!("not expected: {other:?}"),
+            }
+        }
+        assert!(marked > 0, "the mark is told");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
