@@ -4,6 +4,7 @@ use super::address::{Address, Session, fault};
 use super::catalog::{self, Catalog};
 use crate::database::LegacyError;
 use crate::mapping::Mapping;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,8 @@ const SETTINGS: &str = "set lock_timeout = '5s'; set statement_timeout = '30s'; 
 pub(super) struct Sessions {
     address: Address,
     idle: Mutex<Vec<Lease>>,
+    /// Transactions of others whose end was waited for in vain, and is not again.
+    pub(super) slow: Mutex<BTreeSet<String>>,
 }
 
 /// A session with what it knows of the tables.
@@ -32,7 +35,7 @@ pub(super) struct Lease {
 
 impl Sessions {
     pub(super) const fn new(address: Address) -> Self {
-        Self { address, idle: Mutex::new(Vec::new()) }
+        Self { address, idle: Mutex::new(Vec::new()), slow: Mutex::new(BTreeSet::new()) }
     }
 
     pub(super) const fn address(&self) -> &Address {

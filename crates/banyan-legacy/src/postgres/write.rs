@@ -9,8 +9,15 @@ use crate::database::{Book, LegacyError, TargetRow, Written};
 use crate::mapping::Mapping;
 use banyan_domain::legacy::Phase;
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
+
+/// How long the ends of other transactions are waited for, and how often it is looked.
+const SEEN_MAX: Duration = Duration::from_secs(2);
+const SEEN_LOOK: Duration = Duration::from_millis(5);
 
 /// The bookkeeping row; nothing if the table or the row was not made.
 pub(super) async fn book(sessions: &Sessions, mapping: &Mapping) -> Result<Option<Book>, LegacyError> {
@@ -216,11 +223,44 @@ pub(super) async fn clear_outbox(
         format!("delete /* banyan */ from {} where capability = $1 and id = any ($2)", ours(mapping, OUTBOX));
     sessions
         .with(|lease| async {
-            let deleted = lease.session.client.execute(&sql, &[&mapping.capability, &ids]).await;
-            let deleted = deleted.map_err(|error| fault("clearing the outbox", &error))?;
+            let client = &lease.session.client;
+            let delete = async || {
+                let deleted = client.execute(&sql, &[&mapping.capability, &ids]).await;
+                deleted.map_err(|error| fault("clearing the outbox", &error))
+            };
+            let mut deleted = delete().await?;
+            if deleted < ids.len() as u64 {
+                // The rest was deleted before, or cannot be seen yet.
+                commits_are_seen(sessions, client).await?;
+                deleted += delete().await?;
+            }
             Ok((lease, deleted))
         })
         .await
+}
+
+/// Waits until whatever is being committed now can be seen. The stream tells a commit as soon as it is in the log, which is
+/// before other sessions see its rows: for an instant, or for as long as it waits for a standby.
+async fn commits_are_seen(sessions: &Sessions, client: &Client) -> Result<(), LegacyError> {
+    let under_way = async || -> Result<BTreeSet<String>, LegacyError> {
+        // Each transaction that writes holds the lock of its own number to its end.
+        let sql = "select /* banyan */ transactionid::text from pg_locks \
+             where locktype = 'transactionid' and mode = 'ExclusiveLock' and granted";
+        let rows =
+            client.query(sql, &[]).await.map_err(|error| fault("asking for commits under way", &error))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    };
+    let slow = || sessions.slow.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut left: BTreeSet<String> = under_way().await?.difference(&slow()).cloned().collect();
+    let until = Instant::now() + SEEN_MAX;
+    while !left.is_empty() && Instant::now() < until {
+        // A transaction tells no other session that it has ended.
+        tokio::time::sleep(SEEN_LOOK).await;
+        left = left.intersection(&under_way().await?).cloned().collect();
+    }
+    // Work that takes long: what is new in the outbox is not of these.
+    *slow() = left;
+    Ok(())
 }
 
 /// Writes rows as they are: the stream tells them again, in their place among all other writes.

@@ -1,11 +1,12 @@
 //! The way out: values with their checkpoint, fences, the switch, and what comes back through the stream.
 
-use crate::shop::{Shop, mapping, next, row, session, snapshot, transaction};
+use crate::shop::{PATIENCE, Shop, mapping, next, row, session, snapshot, transaction};
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{
     Book, Change, Hold, Item, LegacyError, OldDatabase, Switch, Switched, TargetRow, Written,
 };
 use std::time::Duration;
+use tokio::time::Instant;
 
 fn target(sku: &str, in_stock: i64, allocated: i64) -> TargetRow {
     TargetRow { table: 0, sku: sku.into(), location: "1".into(), in_stock, allocated }
@@ -184,6 +185,45 @@ async fn a_mark_passes_no_order_that_is_committed_right_behind_it() {
         }
         assert!(marked > 0, "the mark is told");
     }
+}
+
+/// (A message was told before its row could be seen, and deleting it found nothing. It stayed, and was taken in a second time
+/// with the next copy.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_told_before_it_can_be_seen_is_deleted_all_the_same() {
+    let (shop, database) = Shop::ready().await;
+    let (mut stream, ..) = snapshot(&database).await;
+    let order = session(&shop.server.url()).await;
+    // In the log, told by the stream, and not ended: it waits for a standby that is not there.
+    shop.run("set synchronous_commit = local").await;
+    for setting in ["alter system set synchronous_standby_names = 'nobody'", "select pg_reload_conf()"] {
+        shop.run(setting).await;
+    }
+    let ordering = tokio::spawn(async move {
+        let tell = "insert into banyan_outbox (capability, kind, body) values ('stock', 'count', '{}')";
+        // The session hears of the new setting with its next statement.
+        order.batch_execute("select pg_sleep(0.2)").await.expect("slept");
+        order.batch_execute(tell).await.expect("committed in the end");
+    });
+    let told = transaction(&mut stream).await;
+    assert_eq!(told.outbox.len(), 1);
+    assert_eq!(shop.number("select count(*) from banyan_outbox").await, 0, "nobody sees it yet");
+    let clearing = async { database.clear_outbox(&[told.outbox[0].id]).await };
+    let ending = async {
+        // It has looked once, and waits.
+        let waits = "select count(*) from pg_stat_activity where query like '%from pg_locks%' and pid <> pg_backend_pid()";
+        let until = Instant::now() + PATIENCE;
+        while shop.number(waits).await == 0 && Instant::now() < until {
+            tokio::task::yield_now().await;
+        }
+        for setting in ["alter system reset synchronous_standby_names", "select pg_reload_conf()"] {
+            shop.run(setting).await;
+        }
+    };
+    let (cleared, ()) = tokio::join!(clearing, ending);
+    assert_eq!(cleared, Ok(1));
+    ordering.await.expect("it ends");
+    assert_eq!(shop.number("select count(*) from banyan_outbox").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
