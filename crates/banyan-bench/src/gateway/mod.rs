@@ -215,13 +215,12 @@ impl<'a> Bench<'a> {
                 );
                 found.push(figures);
             }
-            let half = slowest(self.systems.iter().map(|running| running.system).zip(&found)) / 2.0;
+            let half = slowest(&self.systems.iter().map(|running| running.system).zip(&found)) / 2.0;
             for (open, rate, name) in
                 [(&FIXED, self.options.rate, "at the fixed rate"), (&HALF, half, "at the half rate")]
             {
-                for at in 0..self.systems.len() {
-                    let figures = self.open(at, open, rate, name).await?;
-                    found[at].extend(figures);
+                for (at, found) in found.iter_mut().enumerate() {
+                    found.extend(self.open(at, open, rate, name).await?);
                 }
                 add_added(open, &self.systems, &mut found);
             }
@@ -346,7 +345,7 @@ impl Taken {
 }
 
 /// The lowest peak of those that only pass on; of all if there are none.
-fn slowest<'a>(peaks: impl Iterator<Item = (System, &'a Figures)> + Clone) -> f64 {
+fn slowest<'a>(peaks: &(impl Iterator<Item = (System, &'a Figures)> + Clone)) -> f64 {
     let least = |plain: bool| {
         let some = peaks.clone().filter(|(system, _)| system.is_plain() || !plain);
         some.map(|(_, found)| found[&PEAK[0]]).fold(f64::INFINITY, f64::min)
@@ -412,7 +411,7 @@ mod tests {
             (System::Shadow, peak(20.0)),
         ];
         let of = |range: std::ops::Range<usize>| {
-            slowest(all[range].iter().map(|(system, found)| (*system, found)))
+            slowest(&all[range].iter().map(|(system, found)| (*system, found)))
         };
         assert_eq!(of(0..4), 40.0);
         assert_eq!(of(0..1), 90.0);

@@ -257,7 +257,7 @@ pub(crate) fn serve(options: &Options) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     let admin = serving.admin.map_or_else(String::new, |admin| format!("operators on {admin}\n"));
     let address = serving.listening.first().ok_or("a gateway listens somewhere")?;
-    let said = write!(out, "{admin}listening on {address}\n").and_then(|()| out.flush());
+    let said = writeln!(out, "{admin}listening on {address}").and_then(|()| out.flush());
     said.map_err(|e| failed("printing", e))?;
     serving.join();
     Ok(())
