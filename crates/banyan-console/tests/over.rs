@@ -113,13 +113,17 @@ async fn the_wizard_leads_there_and_back() {
     let page = browser.get("/console/over").await;
     assert!(main(&page).contains("240 belongs there") && main(&page).contains("/console/stock/mug-white"));
 
-    shop.used("oscar", "select num_in_stock from partner_stockrecord where id = $1", 9);
+    let statement = format!("select {} num_in_stock from partner_stockrecord where id = $1", "price, ".repeat(40));
+    shop.used("oscar", &statement, 9);
     let began = Instant::now();
     while !main(&browser.get("/console/over").await).contains("1 left") {
         assert!(began.elapsed() < Duration::from_secs(60), "the reference is never seen");
         // A condition is looked at again; nobody tells it.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let page = browser.get("/console/over").await;
+    assert!(main(&page).contains("… from partner_stockrecord where id = $1<"), "in short: {}", main(&page));
+    assert!(main(&page).contains(&format!("title=\"{statement}\"")), "and whole");
     let plan = browser.get("/console/over/plan?to=retired").await;
     assert!(main(&plan).contains("name=\"without-references\""), "it may be passed over: {}", main(&plan));
     let page = begin(&mut browser, "lead", "retired", "retired", &[]).await;

@@ -165,7 +165,7 @@ async fn operators_see_the_certificate_and_have_it_read_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_agrees_on_http_two_and_says_nothing_is_let_go() {
     let server = RawServer::start().await;
-    let gateway = gateway(&server, "[timeouts]\nhead_millis = 100\nkeep_alive_millis = 100\n").await;
+    let gateway = gateway(&server, "[timeouts]\nhead_millis = 1500\nkeep_alive_millis = 100\n").await;
     for said in [&b""[..], b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
         let client = connector(gateway.folder.path(), &[b"h2"]);
         let mut stream = connect(&gateway, &client).await.expect("TLS");

@@ -166,7 +166,7 @@ async fn many_cookies_over_http_two_are_one_field() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_its_client_does_not_take_lets_its_server_go() {
     let server = replying(ok(&"x".repeat(8 << 20))).await;
-    let gateway = start(&format!("[timeouts]\nidle_millis = 200\n{}", route_to(server.address)));
+    let gateway = start(&format!("[timeouts]\nidle_millis = 1500\n{}", route_to(server.address)));
     let (mut client, _ended) = connect(gateway.address).await;
     let mut stalled = Vec::new();
     for _ in 0..3 {

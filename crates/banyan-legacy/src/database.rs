@@ -284,8 +284,7 @@ pub trait OldDatabase: Send + Sync {
         items: &'a [(usize, String, String)],
     ) -> BoxFuture<'a, Result<Page, LegacyError>>;
 
-    /// Where the old database's log ends now: everything that it committed before this was asked is up to there. Makes the stream
-    /// tell soon that it has come there, where it can be made to.
+    /// Where the old database's log ends now: everything that it committed before this was asked is up to there.
     fn position(&self) -> BoxFuture<'_, Result<u64, LegacyError>> {
         Box::pin(async { Ok(self.read_items(&[]).await?.position_after) })
     }

@@ -5,7 +5,7 @@
 //! *then* the old database is asked where its log ends. Whatever it had committed by that instant lies before that place, so
 //! once the stream has come there, all of it is applied. If the stream stands still, so does the watermark.
 
-use crate::database::OldDatabase;
+use crate::database::{LegacyError, OldDatabase};
 use crate::desk::{Desk, DeskError};
 use crate::progress::Progress;
 use crate::values::STOCK;
@@ -49,7 +49,7 @@ pub(crate) async fn keep(
                     let until = wall_clock().max(seen.time);
                     let applied = progress.view().position_applied;
                     let position = tokio::select! {
-                        position = database.position() => position,
+                        position = end_of_log(database) => position,
                         _ = stop.wait_for(|stop| *stop) => return,
                     };
                     match position {
@@ -87,6 +87,14 @@ pub(crate) async fn keep(
         }
         let _stopped = tokio::time::timeout(LOOK, stop.changed()).await;
     }
+}
+
+/// Where the old database's log ends, and sees to it that the stream tells soon when it has come there.
+async fn end_of_log(database: &dyn OldDatabase) -> Result<u64, LegacyError> {
+    let position = database.position().await?;
+    // An idle stream would tell by itself, only later.
+    let _told_later = database.nudge().await;
+    Ok(position)
 }
 
 /// Runs where nobody keeps the old shop's database in step. If the old shop is said to be gone, its stream has nothing to tell

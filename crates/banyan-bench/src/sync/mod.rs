@@ -183,9 +183,10 @@ impl<'a> Bench<'a> {
     ) -> Result<Self, Failure> {
         let shop = runtime.block_on(Shop::open(dir, options.rows))?;
         let mapping = Shop::mapping()?;
-        let database = shop.database(&mapping)?;
-        runtime.block_on(database.create()).map_err(|e| failed("making the bookkeeping", e))?;
-        let banyan = Banyan::open(&folder.join("log"), database, &mapping)?;
+        // By a handle of its own: sessions are kept, and this one's would depend on this thread having time.
+        let made = runtime.block_on(shop.database(&mapping)?.create());
+        made.map_err(|e| failed("making the bookkeeping", e))?;
+        let banyan = Banyan::open(&folder.join("log"), shop.database(&mapping)?, &mapping)?;
         let figures = BTreeMap::from([(BANYAN, BTreeMap::new()), (RAW, BTreeMap::new())]);
         Ok(Self { options, runtime, dir, banyan, shop, next: FIRST, figures })
     }

@@ -8,10 +8,14 @@ use crate::text::{self, Lang, Text};
 use banyan_domain::legacy::{Move, Phase};
 use banyan_legacy::{ReferenceKind, ReferencesView, Status, steps};
 use maud::{Markup, html};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// References shown: the last used.
 const REFERENCES_SHOWN: usize = 100;
+/// What is shown of a longer statement, in characters: its beginning, and what follows its columns.
+const HEAD_CHARS: usize = 70;
+const TAIL_CHARS: usize = 140;
 
 /// Where it stood when a page was made: what has forms on it does not change under somebody's hands, so the page says when it
 /// has become old.
@@ -269,13 +273,50 @@ pub(crate) fn references(lang: Lang, view: &ReferencesView, quiet: Duration) -> 
                     th.num scope="col" { (lang.t(text::TIMES)) } th scope="col" { (lang.t(text::LAST_SEEN)) }
                 } }
                 tbody { @for reference in view.all.iter().take(REFERENCES_SHOWN) { tr {
-                    th scope="row" { (reference.caller) }
-                    td.what { span.hint { (lang.t(match reference.kind { ReferenceKind::Sql => text::BY_SQL, ReferenceKind::Route => text::BY_ROUTE })) " " } code { (reference.what) } }
+                    th.caller scope="row" { (reference.caller) }
+                    td.what { span.hint { (lang.t(match reference.kind { ReferenceKind::Sql => text::BY_SQL, ReferenceKind::Route => text::BY_ROUTE })) " " } code title=(reference.what) { (in_short(&reference.what)) } }
                     td { @if reference.last_seen.as_millis() > from { (parts::state(lang, "held", text::IS_LEFT)) } @else { (parts::state(lang, "completed", text::IS_GONE)) } }
                     td.num data-label=(lang.t(text::TIMES)) { (format::number(reference.count)) }
                     td.quiet data-label=(lang.t(text::LAST_SEEN)) { (parts::time(lang, reference.last_seen)) }
                 } } }
             }
         }
+    }
+}
+
+/// A statement on a line or two: most of a long list of columns is left out, and what is done to which table is not.
+fn in_short(statement: &str) -> Cow<'_, str> {
+    let cut = |text: &str, most: usize| text.char_indices().nth(most).map(|(at, _)| at);
+    let (Some(head), Some(_)) = (cut(statement, HEAD_CHARS), cut(statement, HEAD_CHARS + TAIL_CHARS)) else {
+        return Cow::Borrowed(statement);
+    };
+    let (head, rest) = statement.split_at(head);
+    // Letters of ASCII keep their places.
+    let from = rest.to_ascii_uppercase().find(" FROM ").map_or("", |at| &rest[at..]);
+    match cut(from, TAIL_CHARS) {
+        Some(end) => Cow::Owned(format!("{head}…{}…", &from[..end])),
+        None => Cow::Owned(format!("{head}…{from}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_statement_keeps_its_ends() {
+        let columns = "\"partner_stockrecord\".\"num_in_stock\", ".repeat(20);
+        let long = format!("SELECT {columns}1 from \"partner_stockrecord\" WHERE \"id\" = $1");
+        let short = in_short(&long);
+        assert!(
+            short.starts_with("SELECT \"partner_stockrecord\".") && short.chars().count() < 200,
+            "{short}"
+        );
+        assert!(short.ends_with("… from \"partner_stockrecord\" WHERE \"id\" = $1"), "{short}");
+        let update = format!("UPDATE \"ü\" SET {columns}");
+        assert!(in_short(&update).ends_with('…'));
+        let endless = format!("{long} AND {columns}");
+        assert!(in_short(&endless).chars().count() <= HEAD_CHARS + TAIL_CHARS + 2);
+        assert_eq!(in_short("select num_in_stock from t"), "select num_in_stock from t");
     }
 }

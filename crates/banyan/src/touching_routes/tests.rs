@@ -1,3 +1,5 @@
+//! Verdicts on routes, and a real gateway before an old database that is a double.
+
 use super::*;
 use banyan_domain::legacy::{Command, Phase};
 use banyan_domain::{Actor, Reason};
