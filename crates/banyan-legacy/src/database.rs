@@ -305,6 +305,12 @@ pub trait OldDatabase: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// Whether a stream that is gone on with sends everything again that was not acknowledged. If not, it sends the last applied
+    /// transaction again and none before it: then what that one told is deleted before another is applied with it.
+    fn sends_all_again(&self) -> bool {
+        true
+    }
+
     /// Deletes these outbox rows, which have been applied. Gives how many were there. By number and not up to a number: numbers
     /// do not come in the order of commits.
     fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>>;

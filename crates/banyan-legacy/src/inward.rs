@@ -185,6 +185,7 @@ impl Inward<'_> {
                         && load.part == 1
                         && load.switched.is_none()
                         && load.outbox.is_empty() | leads
+                        && load.outbox_ids.is_empty() | self.database.sends_all_again()
                     {
                         let Some(next) = ready(&mut *stream).await else { break };
                         match next? {

@@ -260,9 +260,13 @@ async fn foreign(
             Some("source-set") => {
                 dark.extend(applied.map(|applied| applied.saturating_sub(MARGIN_BYTES)..=position(event)));
             }
-            Some("breach-noted") => {
-                let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-                *noticed.entry((text("sku"), text("location"))).or_insert(0) += 1;
+            // One by one in older logs, together with their transaction since.
+            Some("breach-noted" | "breaches-noted") => {
+                let one = std::slice::from_ref(event);
+                for breach in event["breaches"].as_array().map_or(one, Vec::as_slice) {
+                    let text = |name: &str| breach[name].as_str().unwrap_or_default().to_owned();
+                    *noticed.entry((text("sku"), text("location"))).or_insert(0) += 1;
+                }
             }
             _ => {}
         }

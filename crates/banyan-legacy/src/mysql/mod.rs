@@ -317,6 +317,10 @@ impl OldDatabase for Mysql {
         })
     }
 
+    fn sends_all_again(&self) -> bool {
+        false
+    }
+
     fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
         Box::pin(async move {
             if self.bookkeeping().is_none() || ids.is_empty() {
