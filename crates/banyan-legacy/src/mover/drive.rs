@@ -293,8 +293,10 @@ impl Driver {
     async fn catch_up(&self, position: u64, book: Book) -> Result<Option<String>, DriveError> {
         let until = Instant::now() + CATCH_UP_MAX;
         // An idle stream tells its position now and then only.
-        if let Written::Fenced { book } = self.database.write(&[], book.seq, book.epoch).await? {
-            return Err(DriveError::Person(format!("somebody else leads or has written further: {book:?}")));
+        if let Written::Fenced { book: now } = self.database.write(&[], book.seq, book.epoch).await?
+            && is_led_otherwise(book, now)
+        {
+            return Err(DriveError::Person(format!("somebody else leads: {now:?}")));
         }
         if let Ok(nudged) = tokio::time::timeout_at(until, self.database.nudge()).await {
             nudged?;
@@ -325,6 +327,12 @@ impl Driver {
             tokio::time::sleep(CATCH_UP_LOOK).await;
         }
     }
+}
+
+/// Whether the bookkeeping row says that somebody else leads than when it `was` read. A checkpoint further on says nothing of that:
+/// our own sync out writes meanwhile.
+fn is_led_otherwise(was: Book, now: Option<Book>) -> bool {
+    now.is_none_or(|now| (now.epoch, now.phase) != (was.epoch, was.phase))
 }
 
 /// What came of telling the old database.
@@ -387,3 +395,17 @@ impl fmt::Display for DriveError {
 }
 
 impl std::error::Error for DriveError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_has_moved_on_is_nobody_elses_lead() {
+        let was = Book { phase: Phase::Lead, epoch: 3, seq: 70, move_no: 2 };
+        assert!(!is_led_otherwise(was, Some(Book { seq: 71, ..was })));
+        assert!(is_led_otherwise(was, Some(Book { epoch: 4, ..was })));
+        assert!(is_led_otherwise(was, Some(Book { phase: Phase::Mirror, ..was })));
+        assert!(is_led_otherwise(was, None));
+    }
+}
