@@ -249,6 +249,8 @@ impl State {
             let (position, part) = (known.position, known.part);
             return Ok(self.before(Outcome::Source { position, part }));
         }
+        let taken = state.taken.as_deref().filter(|_| known.copying).unwrap_or_default();
+        let outbox: Vec<OutboxItem> = outbox.into_iter().filter(|item| !taken.contains(&item.id)).collect();
         let fits = rows.len().max(outbox.len()) <= limits::SOURCE_ROWS_MAX;
         if !fits {
             return Err(Refusal::MirrorTooLarge);
@@ -276,9 +278,10 @@ impl State {
                 events.push(AnyEvent::Legacy(Event::MoveDone { capability }));
             }
         }
+        let ids = (!outbox.is_empty()).then(|| outbox.iter().map(|item| item.id).collect());
         // Both fit: checked above.
         let (rows, outbox) = (rows.len() as u32, outbox.len() as u32);
-        events.push(AnyEvent::Legacy(Event::SourceApplied { capability, position, part, rows, outbox }));
+        events.push(AnyEvent::Legacy(Event::SourceApplied { capability, position, part, rows, outbox, ids }));
         Ok(Decided::Many(events))
     }
 }

@@ -597,9 +597,11 @@ impl From<DeskError> for Ended {
     fn from(error: DeskError) -> Self {
         match error {
             DeskError::Stopping => Self::Stopping,
-            DeskError::Refused(Refusal::Legacy(legacy::Refusal::SourceUnknown)) => {
-                Self::Anew(error.to_string())
-            }
+            // A row that somebody wrote by hand would be met again for ever, even after it was put right: a copy looks at it as
+            // it is then.
+            DeskError::Refused(Refusal::Legacy(
+                legacy::Refusal::SourceUnknown | legacy::Refusal::NoSuchMove,
+            )) => Self::Anew(error.to_string()),
             DeskError::Refused(Refusal::Legacy(legacy::Refusal::SourceGap)) => {
                 Self::Broken(error.to_string())
             }

@@ -115,6 +115,12 @@ pub async fn unattended(desk: Desk, gone: bool, mut stop: watch::Receiver<bool>)
                     return;
                 }
             }
+            // The copy that somebody began ends here: nobody will go on with it.
+            (Some(_), None) if gone && seen.copying => {
+                if let Err(DeskError::Stopping) = desk.ask(Command::EndCopy { capability: STOCK }).await {
+                    return;
+                }
+            }
             (Some(_), _) => told.waiting(seen.holds, || {
                 "nobody follows its database: start with --legacy FILE, or with --old-shop-gone if it sells nothing any more"
                     .to_owned()
@@ -133,6 +139,7 @@ struct Seen {
     time: Timestamp,
     /// The stream, unless its rows are being copied.
     source: Option<SourceId>,
+    copying: bool,
     position: u64,
 }
 
@@ -141,8 +148,9 @@ impl Seen {
         let waits_until = state.awaits_known();
         let followed = waits_until.and_then(|_| state.legacy().capability(STOCK).source);
         let position = followed.as_ref().map_or(0, |followed| followed.position);
+        let copying = followed.as_ref().is_some_and(|followed| followed.copying);
         let source = followed.filter(|followed| !followed.copying).map(|followed| followed.id);
-        Self { waits_until, holds: state.holds_waiting(), time: state.time(), source, position }
+        Self { waits_until, holds: state.holds_waiting(), time: state.time(), source, copying, position }
     }
 }
 

@@ -94,6 +94,9 @@ pub enum Event {
         /// Messages of the old shop it had.
         #[n(4)]
         outbox: u32,
+        /// Their numbers, if there are any: until the old database is known to have deleted them, a copy would find them again.
+        #[n(5)]
+        ids: Option<Vec<u64>>,
     },
     /// What the old shop's books say of an item beyond what stock has a place for.
     #[n(7)]

@@ -56,6 +56,10 @@ pub struct CapabilityState {
     /// The lead was taken back in the old database; until the next move that is done.
     #[n(40)]
     pub taken_over: Option<Takeover>,
+    /// Numbers of the messages that were taken in last, in their order, and of all that a copy under way has taken in: they may
+    /// still be in the old database's outbox. They are deleted there before the next ones are taken in.
+    #[n(41)]
+    pub taken: Option<Vec<u64>>,
 }
 
 /// A move under way.
@@ -152,6 +156,7 @@ impl Default for CapabilityState {
             reconciled: None,
             breach_at: (0, 0),
             taken_over: None,
+            taken: None,
         }
     }
 }
@@ -343,9 +348,17 @@ impl CapabilityState {
             }
             Event::SourceCopied { .. } => {
                 self.source.as_mut().ok_or(NO_SOURCE)?.copying = false;
+                // It ends only after the old database has deleted them.
+                self.taken = None;
             }
-            Event::SourceApplied { position, part, .. } => {
+            Event::SourceApplied { position, part, ids, .. } => {
                 let source = self.source.as_mut().ok_or(NO_SOURCE)?;
+                match (ids, self.taken.as_mut()) {
+                    (None, _) => {}
+                    // A copy may have been cut off behind some of them, and meets the others later.
+                    (Some(ids), Some(taken)) if source.copying => taken.extend(ids),
+                    (Some(ids), _) => self.taken = Some(ids.clone()),
+                }
                 let follows = source.follows(*position, *part);
                 ensure(follows == Some(true), "a source transaction was applied twice or out of order")?;
                 (source.position, source.part) = (*position, *part);

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 mod breaches;
 mod impossible;
 mod lapsing;
+mod messages_twice;
 mod taken_over;
 
 const STOCK: Capability = Capability::Stock;
@@ -436,7 +437,8 @@ fn events_keep_their_bytes() {
     let bytes = minicbor::to_vec(Entry { event, stamp: None }).expect("bytes");
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "81820881820783030201");
-    let event = Event::SourceApplied { capability: STOCK, position: 1 << 40, part: 1, rows: 2, outbox: 0 };
+    let event =
+        Event::SourceApplied { capability: STOCK, position: 1 << 40, part: 1, rows: 2, outbox: 0, ids: None };
     let bytes = minicbor::to_vec(Entry { event: event.into(), stamp: None }).expect("bytes");
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "818208818206850 01b0000010000000000010200".replace(' ', ""));

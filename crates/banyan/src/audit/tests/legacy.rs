@@ -10,8 +10,14 @@ const NONE: [Kind; 0] = [];
 /// Item 1 is the old shop's, item 2 is not; Banyan leads. One of each is reserved until [`END`].
 fn leading(watched: bool) -> Vec<Event> {
     let begun = |number, to| Legacy::MoveBegun { capability: STOCK, number, to, by: by(), reason: reason() };
-    let applied =
-        |position| Legacy::SourceApplied { capability: STOCK, position, part: 1, rows: 0, outbox: 0 };
+    let applied = |position| Legacy::SourceApplied {
+        capability: STOCK,
+        position,
+        part: 1,
+        rows: 0,
+        outbox: 0,
+        ids: None,
+    };
     let source = SourceId { system: "s".into(), stream: "banyan".into() };
     let way = [
         begun(1, Phase::Mirror),
