@@ -19,7 +19,7 @@ pub(crate) fn run(_: &Path, _: bool) -> Result<ExitCode, Failure> {
 
 /// Where a gateway would be found.
 #[derive(Default)]
-pub(crate) struct Place;
+pub(crate) struct Place(());
 
 /// A gateway that cannot be.
 pub(crate) struct Serving(Infallible);
