@@ -8,6 +8,9 @@ use std::process::Command;
 /// What the default build leaves out to stay light, and tests and packages have.
 pub(crate) const ALL_FEATURES: &str = "banyan/legacy,banyan-bench/legacy";
 
+/// Of these, the server's: for builds of it without the whole workspace.
+pub(crate) const SERVER_FEATURES: &str = "banyan/legacy";
+
 /// The profile of what is measured: what a server runs.
 pub(crate) const MEASURED: &str = "dist";
 

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 /// Builds and runs.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     ensure_packages(&[Package::Postgres, Package::MariaDb]).map_err(|error| error.to_string())?;
-    let mut build = vec!["build", "-p", "banyan", "-p", "banyan-soak", "--features", run::ALL_FEATURES];
+    let mut build = vec!["build", "-p", "banyan", "-p", "banyan-soak", "--features", run::SERVER_FEATURES];
     if !args.debug {
         build.push("--release");
     }
