@@ -163,6 +163,7 @@ async fn a_repair_never_leaves_an_older_value_than_the_sync_out_wrote() {
                     // The sync out gets as far as it can: either it waits for the repair, or it writes.
                     let until = Instant::now() + Duration::from_millis(300);
                     while Instant::now() < until && beside.shop.inner().rows[&name(5)] != (100, 2) {
+                        // A condition is looked at again; nobody tells it.
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                 })

@@ -327,6 +327,7 @@ macro_rules! until {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !$holds {
             assert!(tokio::time::Instant::now() < deadline, $what);
+            // A condition is looked at again; nobody tells it.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }};

@@ -127,6 +127,7 @@ async fn happens(place: &Arc<Place>, kind: Kind, random: &mut Random) -> Result<
         Kind::Cut => {
             place.to_old.refuse(true);
             place.to_old.cut();
+            // How long the fault lasts.
             tokio::time::sleep(outage).await;
             place.to_old.refuse(false);
             Ok(String::new())
@@ -138,6 +139,7 @@ async fn happens(place: &Arc<Place>, kind: Kind, random: &mut Random) -> Result<
                 _ => &[Way::ToServer, Way::ToClient],
             };
             ways.iter().for_each(|way| place.to_old.hold(*way, true));
+            // How long the fault lasts.
             tokio::time::sleep(outage).await;
             // Half of the time what was held comes late, else it never comes.
             let late = random.chance(50);
@@ -157,6 +159,7 @@ async fn happens(place: &Arc<Place>, kind: Kind, random: &mut Random) -> Result<
         Kind::Shop => {
             place.to_banyan.refuse(true);
             place.to_banyan.cut();
+            // How long the fault lasts.
             tokio::time::sleep(outage).await;
             place.to_banyan.refuse(false);
             Ok(String::new())
@@ -197,6 +200,7 @@ async fn until(limit: Duration, mut done: impl FnMut() -> bool) -> Result<(), St
         if began.elapsed() > limit {
             return Err(format!("it did not come about within {limit:?}"));
         }
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
@@ -219,6 +223,7 @@ async fn lose(place: &Place) -> Result<(), String> {
             Ok(false) => {}
             Err(fault) => last = fault.why,
         }
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(LOOK).await;
     }
     Err(format!("the stream's place could not be taken away: {last}"))

@@ -94,6 +94,7 @@ async fn settle(place: &Place, http: &mut Http, session: &mut Session) -> Result
             ));
             return Ok(began.elapsed());
         }
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -110,6 +111,7 @@ async fn compare_again(place: &Place, http: &mut Http) {
                     .finding(format!("both sides differ, and comparing does not put it right: {other:?}"));
                 return;
             }
+            // A condition is looked at again; nobody tells it.
             _ => tokio::time::sleep(LOOK).await,
         }
     }

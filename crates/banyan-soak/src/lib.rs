@@ -163,6 +163,7 @@ async fn run(place: &Arc<Place>) -> Result<Judged, String> {
     let mut trouble = JoinSet::new();
     trouble.spawn(faults::run(place.clone(), ending.clone()));
     trouble.spawn(moves::run(place.clone(), ending));
+    // The run itself: writers and faults go on beside it.
     tokio::time::sleep(place.soak.lasts).await;
     end.send_replace(true);
     while trouble.join_next().await.transpose().map_err(|error| error.to_string())?.is_some() {}

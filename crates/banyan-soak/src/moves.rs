@@ -22,6 +22,7 @@ pub(crate) async fn run(place: Arc<Place>, mut stop: watch::Receiver<bool>) {
             return;
         }
         to(&place, "mirror").await;
+        // How long the old shop leads: part of the schedule.
         tokio::time::sleep(stays).await;
         to(&place, "lead").await;
     }
@@ -57,9 +58,11 @@ pub(crate) async fn to(place: &Arc<Place>, phase: &'static str) {
                     return;
                 }
                 Some(status) if status["moving"] == Value::Null => break,
+                // A condition is looked at again; nobody tells it.
                 _ => tokio::time::sleep(LOOK).await,
             }
         }
+        // A condition is looked at again; nobody tells it.
         tokio::time::sleep(LOOK).await;
     }
     let status = banyan::status(&mut http).await.unwrap_or_default();

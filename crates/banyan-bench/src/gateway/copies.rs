@@ -45,6 +45,7 @@ impl Copies {
                     format!("some are still not accounted for: {now:?}"),
                 ));
             }
+            // A condition is looked at again; nobody tells it.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -94,6 +94,7 @@ impl Banyan {
             match self.on_thread(async move { keeper.begin(to, by, "a benchmark", &[]).await })? {
                 Ok(_) => break,
                 Err(why) if start.elapsed() > PATIENCE => return Err(failed("beginning a move", why)),
+                // A condition is looked at again; nobody tells it.
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
         }
@@ -107,6 +108,7 @@ impl Banyan {
             if start.elapsed() > PATIENCE {
                 return Err(failed("waiting for the stream", format!("{:?}", self.progress.view())));
             }
+            // A condition is looked at again; nobody tells it.
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
@@ -125,6 +127,7 @@ impl Banyan {
                 }
                 // One side is still behind.
                 Err(why) if start.elapsed() > PATIENCE => return Err(failed("comparing both sides", why)),
+                // A condition is looked at again; nobody tells it.
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
         }
@@ -160,6 +163,7 @@ impl Banyan {
                     format!("{state:?} {:?}", self.progress.view()),
                 ));
             }
+            // A condition is looked at again; nobody tells it.
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -125,6 +125,7 @@ pub(super) fn raw_in(shop: &Shop, count: u64, until: u64) -> Result<Burst, Failu
         if start.elapsed() > PATIENCE {
             return Err(failed("reading with pg_recvlogical", reader.log_tail()));
         }
+        // A condition is looked at again; nobody tells it.
         std::thread::sleep(Duration::from_millis(1));
     };
     let took = start.elapsed();

@@ -97,6 +97,7 @@ pub(super) fn written(
         let mut steps = Vec::new();
         let (mut last, mut moved) = (progress.view().seq_written, Instant::now());
         while last < until.load(Ordering::Relaxed) {
+            // The log tells nobody outside when it grows.
             std::thread::sleep(LOOK_EVERY);
             let now = progress.view().seq_written;
             if now > last {

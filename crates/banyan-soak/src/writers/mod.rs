@@ -109,6 +109,7 @@ pub(crate) async fn work(
         }
         // The pace of people, not a wait for anything.
         let pause = hands.random.between(0, 2 * pause.as_millis() as u64);
+        // The pace of the writers: part of the schedule.
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
