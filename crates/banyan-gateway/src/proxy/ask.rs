@@ -39,7 +39,7 @@ pub(crate) struct Plan<'a> {
     /// The client waits to be asked for its body.
     pub expects: bool,
     pub late: Option<&'a mut Pin<Box<Sleep>>>,
-    /// For a user, and not for a shadow: may be sent again, and moves the breaker.
+    /// For a user, and not for a shadow: may wait for room, be sent again, try a server that failed, and moves the breaker.
     pub user: bool,
 }
 
@@ -165,13 +165,17 @@ async fn ask_at_leisure(
     mut head: request::Parts,
     mut body: SendBody,
 ) -> Result<Asked, Trouble> {
-    let room = plan.upstream.room().await.map_err(no_server)?;
+    let room = match plan.user {
+        true => plan.upstream.room().await,
+        false => plan.upstream.spare_room(),
+    };
+    let room = room.map_err(no_server)?;
     let idempotent = head.method.is_idempotent() || head.headers.contains_key(forward::IDEMPOTENCY_KEY);
     let repeatable = plan.user && idempotent && plan.upgrade.is_none() && matches!(body, SendBody::Empty);
     let mut tries = 0;
     loop {
         tries += 1;
-        let mut lease = plan.upstream.choose(Instant::now()).map_err(no_server)?;
+        let mut lease = plan.upstream.choose(Instant::now(), plan.user).map_err(no_server)?;
         let again = plan.user && tries < TRIES_MAX;
         let taken = take(plan, &lease, tries == 1, !repeatable).await;
         let (connection, is_new) = match taken {

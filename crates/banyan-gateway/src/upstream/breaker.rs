@@ -42,8 +42,8 @@ impl Breaker {
         u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Asks for one request.
-    pub(crate) fn pass(&self, now: Instant) -> Pass {
+    /// Asks for one request. Without `may_try` it is none that tries.
+    pub(crate) fn pass(&self, now: Instant, may_try: bool) -> Pass {
         let until = self.open_until.load(Relaxed);
         if until == 0 {
             return Pass::Closed;
@@ -51,6 +51,9 @@ impl Breaker {
         let now = self.millis(now);
         if now < until {
             return Pass::Open(Duration::from_millis(until - now));
+        }
+        if !may_try {
+            return Pass::Open(Duration::from_millis(self.spec.open_millis));
         }
         match self.trying.compare_exchange(false, true, Relaxed, Relaxed) {
             Ok(_) => Pass::Trial,
@@ -117,24 +120,25 @@ mod tests {
         breaker.bad(Pass::Closed, at(1));
         breaker.good(Pass::Closed);
         for n in 0..3 {
-            assert_eq!(breaker.pass(at(10)), Pass::Closed, "after {n} failures in a row");
+            assert_eq!(breaker.pass(at(10), true), Pass::Closed, "after {n} failures in a row");
             breaker.bad(Pass::Closed, at(10));
         }
-        assert_eq!(breaker.pass(at(11)), Pass::Open(Duration::from_millis(999)));
+        assert_eq!(breaker.pass(at(11), true), Pass::Open(Duration::from_millis(999)));
         // A request that was under way when it opened does not open it for longer.
         breaker.bad(Pass::Closed, at(500));
         // Nor does one that is answered at last close it.
         breaker.good(Pass::Closed);
-        assert!(matches!(breaker.pass(at(501)), Pass::Open(_)), "a late answer is no trial");
-        assert_eq!(breaker.pass(at(1_010)), Pass::Trial);
-        assert!(matches!(breaker.pass(at(1_010)), Pass::Open(_)), "only one tries");
+        assert!(matches!(breaker.pass(at(501), true), Pass::Open(_)), "a late answer is no trial");
+        assert!(matches!(breaker.pass(at(1_010), false), Pass::Open(_)), "a copy does not try");
+        assert_eq!(breaker.pass(at(1_010), true), Pass::Trial);
+        assert!(matches!(breaker.pass(at(1_010), true), Pass::Open(_)), "only one tries");
         breaker.bad(Pass::Trial, at(1_020));
-        assert!(matches!(breaker.pass(at(1_500)), Pass::Open(_)), "it failed: open again");
-        assert_eq!(breaker.pass(at(2_020)), Pass::Trial);
+        assert!(matches!(breaker.pass(at(1_500), true), Pass::Open(_)), "it failed: open again");
+        assert_eq!(breaker.pass(at(2_020), true), Pass::Trial);
         breaker.let_go(Pass::Trial);
-        assert_eq!(breaker.pass(at(2_021)), Pass::Trial, "the one that tried went away: another may");
+        assert_eq!(breaker.pass(at(2_021), true), Pass::Trial, "the one that tried went away: another may");
         breaker.good(Pass::Trial);
-        assert_eq!(breaker.pass(at(2_022)), Pass::Closed);
+        assert_eq!(breaker.pass(at(2_022), true), Pass::Closed);
         assert_eq!(breaker.state(at(2_022)), ("closed", 2));
     }
 
@@ -144,6 +148,6 @@ mod tests {
         for _ in 0..100 {
             breaker.bad(Pass::Closed, breaker.began);
         }
-        assert_eq!(breaker.pass(breaker.began), Pass::Closed);
+        assert_eq!(breaker.pass(breaker.began, true), Pass::Closed);
     }
 }

@@ -181,9 +181,20 @@ impl Upstream {
         }
     }
 
+    /// Room for one copy, at once and only if at least half of all room is left for users then: a copy never waits in
+    /// front of one, and copies that hang cannot fill the upstream.
+    pub(crate) fn spare_room(self: &Arc<Self>) -> Result<Room, NoServer> {
+        let permit = self.room.try_acquire().map_err(|_| NoServer::Full)?;
+        if self.room.available_permits() < self.spec.requests_max.div_ceil(2) {
+            return Err(NoServer::Full);
+        }
+        permit.forget();
+        Ok(Room(self.clone()))
+    }
+
     /// The next server in turn that is well and whose breaker lets a request pass. If none is well, all are tried: a
-    /// health check that is wrong must not close the shop.
-    pub(crate) fn choose(&self, now: Instant) -> Result<Lease, NoServer> {
+    /// health check that is wrong must not close the shop. Only a user may be the one who tries a server again.
+    pub(crate) fn choose(&self, now: Instant, user: bool) -> Result<Lease, NoServer> {
         let start = if self.servers.len() > 1 { self.next.fetch_add(1, Relaxed) } else { 0 };
         let mut soonest = Duration::MAX;
         for only_well in [true, false] {
@@ -192,7 +203,7 @@ impl Upstream {
                 if only_well != server.well.load(Relaxed) {
                     continue;
                 }
-                match server.breaker.pass(now) {
+                match server.breaker.pass(now, user) {
                     Pass::Open(wait) => soonest = soonest.min(wait),
                     pass => {
                         server.under_way.fetch_add(1, Relaxed);
