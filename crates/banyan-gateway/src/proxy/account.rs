@@ -129,6 +129,15 @@ impl Account {
         });
     }
 
+    /// The answer is cut off because its client was too slow: the side did what it could.
+    pub(crate) fn give_up(mut self: Box<Self>) {
+        self.settled = true;
+        if let Some(watching) = self.watching.take() {
+            watching.leave();
+        }
+        self.log("client too slow");
+    }
+
     fn log(&self, ended: &'static str) {
         let Some(line) = &self.line else { return };
         let took = self.began.elapsed();

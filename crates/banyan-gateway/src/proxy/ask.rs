@@ -143,6 +143,10 @@ pub(crate) async fn in_time<T>(
                     deadline = now + limit;
                 }
                 Some(Sending::Ended(at)) if at + limit > now => deadline = at + limit,
+                // The client has not sent the next piece: how long that may last is for the body to say.
+                Some(Sending::Pieces(_)) if progress.is_some_and(Progress::is_wanting) => {
+                    deadline = now + limit;
+                }
                 _ => return Poll::Ready(Err(Trouble::TooSlow)),
             }
         }
