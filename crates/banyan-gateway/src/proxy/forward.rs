@@ -23,17 +23,14 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Fields that only a proxy may say something in, besides those that are written anew: taken from strangers.
-static ONLY_PROXIES: [HeaderName; 8] = [
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-ssl"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-original-url"),
-];
+/// How fields begin that only a proxy may say something in: what it knows of a client, and also of its user, certificate
+/// and path.
+const OF_PROXIES: &str = "x-forwarded-";
+/// Other fields that only a proxy may say something in.
+const ALSO_OF_PROXIES: [&str; 4] = ["x-real-ip", "x-client-ip", "x-original-url", "x-rewrite-url"];
+/// Fields that must not be said in another way to write them, besides those.
+const NOT_WITH_UNDERSCORES: [&str; 4] =
+    ["x-request-id", "idempotency-key", "transfer-encoding", "content-length"];
 
 /// Removes what ends here. Returns whether the sender takes trailers.
 pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
@@ -156,12 +153,8 @@ impl Sender {
 
     /// Says who asked, by what scheme and host.
     pub(crate) fn write(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        remove_what_is_not_theirs(headers, self.trusted);
         if !self.trusted {
-            if headers.keys().any(|name| name.as_str().starts_with("x-")) {
-                for name in &ONLY_PROXIES {
-                    headers.remove(name);
-                }
-            }
             headers.insert(X_FORWARDED_FOR, self.peer_value.clone());
             headers.insert(X_FORWARDED_PROTO, self.proto.clone());
             headers.insert(X_FORWARDED_HOST, host.clone());
@@ -182,7 +175,6 @@ impl Sender {
                 headers.insert(header::FORWARDED, value);
             }
         }
-        remove_look_alikes(headers);
     }
 
     /// What is said of nearly every request of a connection: made once for each host.
@@ -225,27 +217,28 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// Many servers read `X_Forwarded_For` as `X-Forwarded-For`: what looks like a field of ours is not passed on.
-fn remove_look_alikes(headers: &mut HeaderMap) {
-    if !headers.keys().any(|name| name.as_str().contains('_')) {
-        return;
-    }
-    let ours = |dashed: &str| {
-        let dashed = dashed.as_bytes();
-        ONLY_PROXIES
-            .iter()
-            .chain([&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_REQUEST_ID, &IDEMPOTENCY_KEY])
-            .chain([&header::TRANSFER_ENCODING, &header::CONTENT_LENGTH])
-            .any(|name| name.as_str().as_bytes() == dashed)
-    };
-    let alike: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().contains('_') && ours(&name.as_str().replace('_', "-")))
-        .cloned()
-        .collect();
-    for name in alike {
+/// Removes what only a proxy may say, if a stranger says it. Many servers read `X_Forwarded_For` as `X-Forwarded-For`: what
+/// only looks like such a field is passed on for nobody.
+fn remove_what_is_not_theirs(headers: &mut HeaderMap, trusted: bool) {
+    // Empty as a rule, and then it costs nothing.
+    let names = headers.keys().filter(|name| is_not_theirs(name.as_str(), trusted));
+    let removed: Vec<HeaderName> = names.cloned().collect();
+    for name in removed {
         headers.remove(name);
     }
+}
+
+/// `name` is in lower case. Those that are written anew count as theirs.
+fn is_not_theirs(name: &str, trusted: bool) -> bool {
+    let of_proxies = |name: &str| name.starts_with(OF_PROXIES) || ALSO_OF_PROXIES.contains(&name);
+    if name.contains('_') {
+        let dashed = name.replace('_', "-");
+        return of_proxies(&dashed) || NOT_WITH_UNDERSCORES.contains(&&*dashed);
+    }
+    !trusted
+        && name.starts_with("x-")
+        && of_proxies(name)
+        && ![X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|anew| anew == name)
 }
 
 /// Adds ourselves to the list of proxies.
