@@ -9,6 +9,7 @@ use crate::upstream::pool::One;
 use crate::upstream::{Lease, Room};
 use bytes::Bytes;
 use http::{Method, Uri, Version};
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,7 +40,8 @@ pub(crate) struct Account {
 
 /// What the access log says of a request.
 pub(crate) struct Line {
-    pub client: IpAddr,
+    /// Nothing if a trusted proxy named somebody who cannot be read.
+    pub client: Option<IpAddr>,
     pub method: Method,
     pub uri: Uri,
     pub host: String,
@@ -147,9 +149,13 @@ impl Account {
         {
             return;
         }
+        let client: &dyn Display = match &line.client {
+            Some(client) => client,
+            None => &"unknown",
+        };
         tracing::info!(
             target: "banyan_gateway::access",
-            client = %line.client,
+            %client,
             method = %line.method,
             host = line.host,
             // Without the query: it may hold what nobody should read in a log.

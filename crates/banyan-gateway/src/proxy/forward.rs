@@ -3,7 +3,7 @@
 use crate::config::Network;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 /// How many fields speak of one connection only.
@@ -134,21 +134,23 @@ impl Sender {
         }
     }
 
-    /// The client: the peer, or the last one before the proxies that are trusted.
-    pub(crate) fn client(&self, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-        if !self.trusted {
-            return self.peer;
-        }
-        let listed = headers.get_all(X_FORWARDED_FOR).iter().rev().filter_map(|value| value.to_str().ok());
+    /// The client: the peer, or the last one before the proxies that are trusted. Nothing if such a proxy names somebody
+    /// who cannot be read: that is not the proxy itself, and may be anybody.
+    pub(crate) fn client(&self, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
         let mut client = self.peer;
-        for item in listed.flat_map(|value| value.rsplit(',')) {
-            let Ok(address) = item.trim().parse::<IpAddr>() else { break };
-            client = address.to_canonical();
+        if !self.trusted {
+            return Some(client);
+        }
+        let listed = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        // Not as text: what the client wrote itself, before all proxies, may be none.
+        let items = listed.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+        for item in items.map(<[u8]>::trim_ascii).filter(|item| !item.is_empty()) {
+            client = address(item)?;
             if !trusted.iter().any(|network| network.contains(client)) {
                 break;
             }
         }
-        client
+        Some(client)
     }
 
     /// Says who asked, by what scheme and host.
@@ -162,11 +164,11 @@ impl Sender {
                 headers.insert(header::FORWARDED, value);
             }
         } else {
-            let before = joined(headers, &X_FORWARDED_FOR);
-            let value = match before {
-                Some(before) => HeaderValue::from_str(&format!("{before}, {}", self.peer)).ok(),
-                None => None,
-            };
+            let value = joined(headers, &X_FORWARDED_FOR).and_then(|mut before| {
+                before.extend_from_slice(b", ");
+                before.extend_from_slice(self.peer_value.as_bytes());
+                HeaderValue::from_maybe_shared(bytes::Bytes::from(before)).ok()
+            });
             headers.insert(X_FORWARDED_FOR, value.unwrap_or_else(|| self.peer_value.clone()));
             headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto.clone());
             headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
@@ -190,10 +192,10 @@ impl Sender {
         Some(value)
     }
 
-    fn forwarded(&self, before: Option<&str>, host: &HeaderValue) -> Option<HeaderValue> {
+    fn forwarded(&self, before: Option<&[u8]>, host: &HeaderValue) -> Option<HeaderValue> {
         let mut text = Vec::with_capacity(96);
         if let Some(before) = before {
-            text.extend_from_slice(before.as_bytes());
+            text.extend_from_slice(before);
             text.extend_from_slice(b", ");
         }
         text.extend_from_slice(b"for=");
@@ -212,9 +214,22 @@ impl Sender {
     }
 }
 
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    (!values.is_empty()).then(|| values.join(", "))
+/// All that a list says, byte for byte.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+    let values = headers.get_all(name).iter().map(HeaderValue::as_bytes).filter(|value| !value.is_empty());
+    let values: Vec<&[u8]> = values.collect();
+    (!values.is_empty()).then(|| values.join(&b", "[..]))
+}
+
+/// `203.0.113.9`, `2001:db8::9` or `[2001:db8::9]`, the first and the last also with a port.
+fn address(item: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(item).ok()?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address = match bare {
+        Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => text.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|at| at.ip())),
+    };
+    address.map(|address| address.to_canonical())
 }
 
 /// Removes what only a proxy may say, if a stranger says it. Many servers read `X_Forwarded_For` as `X-Forwarded-For`: what
@@ -318,4 +333,45 @@ pub(crate) fn is_good_trace(value: &HeaderValue) -> bool {
         && [&bytes[..2], &bytes[3..35], &bytes[36..52], &bytes[53..55]].into_iter().all(lower_hex)
         && bytes[3..35].iter().any(|b| *b != b'0')
         && bytes[36..52].iter().any(|b| *b != b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_the_last_whom_a_trusted_proxy_names_or_unknown() {
+        let trusted = [Network::parse("10.0.0.0/8").expect("a network")];
+        let proxy: IpAddr = "10.0.0.1".parse().expect("an address");
+        let sender = Sender::new(proxy, false, &trusted);
+        let client = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(value).expect("a value"));
+            }
+            sender.client(&headers, &trusted).map(|client| client.to_string())
+        };
+        let known =
+            |values: &[&[u8]], is: &str| assert_eq!(client(values).as_deref(), Some(is), "{values:?}");
+        known(&[b"\xff, 203.0.113.9"], "203.0.113.9");
+        known(&[b"\xff", b"203.0.113.9"], "203.0.113.9");
+        known(&[b"1.1.1.1, 203.0.113.9:443, 10.0.0.2"], "203.0.113.9");
+        known(&[b"[2001:db8::9]:5"], "2001:db8::9");
+        known(&[b"[2001:db8::9]"], "2001:db8::9");
+        known(&[b"2001:db8::9"], "2001:db8::9");
+        known(&[b"::ffff:203.0.113.9"], "203.0.113.9");
+        known(&[b"203.0.113.9, ,"], "203.0.113.9");
+        // All who are named are proxies: the first of them asks for itself.
+        known(&[b"10.0.0.3, 10.0.0.2"], "10.0.0.3");
+        known(&[], "10.0.0.1");
+        for unreadable in
+            [&b"unknown"[..], b"\xff", b"\xff, 10.0.0.2", b"203.0.113.9:port", b"[::1", b"203.0.113.9, _x"]
+        {
+            assert_eq!(client(&[unreadable]), None, "{unreadable:?}");
+        }
+        let stranger = Sender::new("203.0.113.7".parse().expect("an address"), false, &trusted);
+        let mut headers = HeaderMap::new();
+        headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("10.0.0.9"));
+        assert_eq!(stranger.client(&headers, &trusted), "203.0.113.7".parse().ok(), "it is not asked");
+    }
 }
