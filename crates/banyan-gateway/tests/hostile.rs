@@ -461,3 +461,26 @@ async fn idle_connections_of_http_two_do_not_hold_up_the_end() {
         .expect("no panic")
         .expect("politely");
 }
+
+/// hyper drops a body after its trailers, and does not ask for its end: that is no client who left.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_with_trailers_are_whole_and_keep_their_connections() {
+    const MANY: usize = 250;
+    let server = replying(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 9\r\n\r\n",
+    )
+    .await;
+    let gateway = start(&route_to(server.address));
+    let (client, _ended) = connect(gateway.address).await;
+    for n in 0..MANY {
+        let mut ready = client.clone().ready().await.unwrap_or_else(|error| panic!("request {n}: {error}"));
+        let (response, _) = ready.send_request(of("/"), true).expect("sent");
+        let response = answered(response).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let (text, trailers) = whole(response.into_body()).await;
+        assert_eq!((text.as_str(), trailers.is_some()), ("ok", true), "request {n}");
+    }
+    let seen = server.seen();
+    assert_eq!(seen.len(), 1, "connections");
+    assert_eq!(seen[0].matches("GET / HTTP/1.1\r\n").count(), MANY);
+}

@@ -432,8 +432,8 @@ impl Body for AnswerBody {
                 if let (Some(data), Some(account)) = (frame.data_ref(), &mut this.account) {
                     account.count(data);
                 }
-                // hyper does not ask again after the last byte of a known length.
-                if this.source.is_end_stream() {
+                // hyper does not ask again after trailers, or the last byte of a known length.
+                if frame.is_trailers() || this.source.is_end_stream() {
                     this.complete();
                 }
                 stall::given(this.silence.limit());
