@@ -17,6 +17,7 @@ use crate::upstream::pool::{NoAnswer, One, Two};
 use crate::upstream::{Lease, NoServer, Room, Upstream};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request, response};
+use http_body::Body as _;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -294,6 +295,14 @@ fn build(
             if head.uri.authority().is_some() {
                 head.uri = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
             }
+            if plan.upgrade.is_none()
+                && !body.is_end_stream()
+                && body.size_hint().exact().is_none()
+                && !head.headers.contains_key(header::CONTENT_LENGTH)
+            {
+                // hyper sends nothing of a GET's or HEAD's body whose length is not known, unless it is told to.
+                head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             if let Some(protocol) = plan.upgrade {
                 head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 head.headers.insert(header::UPGRADE, protocol.clone());
@@ -306,6 +315,8 @@ fn build(
             head.version = Version::HTTP_2;
             head.headers.remove(header::HOST);
             head.headers.remove(header::CONNECTION);
+            // Of a try over HTTP/1.1 that was never written.
+            head.headers.remove(header::TRANSFER_ENCODING);
             if plan.trailers {
                 head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
             }
