@@ -14,7 +14,7 @@ use tokio::net::TcpSocket;
 fn fragile(server: &RawServer, timeouts: &str) -> Running {
     let address = server.address;
     start(&format!(
-        "[timeouts]\n{timeouts}\n[[upstream]]\nname = \"s\"\nurls = [\"http://{address}\"]\n[upstream.breaker]\nfailures = 2\n\
+        "[timeouts]\n{timeouts}\n[[upstream]]\nname = \"s\"\nurls = [\"http://{address}\"]\n[upstream.breaker]\nfailures = 2\nopen_millis = 60000\n\
          [[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"s\"\n"
     ))
 }
@@ -83,6 +83,39 @@ async fn clients_that_read_longer_than_a_whole_exchange_may_take_open_no_breaker
     }
     assert_eq!(status(&get(gateway.address, "/small").await), 200);
     nobody_blames_the_server(&gateway);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_tires_of_clients_in_the_middle_of_their_bodies_is_not_left_alone() {
+    let server = RawServer::with(|bytes, _| match message_end(bytes) {
+        None if bytes.ends_with(b"x") => Reply::Close(Vec::new()),
+        None => Reply::More,
+        Some(_) => Reply::Send(ok("well")),
+    })
+    .await;
+    let gateway = fragile(&server, "");
+    for _ in 0..3 {
+        let stalled = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx";
+        assert_eq!(status(&raw(gateway.address, stalled).await), 502);
+    }
+    assert_eq!(status(&get(gateway.address, "/").await), 200);
+    let server = gateway.gateway.upstreams().remove(0).servers.remove(0);
+    assert_eq!((server.opened, server.failures), (0, 0), "{server:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_is_left_alone_also_if_the_whole_exchange_has_the_shorter_time() {
+    let server = RawServer::with(|bytes, _| match message_end(bytes) {
+        None => Reply::More,
+        Some(_) => Reply::Hang,
+    })
+    .await;
+    let gateway = fragile(&server, "whole_millis = 200");
+    for slug_then in ["gateway-timeout", "gateway-timeout", "gateway-busy"] {
+        assert_eq!(slug(&get(gateway.address, "/").await), slug_then);
+    }
+    let server = gateway.gateway.upstreams().remove(0).servers.remove(0);
+    assert_eq!((server.opened, server.failures), (1, 2), "{server:?}");
 }
 
 /// What is slow may be either: here it is the server.

@@ -5,7 +5,7 @@
 //! - it was never written to the connection, or
 //! - it has no body, its method is idempotent or it carries an `Idempotency-Key`, and not a byte of an answer came.
 
-use super::body::{Progress, SendBody, Sending, Source};
+use super::body::{Fault, Progress, SendBody, Sending, Source};
 use super::forward;
 use super::problem::Problem;
 use super::silence::Watchdog;
@@ -42,6 +42,13 @@ pub(crate) struct Plan<'a> {
     pub late: Option<&'a mut Pin<Box<Sleep>>>,
     /// For a user, and not for a shadow: may wait for room, be sent again, try a server that failed, and moves the breaker.
     pub user: bool,
+}
+
+impl Plan<'_> {
+    /// The client left or broke a rule in its body, or has not sent all of it that the server would take.
+    fn waits_for_client(&self) -> bool {
+        self.progress.is_some_and(|progress| progress.fault() != Fault::None || progress.is_wanting())
+    }
 }
 
 /// What came of it.
@@ -157,18 +164,28 @@ pub(crate) async fn in_time<T>(
 
 /// Asks. See the top of this file for when it asks twice.
 pub(crate) async fn ask(mut plan: Plan<'_>, head: request::Parts, body: SendBody) -> Result<Asked, Trouble> {
-    let Some(late) = plan.late.take() else { return ask_at_leisure(&plan, head, body).await };
-    tokio::select! {
+    // Of the server that is asked: it is told what came of it, also if that is that the time was over.
+    let mut asking = None;
+    let Some(late) = plan.late.take() else { return ask_at_leisure(&plan, head, body, &mut asking).await };
+    let asked = tokio::select! {
         biased;
-        () = late.as_mut() => Err(Trouble::Late),
-        asked = ask_at_leisure(&plan, head, body) => asked,
+        () = late.as_mut() => None,
+        asked = ask_at_leisure(&plan, head, body, &mut asking) => Some(asked),
+    };
+    if let Some(asked) = asked {
+        return asked;
     }
+    if let Some(lease) = asking.as_mut().filter(|_| plan.user && !plan.waits_for_client()) {
+        lease.bad(Instant::now());
+    }
+    Err(Trouble::Late)
 }
 
 async fn ask_at_leisure(
     plan: &Plan<'_>,
     mut head: request::Parts,
     mut body: SendBody,
+    asking: &mut Option<Lease>,
 ) -> Result<Asked, Trouble> {
     let room = match plan.user {
         true => plan.upstream.room().await,
@@ -180,9 +197,9 @@ async fn ask_at_leisure(
     let mut tries = 0;
     loop {
         tries += 1;
-        let mut lease = plan.upstream.choose(Instant::now(), plan.user).map_err(no_server)?;
+        let lease = asking.insert(plan.upstream.choose(Instant::now(), plan.user).map_err(no_server)?);
         let again = plan.user && tries < TRIES_MAX;
-        let taken = take(plan, &lease, tries == 1, !repeatable).await;
+        let taken = take(plan, lease, tries == 1, !repeatable).await;
         let (connection, is_new) = match taken {
             Ok(taken) => taken,
             Err(error) => {
@@ -197,7 +214,7 @@ async fn ask_at_leisure(
             }
         };
         let copy = (repeatable && again).then(|| head.clone());
-        let request = build(plan, &lease, &connection, head, body);
+        let request = build(plan, lease, &connection, head, body);
         let failure = match send(plan, connection, request).await {
             Ok((response, source)) => {
                 let (head, ()) = response.into_parts();
@@ -207,12 +224,13 @@ async fn ask_at_leisure(
                         _ => lease.good(),
                     }
                 }
-                return Ok(Asked { head, source, lease: Some(lease), room: Some(room) });
+                return Ok(Asked { head, source, lease: asking.take(), room: Some(room) });
             }
             Err(failure) => failure,
         };
-        let client_left = plan.progress.is_some_and(|progress| progress.fault() != super::body::Fault::None);
-        if plan.user && is_new && !client_left {
+        // A server may also tire of a client that stopped in the middle of its body, and break the connection off.
+        let is_to_blame = plan.user && !plan.waits_for_client();
+        if is_to_blame && is_new {
             lease.bad(Instant::now());
         }
         let Failure { trouble, unsent, heard } = failure;
@@ -226,7 +244,7 @@ async fn ask_at_leisure(
             _ => None,
         };
         let Some(retried) = retried else {
-            if plan.user && !is_new && !client_left {
+            if is_to_blame && !is_new {
                 lease.bad(Instant::now());
             }
             return Err(trouble);
