@@ -233,6 +233,44 @@ fn visitors_are_named_and_may_choose_only_with_a_signature() {
     assert_eq!(world.admin("POST", "/v1/override", &asked).0, 422);
 }
 
+/// A proxy like nginx appends to what its client wrote, byte for byte.
+#[test]
+fn nobody_behind_a_trusted_proxy_is_taken_for_the_proxy() {
+    let state = tempfile::tempdir().expect("a folder");
+    let ((legacy, users), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
+    let config = format!(
+        "trusted_proxies = [\"127.0.0.0/8\"]\n[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"canary\"\nupstream = \"http://{legacy}\"\n\
+         banyan = \"http://{banyan}\"\n[route.canary]\npercent = 0\nby = \"header:x-member\"\noverride_header = \"x-side\"\n\
+         override_from = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n"
+    );
+    let world = world(state.path(), &config, None);
+    let from = |forwarded: &str| {
+        let sent = [("x-side", "banyan"), ("x-forwarded-for", forwarded)];
+        world.ask("GET", "/", &sent, "").2
+    };
+    for ours in ["10.0.0.7", "10.0.0.7:5123", "203.0.113.9, 10.0.0.7", "\u{ff}, 10.0.0.7"] {
+        assert!(from(ours).contains("banyan"), "{ours:?} may choose");
+    }
+    for stranger in [
+        "203.0.113.9",
+        "203.0.113.9:5123",
+        "[2001:db8::9]:5123",
+        "\u{ff}, 203.0.113.9",
+        "unknown",
+        "\u{ff}",
+        "_hidden, 127.0.0.1",
+    ] {
+        assert!(from(stranger).contains("legacy"), "{stranger:?} may not choose");
+    }
+    let users = users.lock().expect("a log");
+    let last =
+        users.iter().find(|asked| asked.headers["x-forwarded-for"].contains(", 203")).expect("it came");
+    assert_eq!(
+        last.headers["x-forwarded-for"], "\u{ff}, 203.0.113.9, 127.0.0.1",
+        "nothing is lost on the way"
+    );
+}
+
 #[test]
 fn a_copy_asks_what_the_user_asked() {
     let state = tempfile::tempdir().expect("a folder");
