@@ -81,13 +81,16 @@ impl Gateway {
         Ok(self.inner.sides.courses.standing(&*self.find(route)?, now_millis()))
     }
 
-    /// Forgets what evidence saw on a route: something else is running there now.
+    /// Forgets what evidence saw on a route, and whether its Banyan side pretends: something else is running there now.
     ///
     /// # Errors
     /// [`Refused::NotFound`].
     pub fn restart_evidence(&self, route: &str) -> Result<(), Refused> {
         let route = self.find(route)?;
         self.inner.sides.courses.restart(&route);
+        if let Some(shadow) = &route.rules().shadow {
+            shadow.proof.forget();
+        }
         Ok(())
     }
 

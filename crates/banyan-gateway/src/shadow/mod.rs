@@ -16,6 +16,7 @@ pub use lane::{Lane, SKIPPED, ShadowReport, Skipped};
 
 #[cfg(test)]
 pub(crate) use lane::Outcome;
+pub(crate) use proof::Proof;
 pub(crate) use store::{Store, write};
 
 use crate::outbound::{AskFailed, Outbound};

@@ -12,6 +12,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
 
+mod dry_run;
+
 type Answering =
     Box<dyn Fn(Side, Request<Body>) -> BoxFuture<'static, Result<Response<Body>, AskFault>> + Send + Sync>;
 
@@ -75,6 +77,10 @@ impl World {
     /// A whole exchange of a user with the old shop.
     fn get(&self, answer: &'static str) {
         self.user(&Method::GET, &[]).asks(b"").answers(json(answer)).ends(Ended::Whole);
+    }
+
+    fn spec(&self) -> crate::RouteSpec {
+        self.gateway.table().routes()[0].spec().clone()
     }
 
     fn report(&self) -> ShadowReport {
