@@ -7,6 +7,9 @@
 //! most as often as stated. That all limits must hold costs nothing further: to be wrong, the one that is broken must
 //! look as if it held.
 //!
+//! Users are judged apart from copies. While a share of them is answered by Banyan, their errors have a bound of their own,
+//! forward and back: copies are many and mostly reads, and would hide that every write of the few users fails.
+//!
 //! **Back** is fast. A short sliding window is looked at every second, and the route goes back to where no user is
 //! served by Banyan as soon as a lower bound is beyond its limit. After that it stays there for a while, longer each time.
 //!
@@ -64,10 +67,19 @@ pub struct Totals {
     pub asked: u64,
     /// Of these, errors: 5xx where the old shop had none to compare with or another status, and no answer at all.
     pub errors: u64,
-    /// Time to the head of Banyan's answers: upper bounds in microseconds, and counts.
+    /// Of `asked`, those that were users'.
+    pub users: u64,
+    /// Of these, errors.
+    pub user_errors: u64,
+    /// Time to the head of Banyan's answers: upper bounds in microseconds, and counts. Of pairs only, so that both sides
+    /// were asked the same.
     pub banyan: Vec<(u64, u64)>,
-    /// The same of the old shop's.
+    /// The same of the old shop's, in the same pairs.
     pub legacy: Vec<(u64, u64)>,
+    /// The same of Banyan's answers to users, copied or not.
+    pub user_banyan: Vec<(u64, u64)>,
+    /// The same of the old shop's.
+    pub user_legacy: Vec<(u64, u64)>,
 }
 
 impl Totals {
@@ -79,8 +91,12 @@ impl Totals {
             mismatched: self.mismatched.saturating_sub(earlier.mismatched),
             asked: self.asked.saturating_sub(earlier.asked),
             errors: self.errors.saturating_sub(earlier.errors),
+            users: self.users.saturating_sub(earlier.users),
+            user_errors: self.user_errors.saturating_sub(earlier.user_errors),
             banyan: less(&self.banyan, &earlier.banyan),
             legacy: less(&self.legacy, &earlier.legacy),
+            user_banyan: less(&self.user_banyan, &earlier.user_banyan),
+            user_legacy: less(&self.user_legacy, &earlier.user_legacy),
         }
     }
 }
@@ -96,7 +112,7 @@ fn less(now: &[(u64, u64)], earlier: &[(u64, u64)]) -> Vec<(u64, u64)> {
 /// One limit, and what is known about it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// `mismatch`, `error` or `p99-ratio`.
+    /// `mismatch`, `error`, `user-error` (while users are answered by Banyan) or `p99-ratio`.
     pub rule: &'static str,
     /// What was seen: a rate, or a ratio.
     pub seen: f64,
@@ -139,7 +155,7 @@ pub enum Act {
 pub struct Standing {
     /// `waiting`, `held` (back, and waiting for its time to be over), `last-step`, or `off` (nothing to decide here).
     pub state: &'static str,
-    /// Requests of this batch that count, and how many it needs.
+    /// Requests of this batch that count: compared, or users', whichever is further behind.
     pub have: u64,
     /// How many it needs.
     pub need: u64,
@@ -181,8 +197,7 @@ impl Course {
         while self.recent.get(1).is_some_and(|(then, _)| now.saturating_sub(*then) >= rules.window_millis) {
             self.recent.pop_front();
         }
-        let serves_users = at.share > Share::NONE;
-        if serves_users
+        if serves_users(at)
             && let Some((_, earlier)) = self.recent.front()
             && let Some(why) = broken(rules, &totals.since(earlier))
         {
@@ -200,21 +215,27 @@ impl Course {
         let to = next_share(rules, at)?;
         let seen = totals.since(&self.batch);
         let look = self.look(at);
-        if seen.compared.min(seen.asked) < needed(rules, look) {
+        let (have, need) = progress(rules, look, at, &seen);
+        if have < need {
             return None;
         }
-        let findings = findings(rules, alpha(rules, look), &seen);
+        let findings = findings(rules, alpha(rules, look), at, &seen);
         self.batch = totals.clone();
         self.looks.insert(at, look + 1);
+        if !findings.iter().all(|finding| finding.holds) {
+            return None;
+        }
         let why = format!(
-            "{} of {} differ, {} of {} are errors: {}",
+            "{} of {} differ, {} of {} are errors, {} of {} users': {}",
             seen.mismatched,
             seen.compared,
             seen.errors,
             seen.asked,
+            seen.user_errors,
+            seen.users,
             findings.iter().map(Finding::words).collect::<Vec<_>>().join("; ")
         );
-        findings.iter().all(|finding| finding.holds).then_some(Act::Promote { to, why })
+        Some(Act::Promote { to, why })
     }
 
     /// How it stands.
@@ -225,16 +246,17 @@ impl Course {
         let state = match next_share(rules, at) {
             _ if self.held_until.is_some_and(|until| now < until) => "held",
             Some(_) => "waiting",
-            None if at.share > Share::NONE => "last-step",
+            None if serves_users(at) => "last-step",
             None => "off",
         };
+        let (have, need) = progress(rules, look, at, &seen);
         Standing {
             state,
-            have: seen.compared.min(seen.asked),
-            need: needed(rules, look),
+            have,
+            need,
             look,
             confidence: 1.0 - alpha(rules, look),
-            findings: findings(rules, alpha(rules, look), &seen),
+            findings: findings(rules, alpha(rules, look), at, &seen),
             held_until: self.held_until.filter(|until| now < *until),
             backs: self.backs,
         }
@@ -275,6 +297,28 @@ fn needed(rules: &EvidenceRules, look: u32) -> u64 {
     rules.requests.max(rates).max(quantile)
 }
 
+/// How many requests a batch has, and how many it needs: all that were compared, or those of users, if these are further
+/// behind.
+fn progress(rules: &EvidenceRules, look: u32, at: Position, seen: &Totals) -> (u64, u64) {
+    let all = (seen.compared.min(seen.asked), needed(rules, look));
+    let users = (seen.users, users_needed(rules, look));
+    let behind = |(have, need): (u64, u64)| have.min(need) as f64 / need.max(1) as f64;
+    if serves_users(at) && behind(users) < behind(all) { users } else { all }
+}
+
+/// How many users' requests a look needs: as many as can prove their limit. A limit of 0 is proven by size alone, and only
+/// the operator can say which.
+fn users_needed(rules: &EvidenceRules, look: u32) -> u64 {
+    match rules.error_max > 0.0 {
+        true => requests_needed(rules.error_max, alpha(rules, look)),
+        false => rules.requests,
+    }
+}
+
+fn serves_users(at: Position) -> bool {
+    at.share > Share::NONE
+}
+
 fn next_share(rules: &EvidenceRules, at: Position) -> Option<Share> {
     match at.mode {
         Mode::Shadow => rules.steps.first().copied(),
@@ -283,11 +327,14 @@ fn next_share(rules: &EvidenceRules, at: Position) -> Option<Share> {
     }
 }
 
-fn findings(rules: &EvidenceRules, alpha: f64, seen: &Totals) -> Vec<Finding> {
+fn findings(rules: &EvidenceRules, alpha: f64, at: Position, seen: &Totals) -> Vec<Finding> {
     let mut findings = vec![
         rate("mismatch", seen.mismatched, seen.compared, rules.mismatch_max, alpha),
         rate("error", seen.errors, seen.asked, rules.error_max, alpha),
     ];
+    if serves_users(at) {
+        findings.push(rate("user-error", seen.user_errors, seen.users, rules.error_max, alpha));
+    }
     if let Some(limit) = rules.p99_ratio_max {
         let bound = quantile_upper(&seen.banyan, QUANTILE, alpha / 2.0)
             .zip(quantile_lower(&seen.legacy, QUANTILE, alpha / 2.0))
@@ -311,6 +358,7 @@ fn broken(rules: &EvidenceRules, seen: &Totals) -> Option<String> {
     for (rule, failed, all, limit) in [
         ("answers that differ", seen.mismatched, seen.compared, rules.mismatch_max),
         ("errors", seen.errors, seen.asked, rules.error_max),
+        ("errors of users", seen.user_errors, seen.users, rules.error_max),
     ] {
         // A limit of 0 stands for what a batch without a failure proves.
         let limit = limit.max(1.0 - (1.0 - rules.confidence).powf(1.0 / rules.requests as f64));
@@ -320,10 +368,16 @@ fn broken(rules: &EvidenceRules, seen: &Totals) -> Option<String> {
         }
     }
     let limit = rules.p99_ratio_max?;
-    let banyan = quantile_lower(&seen.banyan, QUANTILE, BREAK_ALPHA)?;
-    let legacy = quantile_upper(&seen.legacy, QUANTILE, BREAK_ALPHA)?;
-    let bound = ratio(banyan, legacy);
-    (bound > limit).then(|| format!("p99: {bound:.2} times the old shop's of {limit} allowed"))
+    let least = |times| quantile_lower(times, QUANTILE, BREAK_ALPHA);
+    let most = |times| quantile_upper(times, QUANTILE, BREAK_ALPHA);
+    let found = [
+        ("p99", least(&seen.banyan), most(&seen.legacy)),
+        ("p99 of users", least(&seen.user_banyan), most(&seen.user_legacy)),
+    ];
+    found.into_iter().find_map(|(rule, banyan, legacy)| {
+        let bound = ratio(banyan?, legacy?);
+        (bound > limit).then(|| format!("{rule}: {bound:.2} times the old shop's of {limit} allowed"))
+    })
 }
 
 fn ratio(banyan: u64, legacy: u64) -> f64 {

@@ -92,7 +92,7 @@ struct UserAnswer {
     status: StatusCode,
     headers: HeaderMap,
     body: Capture,
-    #[expect(dead_code, reason = "kept for the sample that shows it")]
+    /// To its head.
     took: Duration,
 }
 

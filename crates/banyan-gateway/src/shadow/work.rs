@@ -120,6 +120,7 @@ async fn copy(
         count_answer(lane, &copied, user.as_ref().ok());
     }
     let (user, copied) = (user?, copied?);
+    lane.paired([(job.primary, user.status, user.took), (other, copied.status, copied.took)]);
     judge(shadow, lane, &job.route, &job.rules, job.primary, (&method, &uri.to_string()), &user, &copied)?;
     uncounted.counted = true;
     let reads = method == Method::GET || method == Method::HEAD;
