@@ -181,6 +181,8 @@ pub struct Course {
     recent: VecDeque<(u64, Totals)>,
     held_until: Option<u64>,
     backs: u32,
+    /// The old shop's p99 for users, as it was when the route was last promoted, in microseconds: an upper bound.
+    rested_on: Option<u64>,
 }
 
 impl Course {
@@ -199,7 +201,7 @@ impl Course {
         }
         if serves_users(at)
             && let Some((_, earlier)) = self.recent.front()
-            && let Some(why) = broken(rules, &totals.since(earlier))
+            && let Some(why) = broken(rules, &totals.since(earlier), self.rested_on)
         {
             let times = (1_u64 << self.backs.min(16)).min(HOLD_TIMES_MAX);
             self.backs += 1;
@@ -225,6 +227,8 @@ impl Course {
         if !findings.iter().all(|finding| finding.holds) {
             return None;
         }
+        let legacy = quantile_upper(&seen.user_legacy, QUANTILE, alpha(rules, look));
+        self.rested_on = legacy.or(self.rested_on);
         let why = format!(
             "{} of {} differ, {} of {} are errors, {} of {} users': {}",
             seen.mismatched,
@@ -353,8 +357,8 @@ fn rate(rule: &'static str, failed: u64, all: u64, limit: f64, alpha: f64) -> Fi
     Finding { rule, seen, at_most: (all > 0).then_some(bound), limit, holds }
 }
 
-/// Why a route must go back, if it must.
-fn broken(rules: &EvidenceRules, seen: &Totals) -> Option<String> {
+/// Why a route must go back, if it must. `rested_on` is the old shop's p99 that is known from before.
+fn broken(rules: &EvidenceRules, seen: &Totals, rested_on: Option<u64>) -> Option<String> {
     for (rule, failed, all, limit) in [
         ("answers that differ", seen.mismatched, seen.compared, rules.mismatch_max),
         ("errors", seen.errors, seen.asked, rules.error_max),
@@ -370,9 +374,12 @@ fn broken(rules: &EvidenceRules, seen: &Totals) -> Option<String> {
     let limit = rules.p99_ratio_max?;
     let least = |times| quantile_lower(times, QUANTILE, BREAK_ALPHA);
     let most = |times| quantile_upper(times, QUANTILE, BREAK_ALPHA);
+    // With no time of the old shop's at all, what it took when it was last seen must do.
+    let unseen = seen.legacy.is_empty() && seen.user_legacy.is_empty();
     let found = [
         ("p99", least(&seen.banyan), most(&seen.legacy)),
         ("p99 of users", least(&seen.user_banyan), most(&seen.user_legacy)),
+        ("p99 of users", least(&seen.user_banyan), rested_on.filter(|_| unseen)),
     ];
     found.into_iter().find_map(|(rule, banyan, legacy)| {
         let bound = ratio(banyan?, legacy?);

@@ -208,6 +208,36 @@ fn users_who_wait_are_seen_beside_any_number_of_fast_copies() {
     assert!(matches!(&act, Some(Act::Back { why }) if why.starts_with("p99 of users: ")), "{act:?}");
 }
 
+#[test]
+fn a_route_that_answers_everybody_is_still_held_against_the_old_shops_times() {
+    let rules = EvidenceRules { p99_ratio_max: Some(1.5), steps: vec![share(100.0)], ..rules() };
+    let everybody = canary(100.0);
+    let slow_after = |copies: bool| {
+        let (mut course, mut totals) = (Course::default(), Totals::default());
+        course.step(&rules, 0, SHADOW, &totals);
+        add(&mut totals, 5_000, 0, 0);
+        (totals.banyan, totals.legacy) = (vec![(1_000, 5_000)], vec![(1_000, 5_000)]);
+        totals.user_legacy = vec![(1_000, 5_000)];
+        let act = course.step(&rules, 1_000, SHADOW, &totals);
+        assert!(matches!(act, Some(Act::Promote { .. })), "{act:?}");
+        assert_eq!(course.step(&rules, 2_000, everybody, &totals), None);
+        users(&mut totals, 2_000, 0);
+        totals.user_banyan = vec![(1_000, 2_000)];
+        assert_eq!(course.step(&rules, 3_000, everybody, &totals), None, "as fast as before");
+        users(&mut totals, 2_000, 0);
+        totals.user_banyan.push((40_000, 2_000));
+        if copies {
+            totals.compared += 2_000;
+            (totals.banyan, totals.legacy) = (vec![(1_000, 5_000), (40_000, 2_000)], vec![(1_000, 7_000)]);
+        }
+        course.step(&rules, 4_000, everybody, &totals)
+    };
+    for copies in [true, false] {
+        let act = slow_after(copies);
+        assert!(matches!(&act, Some(Act::Back { why }) if why.contains("35.00 times")), "{copies}: {act:?}");
+    }
+}
+
 /// The promise of the whole: a route whose true mismatch rate is at the limit is promoted in at most 5 of 100 runs, although
 /// each run looks again and again. Fixed seed: it passes always or never.
 #[test]
