@@ -2,14 +2,13 @@
 
 use crate::change::{Change, Refused};
 use crate::config::{CanarySpec, Mode, RouteSpec};
-use crate::evidence::{Act, Course, EvidenceRules, Position, Standing, Totals};
+use crate::courses::Courses;
+use crate::evidence::{Act, EvidenceRules, Position, Totals};
 use crate::gateway::Gateway;
 use crate::shadow::now_millis;
 use crate::side::Side;
 use crate::table::Route;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -23,46 +22,9 @@ const LOOKS_PER_STORE: u32 = 15;
 /// How often a change is asked for again when somebody else was faster.
 const TRIES_MAX: usize = 5;
 
-/// The evidence of every route.
-#[derive(Default)]
-pub(crate) struct Courses(Mutex<BTreeMap<String, Course>>);
-
-impl Courses {
-    fn courses(&self) -> MutexGuard<'_, BTreeMap<String, Course>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How the evidence of a route stands; nothing if it has no rules.
-    pub(crate) fn standing(&self, route: &Route, now: u64) -> Option<Standing> {
-        let rules = followed(route, now)?;
-        let at = route.rules().position(route.mode(), now);
-        let courses = self.courses();
-        let known = courses.get(route.name());
-        let fresh = Course::default();
-        Some(known.unwrap_or(&fresh).standing(&rules, now, at, &totals(route)))
-    }
-
-    /// Forgets what was seen on a route.
-    pub(crate) fn restart(&self, route: &Route) {
-        self.courses().entry(route.name().to_owned()).or_default().restart(&totals(route));
-    }
-
-    fn step(&self, route: &Route, now: u64) -> Option<(Position, Act)> {
-        let rules = followed(route, now)?;
-        let at = route.rules().position(route.mode(), now);
-        let mut courses = self.courses();
-        let course = courses.entry(route.name().to_owned()).or_default();
-        course.step(&rules, now, at, &totals(route)).map(|act| (at, act))
-    }
-
-    fn forget_unused(&self, names: impl Fn(&str) -> bool) {
-        self.courses().retain(|route, _| names(route));
-    }
-}
-
 /// The rules of a route, if they have something to decide. While a ramp is on its way, it says when the share grows, and
 /// evidence only guards it.
-fn followed(route: &Route, now: u64) -> Option<Cow<'_, EvidenceRules>> {
+pub(crate) fn followed(route: &Route, now: u64) -> Option<Cow<'_, EvidenceRules>> {
     let rules = &**route.rules().evidence.as_ref()?;
     if route.mode() == Mode::Legacy || route.spec().upstream.is_none() {
         return None;
@@ -134,8 +96,18 @@ pub(crate) fn look(gateway: &Gateway, now: u64) {
     courses.forget_unused(|name| table.route(name).is_some());
     for route in table.routes() {
         if let Some((at, act)) = courses.step(route, now) {
+            // First what was decided, and then what follows from it: if the process ends in between, a route that was taken
+            // back is taken back again, and one that was promoted has spent its look.
+            save(courses);
             apply(gateway, route.name(), at, &act, now);
         }
+    }
+    save(courses);
+}
+
+fn save(courses: &Courses) {
+    if let Err(error) = courses.save() {
+        tracing::warn!(%error, "how evidence stands could not be stored; it is tried again");
     }
 }
 

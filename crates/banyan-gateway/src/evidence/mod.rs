@@ -22,7 +22,7 @@ pub use bounds::{lower_bound, quantile_lower, quantile_upper, requests_needed, u
 
 use crate::canary::Share;
 use crate::config::Mode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How sure it must be that a limit is broken before a route goes back. It is looked at every second, so this is strict:
@@ -167,13 +167,15 @@ pub struct Standing {
     pub findings: Vec<Finding>,
     /// Until when it is held, in milliseconds since 1970.
     pub held_until: Option<u64>,
-    /// How often it went back since the gateway started.
+    /// How often it went back.
     pub backs: u32,
 }
 
 /// The evidence of one route over time.
 #[derive(Clone, Debug, Default)]
 pub struct Course {
+    /// What it is about: the route's side, rewriting, limits and rules, in a form that only says whether it is the same.
+    subject: String,
     at: Option<Position>,
     /// Looks at each step. They are not forgotten when a route comes back to a step: every look costs.
     looks: BTreeMap<Position, u32>,
@@ -181,11 +183,77 @@ pub struct Course {
     recent: VecDeque<(u64, Totals)>,
     held_until: Option<u64>,
     backs: u32,
+    /// A step back was asked for, and it has not moved since.
+    goes_back: bool,
     /// The old shop's p99 for users, as it was when the route was last promoted, in microseconds: an upper bound.
     rested_on: Option<u64>,
 }
 
+/// What of a course outlives the process: what it spent, and what it is held by. What it saw begins anew.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Kept {
+    subject: String,
+    /// Mode, share in percent, and the look that comes next there.
+    looks: Vec<(Mode, f64, u32)>,
+    held_until: Option<u64>,
+    backs: u32,
+    rested_on: Option<u64>,
+}
+
 impl Course {
+    /// Whether it is about this.
+    #[must_use]
+    pub fn is_about(&self, subject: &str) -> bool {
+        self.subject == subject
+    }
+
+    /// Says what the next counts are about. If it is something else than before, what was seen and how often it was looked at
+    /// does not count for it. That the route was taken back does: it is held all the same.
+    pub fn about(&mut self, subject: String) {
+        if self.subject != subject {
+            let held = (self.held_until, self.backs);
+            *self = Self { subject, ..Self::default() };
+            (self.held_until, self.backs) = held;
+        }
+    }
+
+    /// The route is where evidence has nothing to say. When it comes back, it begins at nothing.
+    pub fn leave(&mut self) {
+        self.at = None;
+        self.batch = Totals::default();
+        self.recent.clear();
+    }
+
+    /// What is to be stored.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let looks = self.looks.iter().map(|(at, look)| (at.mode, at.share.percent(), *look));
+        Kept {
+            subject: self.subject.clone(),
+            looks: looks.collect(),
+            held_until: self.held_until,
+            backs: self.backs,
+            rested_on: self.rested_on,
+        }
+    }
+
+    /// The course that this was kept of.
+    #[must_use]
+    pub fn resumed(kept: Kept) -> Self {
+        let look = |(mode, percent, look): (Mode, f64, u32)| {
+            Some((Position { mode, share: Share::from_percent(percent).ok()? }, look.max(1)))
+        };
+        Self {
+            subject: kept.subject,
+            looks: kept.looks.into_iter().filter_map(look).collect(),
+            held_until: kept.held_until,
+            backs: kept.backs,
+            rested_on: kept.rested_on,
+            ..Self::default()
+        }
+    }
+
     /// Takes the counts of this moment, and says what to do. Called about once a second; what is returned is done before
     /// the next call, or asked for again.
     pub fn step(&mut self, rules: &EvidenceRules, now: u64, at: Position, totals: &Totals) -> Option<Act> {
@@ -194,6 +262,7 @@ impl Course {
             self.at = Some(at);
             self.batch = totals.clone();
             self.recent.clear();
+            self.goes_back = false;
         }
         self.recent.push_back((now, totals.clone()));
         while self.recent.get(1).is_some_and(|(then, _)| now.saturating_sub(*then) >= rules.window_millis) {
@@ -203,9 +272,13 @@ impl Course {
             && let Some((_, earlier)) = self.recent.front()
             && let Some(why) = broken(rules, &totals.since(earlier), self.rested_on)
         {
-            let times = (1_u64 << self.backs.min(16)).min(HOLD_TIMES_MAX);
-            self.backs += 1;
-            self.held_until = Some(now + rules.hold_millis.saturating_mul(times));
+            // Asked for again because the table could not be changed, it is still one step back.
+            if !self.goes_back {
+                let times = (1_u64 << self.backs.min(16)).min(HOLD_TIMES_MAX);
+                self.backs += 1;
+                self.held_until = Some(now + rules.hold_millis.saturating_mul(times));
+            }
+            self.goes_back = true;
             return Some(Act::Back { why });
         }
         if self.held_until.is_some_and(|until| now < until) {
@@ -268,7 +341,8 @@ impl Course {
 
     /// Forgets what it saw and how often it looked: the operator says that something else is running now.
     pub fn restart(&mut self, totals: &Totals) {
-        *self = Self { at: self.at, batch: totals.clone(), ..Self::default() };
+        let subject = std::mem::take(&mut self.subject);
+        *self = Self { subject, at: self.at, batch: totals.clone(), ..Self::default() };
     }
 
     fn look(&self, at: Position) -> u32 {

@@ -130,6 +130,18 @@ fn errors_take_a_route_back_at_once_and_hold_it() {
 }
 
 #[test]
+fn a_step_back_that_has_to_be_asked_for_again_holds_the_route_no_longer() {
+    let (rules, mut course, mut totals) = (rules(), Course::default(), Totals::default());
+    course.step(&rules, 0, canary(10.0), &totals);
+    add(&mut totals, 4, 0, 4);
+    for now in [1_000, 2_000, 3_000] {
+        assert!(matches!(course.step(&rules, now, canary(10.0), &totals), Some(Act::Back { .. })));
+    }
+    let standing = course.standing(&rules, 3_000, SHADOW, &totals);
+    assert_eq!((standing.backs, standing.held_until), (1, Some(61_000)));
+}
+
+#[test]
 fn old_errors_fall_out_of_the_window() {
     let (rules, mut course, mut totals) = (rules(), Course::default(), Totals::default());
     course.step(&rules, 0, canary(10.0), &totals);

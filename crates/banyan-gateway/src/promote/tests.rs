@@ -22,6 +22,24 @@ impl World {
         Self { gateway: Gateway::new(config, None).expect("a gateway"), state }
     }
 
+    /// The same gateway after its process ended and began again.
+    fn restarted(self, config: &str) -> Self {
+        let Self { gateway, state } = self;
+        drop(gateway);
+        let config = Config::parse(config, state.path()).expect("a configuration");
+        Self { gateway: Gateway::new(config, None).expect("a gateway"), state }
+    }
+
+    fn spec(&self) -> RouteSpec {
+        self.gateway.table().routes()[0].spec().clone()
+    }
+
+    fn set(&self, spec: RouteSpec) {
+        let version = self.gateway.table().version();
+        let change = Change::SetRoute(Box::new(spec));
+        self.gateway.change(version, change, "mina", "because").expect("is changed");
+    }
+
     fn lane(&self) -> Arc<Lane> {
         self.gateway.table().routes()[0].lane().clone()
     }
@@ -172,4 +190,87 @@ fn a_share_grows_only_on_what_its_own_users_got() {
     world.copies(5_000, Outcome::Equal, false);
     world.users(200, 200);
     world.check(5_000, Mode::Canary, 100.0);
+}
+
+#[test]
+fn what_was_seen_before_a_route_was_put_aside_does_not_count_when_it_comes_back() {
+    let world = World::new(SHOP);
+    world.check(0, Mode::Shadow, 0.0);
+    world.copies(99, Outcome::Equal, false);
+    world.check(1_000, Mode::Shadow, 0.0);
+    world.set(RouteSpec { mode: Mode::Legacy, ..world.spec() });
+    world.check(2_000, Mode::Legacy, 0.0);
+    world.set(RouteSpec { mode: Mode::Shadow, ..world.spec() });
+    world.check(3_000, Mode::Shadow, 0.0);
+    world.copies(2, Outcome::Equal, false);
+    world.check(4_000, Mode::Shadow, 0.0);
+    world.copies(98, Outcome::Equal, false);
+    world.check(5_000, Mode::Canary, 1.0);
+}
+
+#[test]
+fn what_was_seen_of_another_side_or_by_other_rules_does_not_count() {
+    type Edit = fn(&mut RouteSpec);
+    let edits: [Edit; 4] = [
+        |spec| spec.banyan = Some("http://127.0.0.1:3".into()),
+        |spec| spec.rewrite = Some(crate::config::Rewrite { from: "/a".into(), to: "/b".into(), side: None }),
+        |spec| spec.shadow.as_mut().expect("a shadow").ignore.push("$.at".into()),
+        |spec| spec.evidence.as_mut().expect("rules").mismatch_max = 0.06,
+    ];
+    for edit in edits {
+        let world = World::new(SHOP);
+        world.check(0, Mode::Shadow, 0.0);
+        world.copies(99, Outcome::Equal, false);
+        world.check(1_000, Mode::Shadow, 0.0);
+        let mut spec = world.spec();
+        edit(&mut spec);
+        world.set(spec);
+        world.check(2_000, Mode::Shadow, 0.0);
+        world.copies(2, Outcome::Equal, false);
+        world.check(3_000, Mode::Shadow, 0.0);
+        world.copies(98, Outcome::Equal, false);
+        world.check(4_000, Mode::Canary, 1.0);
+    }
+}
+
+#[test]
+fn a_route_that_was_taken_back_stays_held_after_a_restart() {
+    let world = World::new(SHOP);
+    world.check(0, Mode::Shadow, 0.0);
+    world.copies(200, Outcome::Equal, false);
+    world.check(1_000, Mode::Canary, 1.0);
+    world.check(2_000, Mode::Canary, 1.0);
+    world.users(10, 500);
+    world.check(3_000, Mode::Shadow, 0.0);
+    let world = world.restarted(SHOP);
+    world.check(10_000, Mode::Shadow, 0.0);
+    world.copies(10_000, Outcome::Equal, false);
+    world.check(102_999, Mode::Shadow, 0.0);
+    world.check(103_000, Mode::Shadow, 0.0);
+    world.copies(200, Outcome::Equal, false);
+    world.check(104_000, Mode::Canary, 1.0);
+    world.check(105_000, Mode::Canary, 1.0);
+    world.users(10, 500);
+    world.check(106_000, Mode::Shadow, 0.0);
+    // It is the second time, so it is held for twice as long.
+    let world = world.restarted(SHOP);
+    world.check(305_999, Mode::Shadow, 0.0);
+    world.copies(200, Outcome::Equal, false);
+    world.check(305_999, Mode::Shadow, 0.0);
+    assert_eq!(world.gateway.evidence("shop").expect("a route").expect("rules").backs, 2);
+}
+
+#[test]
+fn looks_that_were_spent_stay_spent_after_a_restart() {
+    let world = World::new(SHOP);
+    world.check(0, Mode::Shadow, 0.0);
+    world.copies(200, Outcome::Mismatched, false);
+    world.check(1_000, Mode::Shadow, 0.0);
+    let look = |world: &World| world.gateway.evidence("shop").expect("a route").expect("rules").look;
+    assert_eq!(look(&world), 2);
+    let world = world.restarted(SHOP);
+    assert_eq!(look(&world), 2);
+    world.gateway.restart_evidence("shop").expect("a route");
+    world.check(2_000, Mode::Shadow, 0.0);
+    assert_eq!(look(&world.restarted(SHOP)), 1, "another question is looked at for the first time");
 }
