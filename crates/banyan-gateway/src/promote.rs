@@ -84,7 +84,7 @@ pub(crate) fn start(gateway: Gateway, mut stop: watch::Receiver<bool>) -> std::i
 }
 
 fn store(gateway: &Gateway) {
-    if let Err(error) = gateway.inner.sides.ledger.save() {
+    if let Err(error) = gateway.inner.sides.ledger.save(now_millis()) {
         tracing::warn!(%error, "the ledger of callers could not be stored; it is tried again");
     }
 }
@@ -92,6 +92,7 @@ fn store(gateway: &Gateway) {
 /// One look at every route.
 pub(crate) fn look(gateway: &Gateway, now: u64) {
     let table = gateway.table();
+    gateway.inner.sides.ledger.watch(&table, now);
     let courses = &gateway.inner.sides.courses;
     courses.forget_unused(|name| table.route(name).is_some());
     for route in table.routes() {
