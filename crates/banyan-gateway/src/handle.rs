@@ -140,7 +140,9 @@ impl Gateway {
         let mut spec = self.find(route)?.spec().clone();
         match &mut spec.canary {
             Some(canary) if !canary.ramp.is_empty() => {
-                canary.paused_at = paused.then(crate::gateway::now);
+                // Paused again, it stays where it was paused first: steps may have passed since.
+                let since = canary.paused_at.take();
+                canary.paused_at = paused.then(|| since.unwrap_or_else(crate::gateway::now));
             }
             _ => return Err(Refused::Invalid(format!("route {route:?} has no ramp that could be paused"))),
         }
