@@ -411,6 +411,24 @@ fn a_ramp_is_held_and_let_go() {
     assert_eq!(world.admin("POST", "/v1/ramp", &asked(true, 1)).0, 409);
 }
 
+#[test]
+fn a_ramp_that_is_paused_twice_stays_where_it_was_paused_first() {
+    let state = tempfile::tempdir().expect("a folder");
+    let ((legacy, _), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
+    let config = format!(
+        "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"canary\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\n\
+         [route.canary]\npercent = 0\nby = \"header:x-member\"\npaused_at = \"2020-01-01T00:00:00Z\"\n\
+         ramp = [{{ at = \"2021-01-01T00:00:00Z\", percent = 100 }}]\n"
+    );
+    let world = world(state.path(), &config, None);
+    let asked = json!({"route": "shop", "paused": true, "expected": 1, "by": "mina", "reason": "to be sure"});
+    assert_eq!(world.admin("POST", "/v1/ramp", &asked).0, 201);
+    assert!(
+        world.ask("GET", "/", &[("x-member", "m-1")], "").2.contains("legacy"),
+        "it jumped over its step"
+    );
+}
+
 /// Banyan in the same process: it hangs, and it panics, and users of the old shop notice nothing.
 #[test]
 fn a_side_in_this_process_can_hang_and_panic() {
