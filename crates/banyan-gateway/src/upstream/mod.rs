@@ -8,7 +8,7 @@ mod trust;
 
 pub use trust::TrustReport;
 
-use crate::config::{Address, Config, UpstreamSpec};
+use crate::config::{Address, Config, HttpVersion, UpstreamSpec};
 use crate::tls::{self, ClientTls};
 use breaker::{Breaker, Pass};
 use http::HeaderValue;
@@ -156,6 +156,12 @@ impl Upstream {
 
     pub(crate) fn spec(&self) -> &UpstreamSpec {
         &self.spec
+    }
+
+    /// Whether a connection with any of its servers can become something else, such as a WebSocket: with HTTP/2 and no TLS
+    /// there is nothing in which HTTP/1.1 could be agreed on.
+    pub(crate) fn takes_upgrades(&self) -> bool {
+        self.spec.http != HttpVersion::Two || self.servers.iter().all(|server| server.address.is_tls())
     }
 
     pub(crate) fn servers(&self) -> &[Arc<Server>] {
