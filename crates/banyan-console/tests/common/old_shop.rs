@@ -17,7 +17,7 @@ const STOCK: Capability = Capability::Stock;
 const LOOK: Duration = Duration::from_millis(5);
 
 /// What the old database has, and what a test says it finds.
-pub struct OldShop(Mutex<Inner>);
+pub struct OldShop(Mutex<Inner>, Arc<Progress>);
 
 struct Inner {
     book: Option<Book>,
@@ -44,6 +44,16 @@ impl OldShop {
         self.inner().differing = rows;
     }
 
+    /// The table refuses an item's row as it should be, in these words; or takes it again.
+    pub fn refuses(&self, sku: &str, why: Option<&str>) {
+        let (sku, location) = (sku.to_owned(), "main".to_owned());
+        let row = TargetRow { table: 0, sku, location, in_stock: -2, allocated: 0 };
+        match why {
+            Some(why) => self.1.set_aside(&row, why),
+            None => self.1.took_back(&row),
+        };
+    }
+
     /// Somebody uses a statement.
     pub fn used(&self, caller: &str, statement: &str, calls: u64) {
         let (caller, statement) = (caller.to_owned(), statement.to_owned());
@@ -53,20 +63,21 @@ impl OldShop {
 
 /// Gives `store` a keeper of an old shop with two products.
 pub fn keep(store: &Store) -> (Arc<Keeper>, Arc<OldShop>) {
-    let shop = Arc::new(OldShop(Mutex::new(Inner {
+    let progress: Arc<Progress> = Arc::default();
+    let inner = Mutex::new(Inner {
         book: None,
         position: 0x16_B374_D848,
         untold: Vec::new(),
         findings: vec![Finding::ok("settings", "as they should be")],
         differing: 0,
         references: Vec::new(),
-    })));
+    });
+    let shop = Arc::new(OldShop(inner, progress.clone()));
     let mapping = "capability = \"stock\"\n[database]\nkind = \"postgres\"\nurl_env = \"LEGACY_URL\"\nslot = \"banyan_stock\"\n\
         [[table]]\nname = \"public.partner_stockrecord\"\nkey = [\"id\"]\nsku = \"partner_sku\"\nlocation = \"main\"\n\
         in_stock = \"num_in_stock\"\nallocated = \"num_allocated\"\n";
     let mapping = Mapping::read(mapping, Path::new("/")).expect("a good mapping");
     let desk = Desk::new(store.app.shard().clone());
-    let progress: Arc<Progress> = Arc::default();
     let with = || (desk.clone(), shop.clone(), progress.clone());
     let (inward, outward, comparer) = (with(), with(), with());
     let parts = Parts {
