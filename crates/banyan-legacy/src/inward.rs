@@ -536,7 +536,7 @@ impl Inward<'_> {
         }
         if transactions > 0 {
             let lag = wall_clock().as_millis().saturating_sub(committed_millis);
-            self.progress.took(count, if committed_millis == 0 { 0 } else { lag });
+            self.progress.took(count, (committed_millis > 0).then_some(lag));
         }
         Ok(())
     }
@@ -564,7 +564,9 @@ impl Load {
         self.outbox.extend(next.outbox);
         self.outbox_ids.extend(next.outbox_ids);
         self.breaches.extend(next.breaches);
-        self.committed_millis = next.committed_millis;
+        if next.committed_millis > 0 {
+            self.committed_millis = next.committed_millis;
+        }
         self.transactions += next.transactions;
     }
 }
