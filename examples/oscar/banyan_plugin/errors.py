@@ -28,5 +28,9 @@ class Unreachable(Exception):
     """No answer that can be relied on came in time. What was asked for may have been done."""
 
 
+class PhaseUnknown(Unreachable):
+    """Who leads cannot be read: the shop's database role lacks a right. Deciding all the same could sell everything twice."""
+
+
 class NotOurs(Exception):
     """Somebody tried to write a number that Banyan owns now."""

@@ -6,7 +6,7 @@ use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
 use crate::database::{Finding, LegacyError};
 use crate::mapping::Mapping;
-use crate::scope::{Scope, scope};
+use crate::scope::{Course, Scope, scope};
 use banyan_domain::legacy::Phase;
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -53,10 +53,12 @@ pub(super) async fn check(address: &Address, mapping: &Mapping, to: Option<Phase
     rights(&mut session, &mut findings).await;
     clock(&mut session, &mut findings).await;
     bookkeeping(&mut session, address, mapping, &mut findings).await;
-    let looked = scope(mapping, phase(&mut session, address, mapping).await, to);
+    let phase = phase(&mut session, address, mapping).await;
+    let looked = scope(mapping, phase, to);
     findings.push(looked.finding(mapping));
+    let course = Course::of(phase, to);
     for index in (0..mapping.tables.len()).filter(|_| looked == Scope::Tables) {
-        check_tables::check(&mut session, address, mapping, index, &mut findings).await;
+        check_tables::check(&mut session, address, (mapping, index), course, &mut findings).await;
     }
     findings
 }

@@ -6,6 +6,7 @@ use super::server::{Address, STATEMENT_MAX, Session, quoted, within};
 use super::shape::Shape;
 use crate::database::{Finding, LegacyError, PageKey};
 use crate::mapping::Mapping;
+use crate::scope::Course;
 use banyan_domain::limits::ITEM_UNITS_MAX;
 use banyan_domain::{LocationId, SkuId};
 use mysql_async::Row;
@@ -19,15 +20,13 @@ const ROWS_MAX: usize = 500_000;
 const PAGE_ROWS: u32 = 2_000;
 /// Examples in a finding.
 const EXAMPLES_MAX: usize = 3;
-/// Longest look at all rows.
-const LOOK_MAX: Duration = Duration::from_secs(120);
 
 /// Looks at one table.
 pub(super) async fn check(
     session: &mut Session,
     address: &Address,
-    mapping: &Mapping,
-    index: usize,
+    (mapping, index): (&Mapping, usize),
+    course: Course,
     findings: &mut Vec<Finding>,
 ) {
     let table = &mapping.tables[index];
@@ -35,13 +34,17 @@ pub(super) async fn check(
     let subject = format!("{schema}.{}", table.name.table);
     let layout = match Shape::read(session, schema, &table.name.table).await {
         Ok(shape) => Layout::of(index, table, schema, shape),
-        Err(error) => return findings.push(unseen(&subject, &error)),
+        Err(error) => {
+            findings.push(unseen(&subject, &error));
+            return;
+        }
     };
     let layout = match layout {
         Ok(layout) => layout,
         Err(why) => {
             let fix = "mend the mapping or the table; numbers must be whole, names text (utf8, ascii, latin1) or whole numbers";
-            return findings.push(Finding::stop(subject, why, fix));
+            findings.push(Finding::stop(subject, why, fix));
+            return;
         }
     };
     findings.push(Finding::ok(&subject, "the mapped columns are there, and of types that can be used"));
@@ -54,14 +57,25 @@ pub(super) async fn check(
     if let Err(error) = looked.await {
         findings.push(unseen(&subject, &error));
     }
-    match tokio::time::timeout(LOOK_MAX, rows(address, &layout, &subject, findings)).await {
+    let mut in_rows = Vec::new();
+    let looked = rows(address, &layout, &subject, &mut in_rows);
+    match tokio::time::timeout(look_max(course), looked).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => findings.push(unseen(&subject, &error)),
-        Err(_) => findings.push(Finding::warn(
+        Ok(Err(error)) => in_rows.push(unseen(&subject, &error)),
+        Err(_) => in_rows.push(Finding::warn(
             &subject,
             "its rows could not all be looked at in time",
             "run the check when the old shop is quiet",
         )),
+    }
+    findings.extend(in_rows.into_iter().map(|finding| course.weigh(finding)));
+}
+
+/// Longest look at all rows: on the way back, what it finds is only told, and somebody waits.
+const fn look_max(course: Course) -> Duration {
+    match course {
+        Course::Onward => Duration::from_secs(600),
+        Course::Back => Duration::from_secs(20),
     }
 }
 

@@ -8,6 +8,7 @@ mod assemble;
 mod bookkeeping;
 mod catalog;
 mod check;
+mod check_rows;
 mod check_tables;
 mod create;
 mod health;

@@ -8,4 +8,5 @@ mod retired;
 mod shop;
 mod streaming;
 mod sync;
+mod ways_back;
 mod writing;
