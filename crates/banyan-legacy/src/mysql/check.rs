@@ -5,6 +5,7 @@ use super::check_tables;
 use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
 use crate::database::{Finding, LegacyError};
+use crate::extent::Extent;
 use crate::mapping::Mapping;
 use crate::scope::{Course, Scope, scope};
 use banyan_domain::legacy::Phase;
@@ -57,9 +58,12 @@ pub(super) async fn check(address: &Address, mapping: &Mapping, to: Option<Phase
     let looked = scope(mapping, phase, to);
     findings.push(looked.finding(mapping));
     let course = Course::of(phase, to);
+    let mut extent = Extent::default();
     for index in (0..mapping.tables.len()).filter(|_| looked == Scope::Tables) {
-        check_tables::check(&mut session, address, (mapping, index), course, &mut findings).await;
+        let table = check_tables::check(&mut session, address, (mapping, index), course, &mut findings).await;
+        extent.add(table);
     }
+    findings.extend(extent.findings().into_iter().map(|finding| course.weigh(finding)));
     findings
 }
 

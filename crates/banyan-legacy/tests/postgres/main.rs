@@ -1,5 +1,6 @@
 //! The Postgres side against a real, private server.
 
+mod beyond;
 mod comparing;
 mod found_later;
 mod moving;
