@@ -18,11 +18,12 @@ pub(super) enum Identity {
     Lacking(String),
 }
 
-/// Looks at one table. Gives whether its rows can be looked at.
+/// Looks at one table, which Banyan must be able to write if `must_write`. Gives whether its rows can be looked at.
 pub(super) async fn check(
     client: &Client,
     mapping: &Mapping,
     table: usize,
+    must_write: bool,
     findings: &mut Vec<Finding>,
 ) -> bool {
     let target = &mapping.tables[table];
@@ -55,7 +56,7 @@ pub(super) async fn check(
             ),
         ),
     });
-    findings.push(rights(client, target).await.unwrap_or_else(|unseen| unseen));
+    findings.push(rights(client, target, must_write).await.unwrap_or_else(|unseen| unseen));
     findings.push(triggers(client, target).await.unwrap_or_else(|unseen| unseen));
     findings.push(index(client, target).await.unwrap_or_else(|unseen| unseen));
     // Rows of columns that are not there, or not numbers, cannot be counted.
@@ -211,7 +212,7 @@ pub(super) async fn identity(
     Ok(Identity::Enough)
 }
 
-async fn rights(client: &Client, table: &TableMapping) -> Result<Finding, Finding> {
+async fn rights(client: &Client, table: &TableMapping, must_write: bool) -> Result<Finding, Finding> {
     let subject = format!("{} rights", table.name);
     let written: Vec<&str> =
         [Some(table.in_stock.as_str()), table.allocated.as_deref()].into_iter().flatten().collect();
@@ -223,6 +224,10 @@ async fn rights(client: &Client, table: &TableMapping) -> Result<Finding, Findin
     Ok(match (row.get(0), row.get(1), row.get::<_, Option<bool>>(2)) {
         (false, ..) => {
             Finding::stop(subject, "our role may not read it", format!("grant select on {name} to …"))
+        }
+        (true, false, _) if must_write => {
+            let fix = format!("grant update ({}) on {name} to …", written.join(", "));
+            Finding::stop(subject, "our role may read it, and not write", fix)
         }
         (true, false, _) => {
             let fix = format!("before Banyan leads: grant update ({}) on {name} to …", written.join(", "));

@@ -1,6 +1,8 @@
 //! Rows and rights that the sync could not do with: found before, not by a copy that stands still.
 
-use crate::shop::Shop;
+use crate::shop::{Shop, mapping};
+use banyan_domain::legacy::Phase;
+use banyan_legacy::postgres::Postgres as OldPostgres;
 use banyan_legacy::{CheckLevel, Finding, OldDatabase};
 
 /// What must be mended, in words.
@@ -43,4 +45,24 @@ async fn a_number_that_is_greater_than_banyan_counts_is_found() {
     shop.add("B", 4_000_000_001, 0).await;
     let found = stops(&database.check().await);
     assert!(found.len() == 1 && found[0].contains("above 4000000000, such as that of \"B\""), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_write_the_old_columns_does_not_get_the_lead() {
+    let (shop, _consented) = Shop::ready().await;
+    shop.run(
+        "create role onlooker login replication; grant select on stockrecord to onlooker; \
+         grant select, update on banyan_sync to onlooker; grant select, delete on banyan_outbox to onlooker",
+    )
+    .await;
+    let url = shop.server.url().replace("postgres@", "onlooker@");
+    let database = OldPostgres::at(mapping(""), &url).expect("an address");
+    assert_eq!(stops(&database.check_for(Phase::Mirror).await), [""; 0], "reading is enough to follow");
+    shop.run("update banyan_sync set phase = 'mirror'").await;
+    let wanted = ["public.stockrecord rights: our role may read it, and not write"];
+    assert_eq!(stops(&database.check_for(Phase::Lead).await), wanted);
+    shop.lead().await;
+    assert_eq!(stops(&database.check().await), wanted, "the old columns do not follow");
+    shop.run("grant update (num_in_stock, num_allocated) on stockrecord to onlooker").await;
+    assert_eq!(stops(&database.check_for(Phase::Lead).await), [""; 0]);
 }
