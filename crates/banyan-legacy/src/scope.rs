@@ -83,6 +83,16 @@ impl Course {
     }
 }
 
+/// That the mapping wants no tables of ours, which is enough for a mirror.
+pub(crate) fn without_bookkeeping(subject: &str, to: Option<Phase>) -> Finding {
+    let found = "not wanted (bookkeeping = false): Banyan can mirror, and not lead; there is no outbox";
+    let fix = "set bookkeeping = true in the mapping and run `banyan legacy check --create` when the stock is to be led";
+    match to {
+        Some(Phase::Lead | Phase::Retired) => Finding::stop(subject, found, fix),
+        _ => Finding::warn(subject, found, fix),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

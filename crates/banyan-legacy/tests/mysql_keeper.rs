@@ -8,8 +8,8 @@ use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, start, wall
 use banyan_legacy::mysql::Mysql;
 use banyan_legacy::{Desk, Keeper, KeeperOptions, NoRoutes, OldDatabase, Progress};
 use banyan_log::{DiskLog, DiskOptions, MemoryStorage};
-use banyan_testkit::MariaDbOptions;
-use maria::{SOON, Shop};
+use banyan_testkit::{MariaDb, MariaDbOptions};
+use maria::{SCHEMA, SOON, Shop};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -138,6 +138,35 @@ async fn what_others_write_to_owned_columns_is_noticed_and_put_right() {
     until("a count after all of it", async || row("B") == "4\t0").await;
     assert_eq!(banyan.keeper.compare(false).await, Ok((4, 0)));
     assert_eq!(banyan.state().await.breaches, 3);
+    banyan.stop.send_replace(true);
+    banyan.running.await.expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_without_tables_of_ours_comes_and_goes_and_never_leads() {
+    let server = MariaDb::start(&MariaDbOptions::default()).expect("mariadb");
+    server.sql(SCHEMA).expect("the small shop");
+    server
+        .sql("insert into stock (sku, place, num_in_stock, num_allocated) values ('A', 'main', 5, 1)")
+        .expect("a row");
+    let mapping =
+        maria::mapping(&maria::MAPPING.replace("server_id = 4711", "server_id = 4711\nbookkeeping = false"));
+    let database = Mysql::at(mapping.clone(), &server.url()).expect("an address");
+    let shop = Shop { server, mapping, database };
+    let banyan = Banyan::beside(&shop);
+
+    banyan.to(Phase::Mirror).await;
+    until("the copy", async || banyan.books("A", "main").await == Some((5, 1))).await;
+    shop.sql("update stock set num_allocated = 2 where sku = 'A'");
+    until("a change", async || banyan.books("A", "main").await == Some((5, 2))).await;
+    assert_eq!(banyan.keeper.compare(true).await, Ok((1, 0)));
+    assert_eq!(shop.sql("show tables like 'banyan%'"), "");
+
+    let gates = banyan.keeper.plan(Phase::Lead).await.expect("it runs").gates;
+    let preflight = gates.iter().find(|gate| gate.name == "preflight").expect("every move has it");
+    assert!(!preflight.holds && preflight.found.contains("bookkeeping = false"), "{preflight:?}");
+
+    banyan.to(Phase::Legacy).await;
     banyan.stop.send_replace(true);
     banyan.running.await.expect("it ends");
 }

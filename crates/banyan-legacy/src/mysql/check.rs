@@ -7,7 +7,7 @@ use super::server::{Address, STATEMENT_MAX, Session, within};
 use crate::database::{Finding, LegacyError};
 use crate::extent::Extent;
 use crate::mapping::Mapping;
-use crate::scope::{Course, Scope, scope};
+use crate::scope::{Course, Scope, scope, without_bookkeeping};
 use banyan_domain::legacy::Phase;
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ pub(super) async fn check(address: &Address, mapping: &Mapping, to: Option<Phase
     durability(&session, &settings, &mut findings);
     rights(&mut session, &mut findings).await;
     clock(&mut session, &mut findings).await;
-    bookkeeping(&mut session, address, mapping, &mut findings).await;
+    bookkeeping(&mut session, address, mapping, to, &mut findings).await;
     let phase = phase(&mut session, address, mapping).await;
     let looked = scope(mapping, phase, to);
     findings.push(looked.finding(mapping));
@@ -333,16 +333,11 @@ async fn bookkeeping(
     session: &mut Session,
     address: &Address,
     mapping: &Mapping,
+    to: Option<Phase>,
     findings: &mut Vec<Finding>,
 ) {
     if !mapping.database.bookkeeping {
-        let found = "bookkeeping = false: Banyan can mirror, not lead, and keeps no place in the log";
-        findings.push(Finding::warn(
-            "bookkeeping",
-            found,
-            "set bookkeeping = true when the stock is to be led",
-        ));
-        return;
+        return findings.push(without_bookkeeping("bookkeeping", to));
     }
     let database = address.database();
     for table in [SYNC, DOOR, OUTBOX, STREAM] {

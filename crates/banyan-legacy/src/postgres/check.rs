@@ -9,7 +9,7 @@ use super::sessions::Sessions;
 use super::write::read_book;
 use crate::database::{Finding, LegacyError};
 use crate::mapping::Mapping;
-use crate::scope::{Course, Scope, scope};
+use crate::scope::{Course, Scope, scope, without_bookkeeping};
 use banyan_domain::legacy::Phase;
 use pgwire_replication::config::SslMode;
 use tokio_postgres::types::FromSqlOwned;
@@ -33,6 +33,7 @@ pub(super) enum Host {
 struct Look<'a> {
     mapping: &'a Mapping,
     user: &'a str,
+    to: Option<Phase>,
     tables: bool,
 }
 
@@ -50,7 +51,7 @@ pub(super) async fn check(sessions: &Sessions, mapping: &Mapping, to: Option<Pha
             findings.push(looked.finding(mapping));
             let tables = looked == Scope::Tables;
             let course = Course::of(phase, to);
-            let look = Look { mapping, user: sessions.address().user(), tables };
+            let look = Look { mapping, user: sessions.address().user(), to, tables };
             server(client, &look, &mut findings).await;
             let must_write = phase == Phase::Lead || to == Some(Phase::Lead);
             let mut readable = Vec::new();
@@ -369,13 +370,9 @@ async fn publication(client: &Client, mapping: &Mapping, user: &str, tables: boo
 
 async fn bookkeeping(client: &Client, look: &Look<'_>) -> Result<Vec<Finding>, Finding> {
     let subject = "bookkeeping tables";
-    let Look { mapping, .. } = *look;
+    let Look { mapping, to, .. } = *look;
     if !mapping.database.bookkeeping {
-        return Ok(vec![Finding::warn(
-            subject,
-            "not wanted (bookkeeping = false)",
-            "Banyan can mirror, and not lead; there is no outbox",
-        )]);
+        return Ok(vec![without_bookkeeping(subject, to)]);
     }
     let sql = "select to_regclass($1) is not null and to_regclass($2) is not null, \
          coalesce((select relreplident = 'f' from pg_class where oid = to_regclass($1)), false)";

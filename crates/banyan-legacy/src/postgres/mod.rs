@@ -75,6 +75,10 @@ impl OldDatabase for Postgres {
         Box::pin(create::create(&self.sessions, &self.mapping))
     }
 
+    fn keeps_book(&self) -> bool {
+        self.mapping.database.bookkeeping
+    }
+
     fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>> {
         Box::pin(write::book(&self.sessions, &self.mapping))
     }

@@ -1,9 +1,12 @@
-//! The way back is open whatever came to stand in the rows meanwhile.
+//! The way back is open whatever came to stand in the rows meanwhile; and a mirror without tables of ours comes and goes.
 
 use crate::moving::{Banyan, until};
-use crate::shop::Shop;
+use crate::shop::{Shop, mapping};
+use banyan_domain::Actor;
 use banyan_domain::legacy::Phase;
-use banyan_legacy::{CheckLevel, Finding, Gate, OldDatabase};
+use banyan_legacy::{BeginError, CheckLevel, Finding, Gate, Mapping, OldDatabase};
+use banyan_testkit::PostgresOptions;
+use std::sync::Arc;
 
 async fn preflight(banyan: &Banyan, to: Phase) -> Gate {
     let plan = banyan.keeper.plan(to).await.expect("it runs");
@@ -70,4 +73,35 @@ async fn rows_that_cannot_be_looked_at_in_time_close_the_way_there_and_not_the_w
     shop.run("update banyan_sync set phase = 'mirror'").await;
     shop.run(lock).await;
     assert_eq!(unseen(database.check_for(Phase::Lead).await), [CheckLevel::Stop]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_without_tables_of_ours_comes_and_goes_and_never_leads() {
+    let shop = Shop::open(PostgresOptions::default()).await;
+    shop.run("alter table stockrecord replica identity full").await;
+    shop.add("A", 5, 1).await;
+    let mut without: Mapping = mapping("").as_ref().clone();
+    without.database.bookkeeping = false;
+    let without = Arc::new(without);
+    let database = shop.database(&without);
+    database.create().await.expect("the publication is made");
+    let desk = Banyan::beside(&shop).stop().await;
+    let banyan = Banyan::keep(&desk, Arc::new(database), without);
+
+    banyan.to(Phase::Mirror).await;
+    banyan.until_books("A", (5, 1)).await;
+    shop.run("update stockrecord set num_allocated = 2").await;
+    banyan.until_books("A", (5, 2)).await;
+    assert_eq!(banyan.keeper.compare(true).await, Ok((1, 0)));
+    assert_eq!(shop.number("select count(*) from pg_class where relname like 'banyan%'").await, 0);
+
+    let by = Actor::new("op").expect("a name");
+    let refused = banyan.keeper.begin(Phase::Lead, by, "a test", &[]).await;
+    let Err(BeginError::Gates(gates)) = refused else { panic!("it may not lead: {refused:?}") };
+    let preflight = gates.iter().find(|gate| gate.name == "preflight").expect("it says why");
+    assert!(preflight.found.contains("bookkeeping = false"), "{preflight:?}");
+
+    banyan.to(Phase::Legacy).await;
+    assert_eq!(shop.number("select count(*) from pg_replication_slots").await, 0, "nothing is kept for us");
+    let _desk = banyan.stop().await;
 }
