@@ -5,6 +5,7 @@ use super::bookkeeping::{OUTBOX, SYNC, ours};
 use super::catalog;
 use super::check_rows;
 use super::check_tables;
+use super::grants;
 use super::sessions::Sessions;
 use super::write::read_book;
 use crate::database::{Finding, LegacyError};
@@ -35,6 +36,7 @@ struct Look<'a> {
     user: &'a str,
     to: Option<Phase>,
     tables: bool,
+    course: Course,
 }
 
 /// Looks at everything that is needed, also for a move to `to`.
@@ -51,7 +53,7 @@ pub(super) async fn check(sessions: &Sessions, mapping: &Mapping, to: Option<Pha
             findings.push(looked.finding(mapping));
             let tables = looked == Scope::Tables;
             let course = Course::of(phase, to);
-            let look = Look { mapping, user: sessions.address().user(), to, tables };
+            let look = Look { mapping, user: sessions.address().user(), to, tables, course };
             server(client, &look, &mut findings).await;
             let must_write = phase == Phase::Lead || to == Some(Phase::Lead);
             let mut readable = Vec::new();
@@ -370,7 +372,7 @@ async fn publication(client: &Client, mapping: &Mapping, user: &str, tables: boo
 
 async fn bookkeeping(client: &Client, look: &Look<'_>) -> Result<Vec<Finding>, Finding> {
     let subject = "bookkeeping tables";
-    let Look { mapping, to, .. } = *look;
+    let Look { mapping, user, to, course, .. } = *look;
     if !mapping.database.bookkeeping {
         return Ok(vec![without_bookkeeping(subject, to)]);
     }
@@ -385,7 +387,11 @@ async fn bookkeeping(client: &Client, look: &Look<'_>) -> Result<Vec<Finding>, F
         (true, false) => {
             vec![Finding::stop(subject, format!("{SYNC} has not REPLICA IDENTITY FULL"), create)]
         }
-        (true, true) => vec![Finding::ok(subject, "there")],
+        (true, true) => {
+            let mut findings = vec![Finding::ok(subject, "there")];
+            findings.extend(grants::check(client, mapping, user, course).await);
+            findings
+        }
     })
 }
 

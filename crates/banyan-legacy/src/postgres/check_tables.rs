@@ -235,7 +235,8 @@ async fn rights(client: &Client, table: &TableMapping, must_write: bool) -> Resu
         }
         (true, true, Some(true)) => Finding::ok(subject, "our role may read and write it, and owns it"),
         (true, true, _) => {
-            let fix = "a publication can only be made by the table's owner: let the owner run `--create`, or make it by hand";
+            let fix = "a publication can only be made by the table's owner: let the owner run `--create`, then grant our role what the \
+                       next check says, or make it by hand";
             Finding::warn(subject, "our role may read and write it, and does not own it", fix)
         }
     })

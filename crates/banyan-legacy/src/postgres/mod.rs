@@ -11,6 +11,7 @@ mod check;
 mod check_rows;
 mod check_tables;
 mod create;
+mod grants;
 mod health;
 mod marker;
 mod pages;

@@ -3,6 +3,7 @@
 mod beyond;
 mod comparing;
 mod found_later;
+mod grants;
 mod moving;
 mod preflight;
 mod retired;
