@@ -14,6 +14,13 @@ fn of(level: CheckLevel, findings: &[Finding]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_binary_log_that_leaves_the_shop_out_is_found() {
+    let shop = Shop::open(&MariaDbOptions::default().set("binlog-ignore-db", "shop")).await;
+    let found = of(CheckLevel::Stop, &shop.database.check().await);
+    assert_eq!(found, ["binary log filters: changes in shop are not logged (binlog-ignore-db = shop)"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_locations_than_banyan_holds_are_found_and_do_not_close_the_way_back() {
     let shop = Shop::open(&MariaDbOptions::default()).await;
     shop.sql(

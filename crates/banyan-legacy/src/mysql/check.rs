@@ -10,7 +10,7 @@ use crate::mapping::Mapping;
 use crate::scope::{Course, Scope, scope, without_bookkeeping};
 use banyan_domain::legacy::Phase;
 use mysql_async::prelude::Queryable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Shorter than this, and an outage over a night costs a new snapshot.
@@ -49,6 +49,7 @@ pub(super) async fn check(address: &Address, mapping: &Mapping, to: Option<Phase
     };
     let host = settings.host();
     log(&session, &settings, mapping, host, &mut findings);
+    filters(&mut session, &settings, address, mapping, &mut findings).await;
     retention(&mut session, &settings, host, &mut findings).await;
     durability(&session, &settings, &mut findings);
     rights(&mut session, &mut findings).await;
@@ -205,6 +206,32 @@ fn log(session: &Session, settings: &Settings, mapping: &Mapping, host: Host, fi
             "give the mapping a server_id that neither this server nor any of its replicas has",
         ),
         other => Finding::ok("server_id", format!("{other}; ours is {ours}")),
+    });
+}
+
+/// That the log leaves out none of the databases that matter: neither a row of theirs nor a switch would come.
+async fn filters(
+    session: &mut Session,
+    settings: &Settings,
+    address: &Address,
+    mapping: &Mapping,
+    findings: &mut Vec<Finding>,
+) {
+    let subject = "binary log filters";
+    // Where it cannot be asked, that is a finding of the rights.
+    let Ok(filters) = position::filters(session).await else { return };
+    let mapped = mapping.tables.iter().filter_map(|table| table.name.schema.as_deref());
+    let needed: BTreeSet<&str> = mapped.chain([address.database()]).collect();
+    let is_case_sensitive = matches!(settings.get("lower_case_table_names"), "" | "0");
+    let left_out: Vec<&str> =
+        needed.into_iter().filter(|name| filters.leave_out(name, is_case_sensitive)).collect();
+    findings.push(if left_out.is_empty() {
+        Finding::ok(subject, "leave out no database of ours")
+    } else {
+        let found = format!("changes in {} are not logged ({filters})", left_out.join(", "));
+        let fix = "take binlog-do-db and binlog-ignore-db out of my.cnf, [mysqld], or correct them, and restart the server: \
+                   a replica can leave databases out by itself (replicate-ignore-db)";
+        Finding::stop(subject, found, fix)
     });
 }
 
