@@ -9,6 +9,10 @@ class Refused(Exception):
         self.slug = slug
 
 
+class NeverAsItIs(Refused):
+    """What was asked for cannot be done as it stands, however often it is asked: too many lines, a SKU that Banyan cannot have."""
+
+
 class OutOfStock(Refused):
     """There is not enough. `short` has, for the index of each line that falls short, the units it could have."""
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 from unittest import mock
 
 from django.core.management import call_command
@@ -10,6 +11,7 @@ from django.test import Client
 from banyan_plugin import client, levels
 from banyan_plugin.client import Level
 from banyan_plugin.errors import Unreachable
+from banyan_plugin.order.utils import merged, sold_out
 from banyan_plugin.tests.base import PluginTest
 
 
@@ -68,3 +70,34 @@ class Silence(PluginTest):
     def test_a_report_has_no_gaps_because_of_a_page(self):
         levels._silent_until = time.monotonic() + 1000
         self.assertEqual(levels.of(self.sku), Level(5, 0))
+
+
+class Sentences(PluginTest):
+    """What a shopper is told who cannot order."""
+
+    def setUp(self):
+        super().setUp()
+        self.set_phase("lead")
+
+    def test_an_order_that_can_never_be_placed_is_not_asked_to_come_again(self):
+        self.banyan.faults = [(400, "invalid-request")]
+        answer = self.place(self.shop())
+        self.assertContains(answer, "cannot take an order like this one")
+        self.assertNotContains(answer, "try again")
+        self.assertEqual((self.orders(), self.outbox()), (0, []))
+
+    def test_nobody_is_told_that_nothing_was_taken(self):
+        self.banyan.faults = [(403, "forbidden")]
+        answer = self.place(self.shop())
+        self.assertContains(answer, "try again in a minute")
+        self.assertNotContains(answer, "nothing was taken")  # a shop with payment may have taken it by then
+
+    def test_lines_of_the_same_sku_are_one_line_of_the_reservation(self):
+        def line(sku, quantity):
+            product = SimpleNamespace(get_title=lambda: f"Thing {sku}")
+            return SimpleNamespace(stockrecord=SimpleNamespace(partner_sku=sku), quantity=quantity, product=product)
+
+        lines = [line("A", 1), line("B", 2), line("A", 3)]
+        self.assertEqual(merged(lines), [client.Line("A", 4), client.Line("B", 2)])
+        told = sold_out(lines, {"A": 2})
+        self.assertEqual((told.count("Thing A"), told.count("Thing B"), told.count("a maximum of 2")), (1, 0, 1))
