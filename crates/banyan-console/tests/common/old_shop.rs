@@ -185,7 +185,10 @@ impl Comparer for Compares {
                 (std::mem::take(&mut inner.differing), inner.position)
             };
             let repaired = if repair { differing } else { 0 };
-            let note = Command::NoteReconciled { capability: STOCK, position, rows: 2, differing, repaired };
+            let state = self.0.look(|state| state.legacy().capability(STOCK)).await.expect("it runs");
+            let (capability, phase, epoch) = (STOCK, state.phase, state.epoch);
+            let note =
+                Command::NoteReconciled { capability, phase, epoch, position, rows: 2, differing, repaired };
             ask(&self.0, note).await;
             Ok((2, differing - repaired))
         })
