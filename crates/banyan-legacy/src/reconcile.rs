@@ -396,6 +396,10 @@ impl Work<'_> {
                 let still = first[index] == theirs && (!self.leads || before[index] == ours);
                 if still { wrong.push((place, ours, theirs)) } else { moving.push(place) }
             }
+            if !wrong.is_empty() {
+                // Whose rows are right is as it was when the comparison began, or nothing is said of them.
+                self.is_not_overtaken().await?;
+            }
             self.count(&wrong, repair, report).await?;
             places = moving;
         }
@@ -419,8 +423,6 @@ impl Work<'_> {
         if !repair || wrong.is_empty() {
             return Ok(());
         }
-        // Whose rows are to be put right is as it was when the comparison began, or nobody's.
-        self.is_not_overtaken().await?;
         let places: Vec<Place> = wrong.iter().map(|(place, ..)| place.clone()).collect();
         match self.leads {
             true => self.write(&places).await?,
