@@ -39,7 +39,7 @@ async fn a_row_that_a_trigger_refuses_under_a_code_of_its_own_is_told_from_what_
         rule(code).await;
         match write().await {
             Ok(Written::Refused { why }) => {
-                assert!(why.contains("C is frozen") && why.contains(code), "{why}")
+                assert!(why.contains("C is frozen") && why.contains(code), "{why}");
             }
             other => panic!("{code}: {other:?}"),
         }
