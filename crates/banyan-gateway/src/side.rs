@@ -7,7 +7,7 @@
 use crate::callers::Ledger;
 use crate::canary::Canary;
 use crate::config::{Config, ConfigError, Mode};
-use crate::promote::Courses;
+use crate::courses::Courses;
 use crate::shadow::{Shadow, Store, now_millis};
 use crate::table::Route;
 use bytes::Bytes;
@@ -123,6 +123,12 @@ impl Sides {
                 config.state.display()
             ))
         })?;
+        let courses = Courses::open(&config.state).map_err(|error| {
+            ConfigError(format!(
+                "reading evidence.json in {}: {error}. Put it back from a backup, or move it away: then no route is held any more",
+                config.state.display()
+            ))
+        })?;
         Ok(Self {
             secret,
             override_key: blake3::derive_key("banyan-gateway 2026 side overrides", &key),
@@ -130,7 +136,7 @@ impl Sides {
             shadow: Shadow::new(config.limits.shadow_bytes_max),
             store: Store::new(&config.state),
             ledger: Arc::new(ledger),
-            courses: Courses::default(),
+            courses,
         })
     }
 

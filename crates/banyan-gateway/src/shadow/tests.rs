@@ -12,6 +12,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
 
+mod dry_run;
+
 type Answering =
     Box<dyn Fn(Side, Request<Body>) -> BoxFuture<'static, Result<Response<Body>, AskFault>> + Send + Sync>;
 
@@ -75,6 +77,10 @@ impl World {
     /// A whole exchange of a user with the old shop.
     fn get(&self, answer: &'static str) {
         self.user(&Method::GET, &[]).asks(b"").answers(json(answer)).ends(Ended::Whole);
+    }
+
+    fn spec(&self) -> crate::RouteSpec {
+        self.gateway.table().routes()[0].spec().clone()
     }
 
     fn report(&self) -> ShadowReport {
@@ -426,4 +432,26 @@ fn what_waits_when_the_gateway_stops_is_counted() {
     }
     world.get("{}");
     world.check(0, 0, &[("stopping", 1)]);
+}
+
+/// At 100 % nobody is answered by the old shop, and only its copies say how long it takes.
+#[test]
+fn copies_to_the_old_shop_are_timed_for_evidence() {
+    let legacy = Box::new(|side: Side, _: Request<Body>| {
+        async move {
+            assert_eq!(side, Side::Legacy);
+            Ok(json("{}"))
+        }
+        .boxed()
+    });
+    let world = world("[route.canary]\npercent = 100", legacy);
+    let spec = crate::RouteSpec { mode: crate::Mode::Canary, ..world.spec() };
+    world.gateway.change(1, crate::Change::SetRoute(Box::new(spec)), "mina", "all").expect("is changed");
+    for _ in 0..7 {
+        world.get("{}");
+    }
+    assert_eq!(world.settled().equal, 7);
+    let totals = crate::promote::totals(&world.gateway.table().routes()[0]);
+    let count = |histogram: &[(u64, u64)]| histogram.iter().map(|(_, count)| count).sum::<u64>();
+    assert_eq!((count(&totals.banyan), count(&totals.legacy)), (7, 7), "both sides of each pair");
 }

@@ -114,7 +114,8 @@ impl Mysql {
     {
         let idle = self.idle.lock().await.take();
         let session = match idle {
-            Some(session) if !session.conn.is_disconnected() => session,
+            // One of another runtime waits for sockets that nobody looks at where that runtime stands still.
+            Some(session) if session.is_of_here() && !session.conn.is_disconnected() => session,
             _ => self.address.connect().await?,
         };
         let (session, answer) = work(session).await?;

@@ -36,6 +36,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A Postgres database. Cheap to share.
+///
+/// Whatever is asked of it must be asked within a runtime of tokio with I/O and time, or it panics. A session belongs to the
+/// runtime that opened it: runtimes may share this handle, and each opens sessions of its own. A stream and a door that is held
+/// stay with the runtime in which they were opened, and must be used while that one runs: when it has ended, they fail.
 pub struct Postgres {
     mapping: Arc<Mapping>,
     sessions: Sessions,
