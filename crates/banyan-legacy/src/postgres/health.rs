@@ -11,6 +11,11 @@ use crate::mapping::Mapping;
 /// Statements in the list at most, the most frequent first.
 const REFERENCES_MAX: i64 = 200;
 
+/// What is counted, and whether it can be seen: `pg_stat_statements.track` (nothing where the server has not loaded it), and the
+/// right to read what others do, without which their texts are hidden.
+pub(super) const COUNTED: &str = "select /* banyan */ current_setting('pg_stat_statements.track', true), \
+     pg_has_role(current_user, 'pg_read_all_stats', 'usage')";
+
 /// Asks for the slot's state.
 pub(super) async fn health(sessions: &Sessions, mapping: &Mapping) -> Result<StreamHealth, LegacyError> {
     sessions
@@ -43,7 +48,8 @@ pub(super) async fn health(sessions: &Sessions, mapping: &Mapping) -> Result<Str
 }
 
 /// Statements of others that name a mapped table and one of its stock columns, or all its columns: a table may hold much else
-/// that stays with the old shop. Nothing where `pg_stat_statements` is not installed, or not for us.
+/// that stays with the old shop. Nothing where that cannot be known: `pg_stat_statements` is not installed, counts nothing, or hides
+/// others' texts from our role.
 pub(super) async fn references(
     sessions: &Sessions,
     mapping: &Mapping,
@@ -61,6 +67,12 @@ pub(super) async fn references(
                 .await
                 .map_err(looking)?;
             let Some(schema) = schema else { return Ok((lease, None)) };
+            let counted = client.query_one(COUNTED, &[]).await.map_err(looking)?;
+            let track: Option<String> = counted.get(0);
+            let may_see: bool = counted.get(1);
+            if !may_see || track.is_none_or(|track| track == "none") {
+                return Ok((lease, None));
+            }
             let names: Vec<String> = mapping.tables.iter().map(|table| escaped(&table.name.table)).collect();
             // Letters, digits and underscores to either side would make it another name.
             let pattern = format!(r"(^|[^a-zA-Z0-9_])({})([^a-zA-Z0-9_]|$)", names.join("|"));

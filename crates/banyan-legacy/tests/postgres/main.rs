@@ -4,6 +4,7 @@ mod comparing;
 mod found_later;
 mod moving;
 mod preflight;
+mod references;
 mod retired;
 mod shop;
 mod streaming;
