@@ -188,7 +188,14 @@ fn holds(facts: &Facts) -> Gate {
 fn references(facts: &Facts) -> Gate {
     let left = facts.references.left(facts.now, facts.quiet_for);
     let watched = facts.references.watched_for(facts.now);
-    let found = format!("{left} left; watched for {} s", watched.as_secs());
+    let found = match watched {
+        Duration::ZERO => {
+            format!(
+                "{left} left; not watched yet, or the old database does not tell: see banyan legacy check"
+            )
+        }
+        watched => format!("{left} left; watched for {} s", watched.as_secs()),
+    };
     let needed = format!("nobody may touch the old columns for {} s", facts.quiet_for.as_secs());
     Gate {
         name: "references",

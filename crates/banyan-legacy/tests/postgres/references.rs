@@ -59,3 +59,42 @@ async fn a_server_that_counts_nothing_says_nothing() {
     let (level, found, _) = said(&shop.database(&mapping(""))).await;
     assert!(level == CheckLevel::Warn && found.contains("not loaded"), "{found}");
 }
+
+/// Found by reading: the list ended after the 200 most frequent statements, and knew small letters only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rare_statement_in_capitals_is_found_behind_250_frequent_ones() {
+    let shop = counting(&[("pg_stat_statements.max", "1000")]).await;
+    for n in 1..=250 {
+        let sql = format!("select num_in_stock as c{n} from stockrecord");
+        shop.run(&format!("{sql}; {sql}; {sql}")).await;
+    }
+    shop.run("SELECT NUM_IN_STOCK AS NIGHTLY FROM STOCKRECORD").await;
+    let found = seen(&shop).await.expect("counted");
+    assert!(found.len() > 250, "{}", found.len());
+    let nightly = found.iter().find(|one| one.statement.contains("NIGHTLY"));
+    assert_eq!(nightly.map(|one| one.calls), Some(1));
+}
+
+/// More than anybody would look through is no evidence that nobody is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_statements_than_are_kept_are_not_cut_off() {
+    let shop = counting(&[]).await;
+    let all: Vec<String> =
+        (1..=2_001).map(|n| format!("select num_in_stock as c{n} from stockrecord;")).collect();
+    shop.run(&all.concat()).await;
+    assert_eq!(seen(&shop).await, None);
+}
+
+/// Found by reading: each look took one row for the growth of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_within_a_function_and_outside_of_it_is_one_reference() {
+    let shop = counting(&[("pg_stat_statements.track", "all")]).await;
+    let sql = "select num_in_stock from stockrecord";
+    shop.run(&format!("{sql}; {sql}")).await;
+    shop.run("do $$ declare n integer; begin execute 'select num_in_stock from stockrecord' into n; end $$")
+        .await;
+    let found = seen(&shop).await.expect("counted");
+    let same: Vec<&SqlReference> = found.iter().filter(|one| one.statement == sql).collect();
+    assert_eq!(same.len(), 1, "{found:#?}");
+    assert_eq!(same[0].calls, 3, "{found:#?}");
+}
