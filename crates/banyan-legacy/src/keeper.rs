@@ -1,7 +1,7 @@
 //! Keeps one capability where its phase says: runs the parts of the sync that the phase needs, drives the move under way,
 //! watches lag, comparison, the old database's patience and who still touches what. The handle for everybody who asks.
 
-use crate::database::{BoxFuture, OldDatabase, StreamHealth};
+use crate::database::{BoxFuture, Finding, OldDatabase, StreamHealth};
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
 use crate::mover::{
@@ -12,7 +12,7 @@ use crate::progress::{LagPoint, Progress, ProgressView};
 use crate::references::{References, ReferencesView};
 use crate::takeover;
 use crate::watermark;
-use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase};
+use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase, Without};
 use banyan_domain::{Actor, Outcome as AnyOutcome, Timestamp};
 use banyan_engine::wall_clock;
 use std::fmt;
@@ -269,25 +269,31 @@ impl Keeper {
     /// # Errors
     /// [`DeskError::Stopping`].
     pub async fn plan(&self, to: Phase) -> Result<Plan, DeskError> {
+        let findings = self.driver.database.check_for(to).await;
+        let facts = self.facts(findings).await?;
+        let from = facts.state.phase;
+        Ok(Plan { from, to, steps: steps(from, to), gates: gates(&facts, to) })
+    }
+
+    /// What is known now, after the preflight found this: that takes long, and what was looked at before it is old.
+    async fn facts(&self, findings: Vec<Finding>) -> Result<Facts, DeskError> {
         let look =
             |state: &banyan_domain::State| (state.legacy().capability(STOCK), open_reservations(state).0);
         let (state, open_reservations) = self.driver.desk.look(look).await?;
-        let from = state.phase;
-        let facts = Facts {
+        Ok(Facts {
             state,
             now: wall_clock(),
-            findings: self.driver.database.check_for(to).await,
+            findings,
             progress: self.driver.progress.view(),
             lag_max: self.mapping.watch.lag_max,
             references: self.references(),
             quiet_for: self.quiet_for,
             routes: self.routes.evidence(STOCK),
             open_reservations,
-        };
-        Ok(Plan { from, to, steps: steps(from, to), gates: gates(&facts, to) })
+        })
     }
 
-    /// Begins a move if its gates hold, but for those in `overridden`, which are named in the log.
+    /// Begins a move if its gates hold, but for those in `overridden`, which are named in the log with what was found of them.
     ///
     /// # Errors
     /// [`BeginError`]: nothing was begun.
@@ -299,20 +305,26 @@ impl Keeper {
         overridden: &[String],
     ) -> Result<u64, BeginError> {
         let plan = self.plan(to).await.map_err(BeginError::Desk)?;
-        let is_overridden =
-            |gate: &Gate| gate.may_be_overridden && overridden.iter().any(|name| name == gate.name);
-        let (open, passed): (Vec<Gate>, Vec<Gate>) =
-            plan.gates.into_iter().filter(|gate| !gate.holds).partition(|gate| !is_overridden(gate));
-        if !open.is_empty() && plan.from.is_next_to(to) {
-            return Err(BeginError::Gates(open));
+        let from = plan.from;
+        let stands = |gate: &Gate| !gate.holds && !gate.is_passed_over(overridden);
+        // Where it is not one step away, that is what is said, and not what else is in the way.
+        if from.is_next_to(to) && plan.gates.iter().any(stands) {
+            return Err(BeginError::Gates(plan.gates.into_iter().filter(stands).collect()));
         }
+        // Also those that hold: the move looks at them again, and was told to go without.
+        let without: Vec<&Gate> = plan.gates.iter().filter(|gate| gate.is_passed_over(overridden)).collect();
         // First what was gone without: a long reason is cut, and that must not be.
-        let without: Vec<&str> = passed.iter().map(|gate| gate.name).collect();
         let text = match without.as_slice() {
             [] => reason.to_owned(),
-            names => format!("[without {}] {reason}", names.join(", ")),
+            gates => {
+                let names: Vec<&str> = gates.iter().map(|gate| gate.name).collect();
+                format!("[without {}] {reason}", names.join(", "))
+            }
         };
-        let command = Command::BeginMove { capability: STOCK, to, by, reason: as_reason(&text) };
+        let note = |gate: &Gate| Without { gate: as_reason(gate.name), found: as_reason(&gate.found) };
+        let without = without.into_iter().map(note).collect();
+        let reason = as_reason(&text);
+        let command = Command::BeginMove { capability: STOCK, from: Some(from), to, by, reason, without };
         match self.driver.desk.ask(command).await.map_err(BeginError::Desk)? {
             AnyOutcome::Legacy(Outcome::Move { number }) => Ok(number),
             other => unreachable!("a move was begun with {other:?}"),

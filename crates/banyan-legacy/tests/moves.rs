@@ -259,7 +259,10 @@ impl World {
 
     async fn begin(&self, to: Phase) -> u64 {
         let (by, reason) = (Actor::new("op").expect("a name"), text("a test"));
-        match self.ask(Command::BeginMove { capability: STOCK, to, by, reason }).await {
+        match self
+            .ask(Command::BeginMove { capability: STOCK, from: None, to, by, reason, without: vec![] })
+            .await
+        {
             Outcome::Legacy(legacy::Outcome::Move { number }) => number,
             other => panic!("{other:?}"),
         }

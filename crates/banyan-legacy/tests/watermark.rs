@@ -214,9 +214,11 @@ impl World {
         let by = || Actor::new("op").expect("a name");
         let begin = |to| Command::BeginMove {
             capability: STOCK,
+            from: None,
             to,
             by: by(),
             reason: Reason::new("").expect("words"),
+            without: vec![],
         };
         let batch = |position, rows, switched| {
             let (source, outbox, part) = (source.clone(), vec![], 1);
@@ -397,7 +399,8 @@ async fn a_move_back_drains_holds_that_wait() {
     world.shop.order(sold);
     until!("both wait", world.waiting().await == 2);
     let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("").expect("words"));
-    let begin = Command::BeginMove { capability: STOCK, to: Phase::Mirror, by, reason };
+    let begin =
+        Command::BeginMove { capability: STOCK, from: None, to: Phase::Mirror, by, reason, without: vec![] };
     world.desk.ask(begin).await.expect("begun");
     world.shop.stand_still(false);
     until!("one is booked", world.state_of(sold).await == ReservationState::Committed);

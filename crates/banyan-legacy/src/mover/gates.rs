@@ -63,6 +63,14 @@ pub struct Gate {
     pub needed: String,
 }
 
+impl Gate {
+    /// Whether who names these gates goes on without this one.
+    #[must_use]
+    pub fn is_passed_over(&self, names: &[String]) -> bool {
+        self.may_be_overridden && names.iter().any(|name| name == self.name)
+    }
+}
+
 /// The gates of the move to `to`.
 #[must_use]
 pub fn gates(facts: &Facts, to: Phase) -> Vec<Gate> {

@@ -82,7 +82,15 @@ async fn rows_are_read_once_and_digested_from_then_on() {
     let desk = Desk::new(shard.expect("threads"));
     let ask = async |command: Command| desk.ask(command).await.expect("done");
     let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("a reason"));
-    ask(Command::BeginMove { capability: STOCK, to: Phase::Mirror, by, reason: reason.clone() }).await;
+    ask(Command::BeginMove {
+        capability: STOCK,
+        from: None,
+        to: Phase::Mirror,
+        by,
+        reason: reason.clone(),
+        without: vec![],
+    })
+    .await;
     for step in [MoveStep::Checked, MoveStep::Prepared] {
         ask(Command::NoteMove { capability: STOCK, number: 1, step, note: reason.clone() }).await;
     }

@@ -70,7 +70,16 @@ async fn a_switch_whose_slot_was_lost_before_it_came_is_applied_with_the_copy() 
     for (to, decided) in [(Phase::Lead, (5, 1)), (Phase::Mirror, (5, 3))] {
         let desk = banyan_stops_and_loses_its_slot(&shop, banyan).await;
         let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("a reason"));
-        let begun = desk.ask(Command::BeginMove { capability: Capability::Stock, to, by, reason }).await;
+        let begun = desk
+            .ask(Command::BeginMove {
+                capability: Capability::Stock,
+                from: None,
+                to,
+                by,
+                reason,
+                without: vec![],
+            })
+            .await;
         let Ok(Outcome::Legacy(legacy::Outcome::Move { number })) = begun else { panic!("{begun:?}") };
         // All of it was committed, and nobody heard of it: the switch, and before or after it an order of the old shop.
         let (sold, phase) = (decided.1, to.as_str());

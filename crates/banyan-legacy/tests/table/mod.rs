@@ -344,7 +344,7 @@ impl World {
 
     pub(crate) async fn begin(&self, to: Phase) {
         let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("a reason"));
-        self.ask(Command::BeginMove { capability: STOCK, to, by, reason }).await;
+        self.ask(Command::BeginMove { capability: STOCK, from: None, to, by, reason, without: vec![] }).await;
     }
 
     pub(crate) async fn ask(&self, command: impl Into<banyan_domain::Command>) -> Outcome {

@@ -216,7 +216,7 @@ async fn keeper(routes: Arc<dyn Routes>) -> Arc<Keeper> {
     let capability = Capability::Stock;
     let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("words"));
     for command in [
-        Command::BeginMove { capability, to: Phase::Mirror, by, reason },
+        Command::BeginMove { capability, from: None, to: Phase::Mirror, by, reason, without: vec![] },
         Command::FinishMove { capability, number: 1 },
     ] {
         desk.ask(command).await.expect("the rules take it");
