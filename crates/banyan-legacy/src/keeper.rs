@@ -394,27 +394,43 @@ impl Keeper {
                 look_from = Instant::now() + WATCH_EVERY;
                 match (state.phase, &state.moving) {
                     (Phase::Legacy, None) => self.look_for_left_behind().await,
-                    (Phase::Legacy, Some(_)) => self.seen().left_behind = None,
-                    _ => self.look(now).await,
+                    (Phase::Legacy, Some(moving)) => {
+                        self.seen().left_behind = None;
+                        // From the first copy on there is a stream, and a copy may take long.
+                        if moving.has_noted(MoveStep::Prepared) {
+                            self.look_at_stream().await;
+                        }
+                    }
+                    _ => self.look().await,
                 }
             }
             let _stopped = tokio::time::timeout(LAG_EVERY, stop.changed()).await;
         }
     }
 
-    async fn look(&self, now: Timestamp) {
+    async fn look(&self) {
         self.seen().left_behind = None;
         if let Err(error) = takeover::look(&self.driver.desk, &*self.driver.database).await {
             tracing::debug!("whether the lead was taken back could not be looked at: {error}");
         }
+        self.look_at_stream().await;
+        self.look_at_references().await;
+    }
+
+    /// How the old database sees the stream, and whether it keeps too much for it.
+    async fn look_at_stream(&self) {
         let health = self.driver.database.health().await.map_err(|error| error.to_string());
         if let Ok(health) = &health {
             self.guard(health).await;
         }
+        self.seen().health = Some(health);
+    }
+
+    /// Who touches what is to go.
+    async fn look_at_references(&self) {
         let references = self.driver.database.references().await;
-        let ledger = self.routes.ledger(STOCK);
+        let (now, ledger) = (wall_clock(), self.routes.ledger(STOCK));
         let mut seen = self.seen();
-        seen.health = Some(health);
         seen.references.routes(now, ledger);
         match references {
             Ok(Some(statements)) => seen.references.statements(now, statements),
