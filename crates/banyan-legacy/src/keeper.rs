@@ -1,6 +1,8 @@
 //! Keeps one capability where its phase says: runs the parts of the sync that the phase needs, drives the move under way,
 //! watches lag, comparison, the old database's patience and who still touches what. The handle for everybody who asks.
 
+mod again;
+
 use crate::database::{BoxFuture, Finding, OldDatabase, StreamHealth};
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
@@ -116,6 +118,8 @@ pub struct Keeper {
     quiet_for: Duration,
     compare_every: Duration,
     seen: Mutex<Seen>,
+    /// Held from asking who touches the tables until it is noted: an older answer behind a newer one would be new uses.
+    looking: tokio::sync::Mutex<()>,
 }
 
 /// What was seen last.
@@ -181,7 +185,8 @@ impl Keeper {
             options;
         let comparer = parts.comparer.clone();
         let driver = Driver { desk, database, progress, comparer, flush_goal: Mutex::default() };
-        Arc::new(Self { driver, mapping, parts, routes, quiet_for, compare_every, seen: Mutex::default() })
+        let (seen, looking) = (Mutex::default(), tokio::sync::Mutex::default());
+        Arc::new(Self { driver, mapping, parts, routes, quiet_for, compare_every, seen, looking })
     }
 
     /// Runs until told to stop.
@@ -197,7 +202,7 @@ impl Keeper {
             inward.keep(needs_inward(&state), &self.parts.inward);
             outward.keep(needs_outward(&state), &self.parts.outward);
             if state.moving.is_some() && Instant::now() >= drive_from {
-                match self.driver.step().await {
+                match self.driver.step_past(&*self).await {
                     Ok(Stage::Stepped(step)) => {
                         tracing::info!(step = step.as_str(), "the move has come one step further");
                         self.seen().stage = None;
@@ -294,6 +299,7 @@ impl Keeper {
     }
 
     /// Begins a move if its gates hold, but for those in `overridden`, which are named in the log with what was found of them.
+    /// The gates are looked at again while the move is under way.
     ///
     /// # Errors
     /// [`BeginError`]: nothing was begun.
@@ -428,6 +434,7 @@ impl Keeper {
 
     /// Who touches what is to go.
     async fn look_at_references(&self) {
+        let _alone = self.looking.lock().await;
         let references = self.driver.database.references().await;
         let (now, ledger) = (wall_clock(), self.routes.ledger(STOCK));
         let mut seen = self.seen();

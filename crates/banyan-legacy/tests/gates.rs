@@ -418,3 +418,139 @@ async fn the_old_databases_disk_is_guarded_from_the_first_copy_on() {
     assert!(world.state().await.moving.is_some(), "the move goes on with a new copy");
     running.stop().await;
 }
+
+/// Found by reading: a move that was begun went on without anybody looking, however long Banyan was down in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_was_interrupted_looks_at_its_gates_again() {
+    let world = World::new("");
+    let running = world.start(Duration::from_millis(1));
+    world.at(&running, Phase::Lead).await;
+    until("nobody uses the columns", async || running.closed(Phase::Retired).await.is_empty()).await;
+    running.stop().await;
+    // Begun, and the process ends before the first step. While it is down, somebody uses the columns.
+    let (by, reason) = (Actor::new("op").expect("a name"), banyan_domain::Reason::new("").expect("words"));
+    ask(&world.desk, begin_move(Phase::Retired, by, reason)).await;
+    world.shop.inner().references = vec![used(1)];
+    let running = world.start(Duration::from_secs(3_600));
+    until("the move waits", async || {
+        assert_eq!(world.state().await.phase, Phase::Lead, "it was retired although somebody uses it");
+        let stage = running.keeper.status().await.expect("it runs").stage;
+        stage.is_some_and(|stage| stage.contains("references: 1 left"))
+    })
+    .await;
+    assert_eq!(world.note(MoveStep::Checked).await, None);
+    running.keeper.abort("somebody uses it").await.expect("given up");
+    running.stop().await;
+}
+
+/// As above, for the time between its first step and the moment when the old database is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gates_are_looked_at_before_the_old_database_is_told() {
+    let world = World::new("");
+    let running = world.start(Duration::from_millis(1));
+    world.at(&running, Phase::Lead).await;
+    running.stop().await;
+    let (by, reason) = (Actor::new("op").expect("a name"), banyan_domain::Reason::new("").expect("words"));
+    ask(&world.desk, begin_move(Phase::Retired, by, reason.clone())).await;
+    let (number, step) = (world.state().await.moves, MoveStep::Checked);
+    ask(&world.desk, Command::NoteMove { capability: STOCK, number, step, note: reason }).await;
+    world.shop.inner().references = vec![used(1)];
+    let running = world.start(Duration::from_secs(3_600));
+    until("the move waits", async || {
+        assert_eq!(world.state().await.phase, Phase::Lead, "it was retired although somebody uses it");
+        let stage = running.keeper.status().await.expect("it runs").stage;
+        stage.is_some_and(|stage| stage.contains("references: 1 left"))
+    })
+    .await;
+    assert_eq!(world.shop.inner().book.map(|book| book.phase), Some(Phase::Lead), "nobody was told");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_goes_without_what_it_was_told_to_go_without_to_its_end() {
+    let world = World::new("");
+    world.shop.inner().references = vec![used(1)];
+    let running = world.start(Duration::from_secs(3_600));
+    world.at(&running, Phase::Lead).await;
+    assert!(matches!(running.begin(Phase::Retired, &[]).await, Err(BeginError::Gates(_))));
+    running.begin(Phase::Retired, &["references"]).await.expect("in writing");
+    world.arrives(Phase::Retired).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gates_saw_is_noted_with_the_steps() {
+    let world = World::new("");
+    let running = world.start(Duration::from_millis(1));
+    world.at(&running, Phase::Mirror).await;
+    until("its gates hold", async || running.closed(Phase::Lead).await.is_empty()).await;
+    // It is told, and nobody hears of it: so the notes can be looked at.
+    world.shop.inner().tells = false;
+    running.begin(Phase::Lead, &[]).await.expect("its gates hold");
+    until("the old database is told", async || !world.shop.inner().untold.is_empty()).await;
+    for step in [MoveStep::Checked, MoveStep::Switched] {
+        let note = world.note(step).await.expect("noted");
+        for gate in ["preflight: 1 checks passed", "stream: followed", "lag: ", "equal: 2 rows compared"] {
+            assert!(note.contains(gate), "{gate} at {step:?}: {note}");
+        }
+    }
+    world.shop.inner().tells = true;
+    world.arrives(Phase::Lead).await;
+    running.stop().await;
+}
+
+/// A move compares for itself, and nobody else does meanwhile: a comparison that has grown old since must not stop it for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_was_interrupted_compares_for_itself() {
+    let world = World::new("");
+    let running = world.start(Duration::from_millis(1));
+    world.at(&running, Phase::Mirror).await;
+    running.stop().await;
+    let (by, reason) = (Actor::new("op").expect("a name"), banyan_domain::Reason::new("").expect("words"));
+    ask(&world.desk, begin_move(Phase::Lead, by, reason)).await;
+    // As if it had been long ago: the last comparison found something.
+    let note =
+        Command::NoteReconciled { capability: STOCK, position: 100, rows: 2, differing: 1, repaired: 0 };
+    ask(&world.desk, note).await;
+    let running = world.start(Duration::from_millis(1));
+    world.arrives(Phase::Lead).await;
+    running.stop().await;
+}
+
+/// After a pause the first transaction was as long on its way as that, and an idle shop sends no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lag_of_long_ago_does_not_stop_the_move_of_an_idle_shop() {
+    let world = World::new("");
+    let running = world.start(Duration::from_millis(1));
+    world.at(&running, Phase::Mirror).await;
+    running.stop().await;
+    let (by, reason) = (Actor::new("op").expect("a name"), banyan_domain::Reason::new("").expect("words"));
+    ask(&world.desk, begin_move(Phase::Lead, by, reason)).await;
+    world.shop.inner().lag_millis = 172_800_000;
+    let running = world.start(Duration::from_millis(1));
+    world.arrives(Phase::Lead).await;
+    running.stop().await;
+}
+
+/// Once the old database may have been told, only that it was ends the move: gates that close while the door is tried are of the move's
+/// own making.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_closes_while_the_door_is_tried_does_not_stop_a_move() {
+    let world = World::new("");
+    let running = world.start(Duration::from_millis(1));
+    world.at(&running, Phase::Mirror).await;
+    until("its gates hold", async || running.closed(Phase::Lead).await.is_empty()).await;
+    world.shop.inner().door_is_held = true;
+    running.begin(Phase::Lead, &[]).await.expect("its gates hold");
+    until("the door is tried", async || world.note(MoveStep::Switched).await.is_some()).await;
+    world.shop.inner().differing = 1;
+    let _found = running.keeper.compare(false).await.expect("compared");
+    assert!(running.closed(Phase::Lead).await.contains(&"equal"));
+    world.shop.inner().door_is_held = false;
+    world.arrives(Phase::Lead).await;
+    running.stop().await;
+}
+
+fn begin_move(to: Phase, by: Actor, reason: banyan_domain::Reason) -> Command {
+    Command::BeginMove { capability: STOCK, from: None, to, by, reason, without: vec![] }
+}

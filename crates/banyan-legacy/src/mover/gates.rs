@@ -88,7 +88,7 @@ pub fn gates(facts: &Facts, to: Phase) -> Vec<Gate> {
     gates
 }
 
-fn preflight(findings: &[Finding]) -> Gate {
+pub(super) fn preflight(findings: &[Finding]) -> Gate {
     let stops: Vec<&Finding> = findings.iter().filter(|finding| finding.level == CheckLevel::Stop).collect();
     let warnings = findings.iter().filter(|finding| finding.level == CheckLevel::Warn).count();
     let found = match stops.first() {
