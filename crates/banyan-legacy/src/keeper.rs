@@ -168,11 +168,22 @@ pub struct Plan {
     pub gates: Vec<Gate>,
 }
 
+impl Plan {
+    /// Whether it may begin: it is one step away, and every gate holds or is one of `overridden` that may be passed over.
+    #[must_use]
+    pub fn may_begin(&self, overridden: &[String]) -> bool {
+        let is_open = |gate: &Gate| gate.holds || gate.is_passed_over(overridden);
+        !self.steps.is_empty() && self.gates.iter().all(is_open)
+    }
+}
+
 /// Why a move was not begun.
 #[derive(Clone, Debug)]
 pub enum BeginError {
     /// These gates do not hold.
     Gates(Vec<Gate>),
+    /// It is to go without a gate, and nothing was written about why.
+    NoReason,
     /// The rules refuse it.
     Desk(DeskError),
 }
@@ -298,8 +309,8 @@ impl Keeper {
         })
     }
 
-    /// Begins a move if its gates hold, but for those in `overridden`, which are named in the log with what was found of them.
-    /// The gates are looked at again while the move is under way.
+    /// Begins a move if its gates hold, but for those in `overridden`, which are named in the log with what was found of them. These
+    /// need a reason that says something. The gates are looked at again while the move is under way.
     ///
     /// # Errors
     /// [`BeginError`]: nothing was begun.
@@ -310,6 +321,9 @@ impl Keeper {
         reason: &str,
         overridden: &[String],
     ) -> Result<u64, BeginError> {
+        if !overridden.is_empty() && reason.trim().is_empty() {
+            return Err(BeginError::NoReason);
+        }
         let plan = self.plan(to).await.map_err(BeginError::Desk)?;
         let from = plan.from;
         let stands = |gate: &Gate| !gate.holds && !gate.is_passed_over(overridden);
@@ -613,6 +627,9 @@ impl fmt::Display for BeginError {
                     write!(f, "{}: {} (needed: {}). ", gate.name, gate.found, gate.needed)?;
                 }
                 Ok(())
+            }
+            Self::NoReason => {
+                f.write_str("going without a gate needs a reason that says why: it is kept in the log")
             }
             Self::Desk(error) => error.fmt(f),
         }

@@ -402,23 +402,6 @@ async fn two_moves_asked_for_in_a_row_do_not_skip_the_gates_of_the_second() {
     running.stop().await;
 }
 
-/// Found by reading: nobody looked at what the old database keeps before the mirror was there, and a first copy may take days.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_old_databases_disk_is_guarded_from_the_first_copy_on() {
-    let world = World::new("[watch]\nwal_bytes_max = 1000\nwal_bytes_drop = 2000\n");
-    world.shop.inner().copies = false;
-    world.shop.inner().retained_bytes = 1_500;
-    let running = world.start(Duration::from_millis(1));
-    running.begin(Phase::Mirror, &[]).await.expect("its gates hold");
-    until("it copies", async || world.state().await.has_noted(MoveStep::Prepared)).await;
-    until("it is looked at", async || running.keeper.status().await.expect("it runs").health.is_some()).await;
-    assert_eq!(world.shop.inner().drops, 0, "more than it should, and not yet too much");
-    world.shop.inner().retained_bytes = 3_000;
-    until("the stream is given up", async || world.shop.inner().drops > 0).await;
-    assert!(world.state().await.moving.is_some(), "the move goes on with a new copy");
-    running.stop().await;
-}
-
 /// Found by reading: a move that was begun went on without anybody looking, however long Banyan was down in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_that_was_interrupted_looks_at_its_gates_again() {
@@ -548,6 +531,39 @@ async fn what_closes_while_the_door_is_tried_does_not_stop_a_move() {
     assert!(running.closed(Phase::Lead).await.contains(&"equal"));
     world.shop.inner().door_is_held = false;
     world.arrives(Phase::Lead).await;
+    running.stop().await;
+}
+
+/// Found by reading: nobody looked at what the old database keeps before the mirror was there, and a first copy may take days.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_databases_disk_is_guarded_from_the_first_copy_on() {
+    let world = World::new("[watch]\nwal_bytes_max = 1000\nwal_bytes_drop = 2000\n");
+    world.shop.inner().copies = false;
+    world.shop.inner().retained_bytes = 1_500;
+    let running = world.start(Duration::from_millis(1));
+    running.begin(Phase::Mirror, &[]).await.expect("its gates hold");
+    until("it copies", async || world.state().await.has_noted(MoveStep::Prepared)).await;
+    until("it is looked at", async || running.keeper.status().await.expect("it runs").health.is_some()).await;
+    assert_eq!(world.shop.inner().drops, 0, "more than it should, and not yet too much");
+    world.shop.inner().retained_bytes = 3_000;
+    until("the stream is given up", async || world.shop.inner().drops > 0).await;
+    assert!(world.state().await.moving.is_some(), "the move goes on with a new copy");
+    running.stop().await;
+}
+
+/// Found by reading: only the console wanted a reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_without_a_gate_says_why() {
+    let world = World::new("");
+    world.shop.inner().references = vec![used(1)];
+    let running = world.start(Duration::from_secs(3_600));
+    world.at(&running, Phase::Lead).await;
+    for reason in ["", " \t"] {
+        let by = Actor::new("op").expect("a name");
+        let begun = running.keeper.begin(Phase::Retired, by, reason, &["references".into()]).await;
+        assert!(begun.is_err_and(|error| error.to_string().contains("needs a reason")), "{reason:?}");
+    }
+    assert_eq!(world.state().await.moving, None);
     running.stop().await;
 }
 
