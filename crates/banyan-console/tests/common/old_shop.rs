@@ -113,7 +113,7 @@ async fn follow(
             ask(&desk, set).await;
             ask(&desk, batch(&source, position, rows, None)).await;
             ask(&desk, Command::EndCopy { capability: STOCK }).await;
-            progress.took(2, 38);
+            progress.took(2, Some(38));
         }
         let untold = std::mem::take(&mut shop.inner().untold);
         for (position, book) in untold {
