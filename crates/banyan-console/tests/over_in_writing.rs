@@ -48,7 +48,7 @@ async fn moves(store: &Store, keeper: &Keeper, to: Phase) {
 async fn the_api_takes_no_move_without_a_gate_that_says_no_why() {
     let store = Store::open();
     let (keeper, shop) = old_shop::keep(&store);
-    shop.used("oscar", "select num_in_stock", 5);
+    shop.is_used_by("oscar", "select num_in_stock", 5);
     for to in [Phase::Mirror, Phase::Lead] {
         moves(&store, &keeper, to).await;
     }
@@ -80,7 +80,7 @@ async fn the_api_takes_no_move_without_a_gate_that_says_no_why() {
 async fn what_was_found_of_a_gate_that_was_passed_over_is_kept() {
     let store = Store::open();
     let (keeper, shop) = old_shop::keep(&store);
-    shop.used("oscar", "select num_in_stock", 5);
+    shop.is_used_by("oscar", "select num_in_stock", 5);
     for to in [Phase::Mirror, Phase::Lead] {
         moves(&store, &keeper, to).await;
     }

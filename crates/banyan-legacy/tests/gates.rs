@@ -311,7 +311,7 @@ async fn follow(
 ) -> Halt {
     let source = SourceId { system: "s".into(), stream: "banyan".into() };
     progress.inward(true, None);
-    progress.took(1, shop.inner().lag_millis);
+    progress.took(1, Some(shop.inner().lag_millis));
     while !*stop.borrow() {
         let Ok(state) = desk.look(|state| state.legacy().capability(STOCK)).await else { break };
         let (position, copies) = {
