@@ -171,7 +171,14 @@ impl Ledger {
     }
 
     /// Notes a request. The lock is held for two look-ups.
-    pub(crate) fn note(&self, route: &str, headers: &HeaderMap, client: IpAddr, side: Side, now: u64) {
+    pub(crate) fn note(
+        &self,
+        route: &str,
+        headers: &HeaderMap,
+        client: impl Into<Option<IpAddr>>,
+        side: Side,
+        now: u64,
+    ) {
         let caller = caller(headers, client);
         let mut part = self.part(&caller);
         if !part.contains_key(route) {
@@ -264,7 +271,7 @@ impl Ledger {
 }
 
 /// Who asks, as far as a request tells.
-fn caller(headers: &HeaderMap, client: IpAddr) -> String {
+fn caller(headers: &HeaderMap, client: impl Into<Option<IpAddr>>) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let own = text(CALLER_HEADER).trim();
     if !own.is_empty() {
@@ -275,8 +282,17 @@ fn caller(headers: &HeaderMap, client: IpAddr) -> String {
     match product {
         // Every browser says so, for reasons of history.
         "Mozilla" | "Opera" => "browser".to_owned(),
-        "" => format!("unnamed at {client}"),
-        product => format!("{} at {client}", crate::diff::redact::cut(product, NAME_BYTES_MAX)),
+        product => {
+            let name = if product.is_empty() {
+                "unnamed"
+            } else {
+                crate::diff::redact::cut(product, NAME_BYTES_MAX)
+            };
+            match client.into() {
+                Some(client) => format!("{name} at {client}"),
+                None => format!("{name} at an unknown address"),
+            }
+        }
     }
 }
 

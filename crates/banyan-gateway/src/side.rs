@@ -141,8 +141,14 @@ impl Sides {
     }
 
     /// Decides who answers this request. `head` is as the client sent it; `client` is who sent it, as far as proxies
-    /// that are trusted can tell.
-    pub fn choose(&self, route: &Arc<Route>, head: &request::Parts, client: IpAddr) -> Choice {
+    /// that are trusted can tell: nothing if they name somebody who cannot be read.
+    pub fn choose(
+        &self,
+        route: &Arc<Route>,
+        head: &request::Parts,
+        client: impl Into<Option<IpAddr>>,
+    ) -> Choice {
+        let client = client.into();
         let rules = route.rules();
         let mut choice = match (route.mode(), &rules.canary) {
             (Mode::Banyan, _) => Choice::of(Side::Banyan),
@@ -160,14 +166,14 @@ impl Sides {
         choice
     }
 
-    fn canary(&self, canary: &Canary, head: &request::Parts, client: IpAddr) -> Choice {
+    fn canary(&self, canary: &Canary, head: &request::Parts, client: Option<IpAddr>) -> Choice {
         let forwarded = head.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
         let fresh = || {
             let mut random = [0; 16];
             getrandom::fill(&mut random).ok().map(|()| random)
         };
         let secure = self.secure || forwarded;
-        let decision = canary.choose(&self.secret, &head.headers, Some(client), now_millis(), secure, fresh);
+        let decision = canary.choose(&self.secret, &head.headers, client, now_millis(), secure, fresh);
         let set_cookie = decision.set_cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok());
         Choice { side: decision.side, set_cookie, watcher: None }
     }

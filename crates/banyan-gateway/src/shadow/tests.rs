@@ -396,6 +396,35 @@ fn the_old_shops_own_noise_is_learned() {
 }
 
 #[test]
+fn the_second_question_to_the_old_shop_is_one_of_so_many_at_once() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let answering = Box::new(move |_: Side, _: Request<Body>| {
+        let (now, most) = (now.clone(), most.clone());
+        let asked = async move {
+            most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+            // Long enough for another one to begin, if it may.
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            now.fetch_sub(1, SeqCst);
+            Ok(json("{}"))
+        };
+        asked.boxed()
+    });
+    let world = world("at_once = 1\nqueue = 100", answering);
+    let mut spec = world.gateway.table().routes()[0].spec().clone();
+    spec.shadow.as_mut().expect("a shadow").noise_percent = 100.0;
+    world.gateway.change(1, crate::Change::SetRoute(Box::new(spec)), "mina", "to learn").expect("is changed");
+    for _ in 0..10 {
+        world.get("{}");
+    }
+    let report = world.settled();
+    assert_eq!(report.asked_again, 10, "{report:?}");
+    assert_eq!(seen.load(SeqCst), 1, "at once");
+}
+
+#[test]
 fn what_waits_when_the_gateway_stops_is_counted() {
     let world = world("at_once = 1", Box::new(|_, _| std::future::pending().boxed()));
     world._stop.send(true).expect("somebody listens");

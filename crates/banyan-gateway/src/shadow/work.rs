@@ -125,6 +125,8 @@ async fn copy(
     uncounted.counted = true;
     let reads = method == Method::GET || method == Method::HEAD;
     if reads && job.rules.noise.holds(dice(lane.counts()[0].wrapping_mul(31))) {
+        // A question as any other copy: so many at once, and no more.
+        let Ok(_room) = job.rules.room.acquire().await else { return Ok(()) };
         let first = if job.primary == Side::Legacy { user.answer() } else { copied.answer() };
         ask_again(shadow, asker, lane, &job.route, &job.rules, (&method, &uri, &headers), &first).await;
     }
