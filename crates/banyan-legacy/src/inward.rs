@@ -106,11 +106,18 @@ impl Inward<'_> {
                     self.anew = true;
                 }
                 Ended::Broken(why) => {
-                    tracing::info!("the old database's stream broke, and is opened again: {why}");
-                    self.progress.inward(true, Some(why));
                     if self.progress.view().heard_at != heard_before {
                         pause = PAUSE.0;
                     }
+                    // What follows before it is heard again is more of the same.
+                    if pause == PAUSE.0 {
+                        tracing::warn!("the old database's stream broke, and is opened again: {why}");
+                    } else {
+                        tracing::info!(
+                            "the old database's stream cannot be opened yet, and is tried again: {why}"
+                        );
+                    }
+                    self.progress.inward(true, Some(why));
                     // Between two tries, so that a database that is starting is not hammered.
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
