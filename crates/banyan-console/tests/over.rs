@@ -255,7 +255,7 @@ async fn rows_that_the_old_table_refuses_are_told_in_its_words_with_what_to_do()
     }
     let page = browser.get("/console/over").await;
     assert!(
-        main(&page).contains("rows set aside") && !main(&page).contains("Correct the table"),
+        main(&page).contains("Rows set aside") && !main(&page).contains("Correct the table"),
         "none: nothing to do"
     );
     shop.refuses("tea-sejak", Some("violates check constraint \"in_stock\" <b>"));
