@@ -412,6 +412,12 @@ impl Inward<'_> {
 
     /// While the old shop leads, rows are taken as they are.
     fn take_rows(&self, transaction: &Transaction, load: &mut Load) -> Result<(), Ended> {
+        for said in transaction.outbox.iter().filter_map(outbox::row_said) {
+            match said {
+                Ok(row) => load.rows.extend(self.mirrored(&row)),
+                Err(why) => tracing::warn!("a message of the outbox is passed over: {why}"),
+            }
+        }
         for change in &transaction.changes {
             match change {
                 Change::Insert(row) => load.rows.extend(self.mirrored(row)),
@@ -549,11 +555,14 @@ impl Inward<'_> {
 
 impl Load {
     fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.outbox.is_empty() && self.switched.is_none()
+        let says = !self.outbox.is_empty() || !self.outbox_ids.is_empty();
+        self.rows.is_empty() && !says && self.switched.is_none()
     }
 
     fn take_outbox(&mut self, mapping: &Mapping, rows: &[OutboxRow]) {
-        self.outbox.extend(rows.iter().map(|row| outbox::read(mapping, row)));
+        // A row that is said again was taken in its place in the stream, while the old shop leads; or means nothing any more.
+        let asks = rows.iter().filter(|row| row.kind != outbox::ROW);
+        self.outbox.extend(asks.map(|row| outbox::read(mapping, row)));
         self.outbox_ids.extend(rows.iter().map(|row| row.id));
     }
 
