@@ -135,13 +135,20 @@ impl OldDatabase for Mysql {
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
         Box::pin(async move {
-            self.needs_bookkeeping()?;
+            // Nothing else is ours there.
+            if self.bookkeeping().is_none() {
+                return Ok(Vec::new());
+            }
             self.with(|mut session| async {
                 let done = book::create(&mut session, self.database(), self.capability()).await?;
                 Ok((session, done))
             })
             .await
         })
+    }
+
+    fn keeps_book(&self) -> bool {
+        self.bookkeeping().is_some()
     }
 
     fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>> {

@@ -8,8 +8,10 @@ mod assemble;
 mod bookkeeping;
 mod catalog;
 mod check;
+mod check_rows;
 mod check_tables;
 mod create;
+mod grants;
 mod health;
 mod marker;
 mod pages;
@@ -76,6 +78,10 @@ impl OldDatabase for Postgres {
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
         Box::pin(create::create(&self.sessions, &self.mapping))
+    }
+
+    fn keeps_book(&self) -> bool {
+        self.mapping.database.bookkeeping
     }
 
     fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>> {
