@@ -7,6 +7,7 @@ use banyan_legacy::{Finding, Keeper};
 use banyan_legacy_testkit::{seen, until};
 use common::{Browser, Page, Store, old_shop};
 use http::StatusCode;
+use std::sync::Arc;
 
 fn main(page: &Page) -> &str {
     page.body.split("<main").nth(1).unwrap_or(&page.body)
