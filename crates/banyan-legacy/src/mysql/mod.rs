@@ -315,12 +315,12 @@ impl OldDatabase for Mysql {
         })
     }
 
-    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+    fn nudge(&self) -> BoxFuture<'_, Result<bool, LegacyError>> {
         Box::pin(async move {
-            let Some((database, capability)) = self.bookkeeping() else { return Ok(()) };
+            let Some((database, capability)) = self.bookkeeping() else { return Ok(false) };
             self.with(|mut session| async {
                 view::mark(&mut session, database, capability).await?;
-                Ok((session, ()))
+                Ok((session, true))
             })
             .await
         })

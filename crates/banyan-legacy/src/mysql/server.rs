@@ -153,6 +153,11 @@ pub(super) fn fault(doing: &str, error: &Error) -> LegacyError {
     }
 }
 
+/// Whether a fault of this number passes.
+pub(super) fn is_passing(code: u16) -> bool {
+    PASSING.contains(&code)
+}
+
 /// Whether a lock was not had in time; the transaction is still open.
 pub(super) fn is_lock_wait(error: &Error) -> bool {
     matches!(error, Error::Server(server) if server.code == LOCK_WAIT)

@@ -166,8 +166,11 @@ impl OldDatabase for Postgres {
         Box::pin(health::drop_stream(&self.sessions, &self.mapping))
     }
 
-    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
-        Box::pin(pages::nudge(&self.sessions))
+    fn nudge(&self) -> BoxFuture<'_, Result<bool, LegacyError>> {
+        Box::pin(async move {
+            pages::nudge(&self.sessions).await?;
+            Ok(true)
+        })
     }
 
     fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
