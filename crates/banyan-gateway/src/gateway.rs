@@ -77,7 +77,6 @@ impl Gateway {
     /// Certificates or the journal cannot be read, or a route needs what is not there.
     pub fn new(config: Config, in_process: Option<InProcess>) -> Result<Self, ConfigError> {
         let journal = Journal::open(&config.state).map_err(ConfigError)?;
-        let client_tls = ClientTls::new(&config.upstreams)?;
         let certificate = config.tls.as_ref().map(Certificate::open).transpose()?.map(Arc::new);
         let mut book = Book { journal, upstreams: BTreeMap::new(), traffic: BTreeMap::new() };
         for spec in &config.upstreams {
@@ -89,7 +88,7 @@ impl Gateway {
         let routes = book.journal.routes.clone();
         check_in_process(&routes, in_process.is_some())
             .map_err(|refused| ConfigError(refused.to_string()))?;
-        let table = compile(&mut book, &config, &sides, &routes)
+        let table = compile(&mut book, &config, &sides, &routes, None)
             .map_err(|refused| ConfigError(refused.to_string()))?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -97,7 +96,7 @@ impl Gateway {
                 in_process,
                 sides,
                 metrics: Metrics::new(config.workers),
-                client_tls: Arc::new(client_tls),
+                client_tls: Arc::default(),
                 certificate,
                 under_way: AtomicUsize::new(0),
                 ending: watch::channel(false).0,
@@ -158,7 +157,7 @@ impl Gateway {
             change,
             touched,
         };
-        let compiled = compile(&mut book, config, &self.inner.sides, &after);
+        let compiled = compile(&mut book, config, &self.inner.sides, &after, Some(&self.table()));
         if compiled.is_err() {
             // Not to be kept for a table that never was.
             book.forget_unused();
@@ -276,8 +275,14 @@ fn check_words(by: &str, reason: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Builds the table, with the upstreams and counts that are there already.
-fn compile(book: &mut Book, config: &Config, sides: &Sides, routes: &[RouteSpec]) -> Result<Table, Refused> {
+/// Builds the table, with the upstreams and counts that are there already, and what is known from the table `before`.
+fn compile(
+    book: &mut Book,
+    config: &Config,
+    sides: &Sides,
+    routes: &[RouteSpec],
+    before: Option<&Table>,
+) -> Result<Table, Refused> {
     let mut compiled = Vec::with_capacity(routes.len());
     // Of the new table: those of the one before are forgotten once it counts.
     let mut used: BTreeSet<String> = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
@@ -309,7 +314,12 @@ fn compile(book: &mut Book, config: &Config, sides: &Sides, routes: &[RouteSpec]
         let all = &config.timeouts;
         let body_bytes_max = spec.body_bytes_max.unwrap_or(config.limits.body_bytes_max);
         let whole = own.whole_millis.unwrap_or(all.whole_millis);
-        let rules = Rules::new(spec, Some(*sides.override_key())).map_err(Refused::Invalid)?;
+        let mut rules = Rules::new(spec, Some(*sides.override_key())).map_err(Refused::Invalid)?;
+        if let Some(route) = before.and_then(|before| before.route(&spec.name))
+            && route.spec().asks_the_same(spec)
+        {
+            rules.keep_proof(route.rules());
+        }
         let parts = RouteParts {
             legacy,
             banyan,

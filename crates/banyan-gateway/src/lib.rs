@@ -10,11 +10,13 @@
 
 mod admin;
 mod admin_sides;
+mod at_rest;
 pub mod callers;
 pub mod canary;
 mod certificate;
 pub mod change;
 pub mod config;
+mod courses;
 pub mod diff;
 pub mod evidence;
 mod gateway;
@@ -44,4 +46,4 @@ pub use outbound::{AskFailed, Outbound};
 pub use proxy::Serving;
 pub use side::{Choice, Ended, Side, Sides, Watcher};
 pub use table::{Route, Table};
-pub use upstream::{ServerReport, Upstream, UpstreamReport};
+pub use upstream::{ServerReport, TrustReport, Upstream, UpstreamReport};

@@ -224,6 +224,11 @@ pub trait OldDatabase: Send + Sync {
     /// Gives what was done, one line each, empty if all was there.
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>>;
 
+    /// Whether there is to be a bookkeeping row. Without one nobody can be told who leads: Banyan can mirror, and not lead.
+    fn keeps_book(&self) -> bool {
+        true
+    }
+
     /// The bookkeeping row; nothing if it was not made.
     fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>>;
 

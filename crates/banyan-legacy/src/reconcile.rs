@@ -53,6 +53,9 @@ pub struct ReconcileReport {
     pub differing: u64,
     /// Of these, rows put right.
     pub repaired: u64,
+    /// Of those that differed, rows that differ by nothing but what is reserved here, since before the old shop led. They are
+    /// equal when that has ended, and there is nothing to put right.
+    pub held_over: u64,
     /// Some of them.
     pub samples: Vec<Difference>,
 }
@@ -397,17 +400,24 @@ impl Work<'_> {
         report: &mut ReconcileReport,
     ) -> Result<(), ReconcileError> {
         report.differing += wrong.len() as u64;
-        for ((_, (sku, location)), ours, theirs) in wrong {
-            tracing::warn!(%sku, %location, ?ours, ?theirs, "both sides differ");
+        let held_over = self.held_over(wrong).await?;
+        report.held_over += held_over.iter().filter(|held_over| **held_over).count() as u64;
+        for (((_, (sku, location)), ours, theirs), held_over) in wrong.iter().zip(&held_over) {
+            if *held_over {
+                tracing::info!(%sku, %location, ?ours, ?theirs, "both sides differ by reservations from before the old shop led");
+            } else {
+                tracing::warn!(%sku, %location, ?ours, ?theirs, "both sides differ");
+            }
             if report.samples.len() < SAMPLES_MAX {
                 let (sku, location) = (sku.to_string(), location.to_string());
                 report.samples.push(Difference { sku, location, ours: *ours, theirs: *theirs });
             }
         }
-        if !repair || wrong.is_empty() {
+        let to_repair = wrong.iter().zip(&held_over).filter(|(_, held_over)| !**held_over);
+        let places: Vec<Place> = to_repair.map(|((place, ..), _)| place.clone()).collect();
+        if !repair || places.is_empty() {
             return Ok(());
         }
-        let places: Vec<Place> = wrong.iter().map(|(place, ..)| place.clone()).collect();
         match self.leads {
             true => self.write(&places).await?,
             false => {
@@ -425,6 +435,21 @@ impl Work<'_> {
         report.repaired +=
             ours.iter().zip(&theirs).filter(|(ours, theirs)| same(**ours, **theirs)).count() as u64;
         Ok(())
+    }
+
+    /// Of each of these: whether the old shop leads and they differ by nothing but what is held here. The old shop knows nothing
+    /// of those reservations, which were made before it led: reading its row again changes nothing, and they end by themselves.
+    async fn held_over(&self, wrong: &[(Place, Numbers, Numbers)]) -> Result<Vec<bool>, ReconcileError> {
+        let mut all = vec![false; wrong.len()];
+        for (held_over, ((table, name), _, theirs)) in all.iter_mut().zip(wrong).filter(|_| !self.leads) {
+            let names = vec![name.clone()];
+            let level = self.desk.look(move |state| levels(state, &names).pop().flatten()).await?;
+            if let Some(level) = level.filter(|level| level.held > 0) {
+                let copied = numbers(self.mapping, *table, MirrorLevel { held: 0, ..level });
+                *held_over = same(Some(copied), *theirs);
+            }
+        }
+        Ok(all)
     }
 
     /// Writes our numbers again, without moving the checkpoint.

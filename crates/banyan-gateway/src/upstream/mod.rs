@@ -4,9 +4,12 @@ mod breaker;
 pub(crate) mod connect;
 pub(crate) mod health;
 pub(crate) mod pool;
+mod trust;
 
-use crate::config::{Address, Config, UpstreamSpec};
-use crate::tls::ClientTls;
+pub use trust::TrustReport;
+
+use crate::config::{Address, Config, HttpVersion, UpstreamSpec};
+use crate::tls::{self, ClientTls};
 use breaker::{Breaker, Pass};
 use http::HeaderValue;
 use pool::Pool;
@@ -14,9 +17,10 @@ use rustls::ClientConfig;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use trust::Trust;
 
 /// A group of servers that answer alike.
 pub struct Upstream {
@@ -26,9 +30,14 @@ pub struct Upstream {
     room: Semaphore,
     waiting: AtomicUsize,
     named: bool,
-    /// As configured, and for HTTP/1.1 only.
-    tls: OnceLock<Result<[Arc<ClientConfig>; 2], String>>,
+    /// Who vouches for its servers, if it is not whom the system trusts.
+    trust: Option<Trust>,
+    /// Made when first needed, and anew when others vouch.
+    tls: Mutex<Option<Settings>>,
 }
+
+/// TLS towards an upstream: as configured, and for HTTP/1.1 only.
+type Settings = Result<[Arc<ClientConfig>; 2], String>;
 
 /// One server.
 pub(crate) struct Server {
@@ -54,6 +63,8 @@ pub struct UpstreamReport {
     pub requests_max: usize,
     /// Requests that wait for room.
     pub waiting: usize,
+    /// The file of its `ca`, if it has one.
+    pub ca: Option<TrustReport>,
     /// Its servers.
     pub servers: Vec<ServerReport>,
 }
@@ -120,6 +131,7 @@ impl Upstream {
                 failures: AtomicU64::new(0),
             }));
         }
+        let trust = spec.ca.as_deref().map(|file| Trust::open(&spec.name, file)).transpose()?;
         let room = Semaphore::new(spec.requests_max.min(Semaphore::MAX_PERMITS));
         Ok(Self {
             servers,
@@ -128,7 +140,8 @@ impl Upstream {
             waiting: AtomicUsize::new(0),
             named,
             spec,
-            tls: OnceLock::new(),
+            trust,
+            tls: Mutex::default(),
         })
     }
 
@@ -145,19 +158,47 @@ impl Upstream {
         &self.spec
     }
 
+    /// Whether a connection with any of its servers can become something else, such as a WebSocket: with HTTP/2 and no TLS
+    /// there is nothing in which HTTP/1.1 could be agreed on.
+    pub(crate) fn takes_upgrades(&self) -> bool {
+        self.spec.http != HttpVersion::Two || self.servers.iter().all(|server| server.address.is_tls())
+    }
+
     pub(crate) fn servers(&self) -> &[Arc<Server>] {
         &self.servers
     }
 
     /// TLS towards it; `only_one`: HTTP/1.1 is all that is offered.
     pub(crate) fn tls(&self, all: &ClientTls, only_one: bool) -> Result<Arc<ClientConfig>, String> {
-        let make = || {
-            let config = all.config(&self.spec)?;
-            let mut one = ClientConfig::clone(&config);
+        // Whoever vouches is asked under this lock: see `look_at_ca`.
+        let mut made = self.settings();
+        let settings = made.get_or_insert_with(|| {
+            let roots = self.trust.as_ref().map_or_else(|| all.system(), |trust| Ok(trust.roots()))?;
+            let config = tls::client(roots, self.spec.http)?;
+            let mut one = config.clone();
             one.alpn_protocols = vec![b"http/1.1".to_vec()];
-            Ok([config, Arc::new(one)])
-        };
-        self.tls.get_or_init(make).clone().map(|[config, one]| if only_one { one } else { config })
+            Ok([Arc::new(config), Arc::new(one)])
+        });
+        settings.clone().map(|[config, one]| if only_one { one } else { config })
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Option<Settings>> {
+        // What is put there is whole.
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often the file of its `ca` is looked at; nothing if it has none.
+    pub(crate) fn ca_look(&self) -> Option<Duration> {
+        self.trust.as_ref().map(|_| Duration::from_millis(self.spec.ca_look_millis))
+    }
+
+    /// Reads the file of its `ca` again if it changed and is at rest. New connections need whom it names then, and resume
+    /// no session from before. Waits for the disk.
+    pub(crate) fn look_at_ca(&self) {
+        if self.trust.as_ref().is_some_and(Trust::look) {
+            // After the new ones count: what was made meanwhile of the old ones goes, too.
+            *self.settings() = None;
+        }
     }
 
     /// Room for one request, at once or after a bounded wait.
@@ -181,9 +222,20 @@ impl Upstream {
         }
     }
 
+    /// Room for one copy, at once and only if at least half of all room is left for users then: a copy never waits in
+    /// front of one, and copies that hang cannot fill the upstream.
+    pub(crate) fn spare_room(self: &Arc<Self>) -> Result<Room, NoServer> {
+        let permit = self.room.try_acquire().map_err(|_| NoServer::Full)?;
+        if self.room.available_permits() < self.spec.requests_max.div_ceil(2) {
+            return Err(NoServer::Full);
+        }
+        permit.forget();
+        Ok(Room(self.clone()))
+    }
+
     /// The next server in turn that is well and whose breaker lets a request pass. If none is well, all are tried: a
-    /// health check that is wrong must not close the shop.
-    pub(crate) fn choose(&self, now: Instant) -> Result<Lease, NoServer> {
+    /// health check that is wrong must not close the shop. Only a user may be the one who tries a server again.
+    pub(crate) fn choose(&self, now: Instant, user: bool) -> Result<Lease, NoServer> {
         let start = if self.servers.len() > 1 { self.next.fetch_add(1, Relaxed) } else { 0 };
         let mut soonest = Duration::MAX;
         for only_well in [true, false] {
@@ -192,7 +244,7 @@ impl Upstream {
                 if only_well != server.well.load(Relaxed) {
                     continue;
                 }
-                match server.breaker.pass(now) {
+                match server.breaker.pass(now, user) {
                     Pass::Open(wait) => soonest = soonest.min(wait),
                     pass => {
                         server.under_way.fetch_add(1, Relaxed);
@@ -224,6 +276,7 @@ impl Upstream {
             name: self.spec.name.clone(),
             requests_max: self.spec.requests_max,
             waiting: self.waiting.load(Relaxed),
+            ca: self.trust.as_ref().map(Trust::report),
             servers: self.servers.iter().map(server).collect(),
         }
     }
@@ -265,6 +318,8 @@ impl Lease {
     pub(crate) fn good(&mut self) {
         self.told = true;
         self.server.breaker.good(self.pass);
+        // It has tried. What comes of it from here on is told as of any other.
+        self.pass = Pass::Closed;
     }
 
     /// The server failed.
@@ -272,6 +327,7 @@ impl Lease {
         self.told = true;
         self.server.failures.fetch_add(1, Relaxed);
         self.server.breaker.bad(self.pass, now);
+        self.pass = Pass::Closed;
     }
 }
 
@@ -281,5 +337,33 @@ impl Drop for Lease {
         if !self.told {
             self.server.breaker.let_go(self.pass);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_that_was_answered_and_breaks_off_much_later_is_one_failure_of_many() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "listen = \"127.0.0.1:0\"\n[[upstream]]\nname = \"s\"\nurls = [\"http://127.0.0.1:1\"]\n\
+                    [upstream.breaker]\nfailures = 2\nopen_millis = 1000\n\
+                    [[route]]\npath = \"/\"\nupstream = \"s\"\n";
+        let config = Config::parse(text, folder.path()).expect("a configuration");
+        let upstream = Upstream::new(config.upstreams[0].clone(), &config).expect("an upstream");
+        let start = Instant::now();
+        for _ in 0..2 {
+            upstream.choose(start, true).expect("a server").bad(start);
+        }
+        assert!(matches!(upstream.choose(start, true), Err(NoServer::Open(_))));
+        let later = start + Duration::from_millis(1_000);
+        let mut long = upstream.choose(later, true).expect("one may try");
+        assert_eq!(long.pass, Pass::Trial);
+        long.good();
+        // An hour of a download, and then it breaks off.
+        let much_later = later + Duration::from_secs(3_600);
+        long.bad(much_later);
+        assert_eq!(upstream.choose(much_later, true).expect("a server").pass, Pass::Closed);
     }
 }

@@ -4,6 +4,7 @@
 //! (from events to transactions) and `reader.rs` (the stream around it); `view.rs` says how a snapshot and its place in the
 //! log are had together. The way out is `write.rs` and `book.rs`.
 
+mod again;
 mod book;
 mod check;
 mod check_tables;
@@ -113,7 +114,8 @@ impl Mysql {
     {
         let idle = self.idle.lock().await.take();
         let session = match idle {
-            Some(session) if !session.conn.is_disconnected() => session,
+            // One of another runtime waits for sockets that nobody looks at where that runtime stands still.
+            Some(session) if session.is_of_here() && !session.conn.is_disconnected() => session,
             _ => self.address.connect().await?,
         };
         let (session, answer) = work(session).await?;
@@ -133,13 +135,20 @@ impl OldDatabase for Mysql {
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
         Box::pin(async move {
-            self.needs_bookkeeping()?;
+            // Nothing else is ours there.
+            if self.bookkeeping().is_none() {
+                return Ok(Vec::new());
+            }
             self.with(|mut session| async {
                 let done = book::create(&mut session, self.database(), self.capability()).await?;
                 Ok((session, done))
             })
             .await
         })
+    }
+
+    fn keeps_book(&self) -> bool {
+        self.bookkeeping().is_some()
     }
 
     fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>> {
@@ -330,6 +339,22 @@ impl OldDatabase for Mysql {
                 let deleted =
                     write::clear_outbox(&mut session, self.database(), self.capability(), ids).await?;
                 Ok((session, deleted))
+            })
+            .await
+        })
+    }
+
+    fn touch<'a>(&'a self, items: &'a [(usize, String, String)]) -> BoxFuture<'a, Result<(), LegacyError>> {
+        Box::pin(async move {
+            if self.bookkeeping().is_none() {
+                let why =
+                    "the mapping has bookkeeping = false: rows cannot be said again; a new snapshot can";
+                return Err(LegacyError::Refused(why.to_owned()));
+            }
+            self.with(|mut session| async {
+                let layouts = self.layouts(&mut session).await?;
+                again::say(&mut session, self.database(), self.capability(), &layouts, items).await?;
+                Ok((session, ()))
             })
             .await
         })

@@ -330,7 +330,7 @@ impl Opening {
 
     async fn dump(&self, place: &position::Place) -> Result<BinlogStream, LegacyError> {
         let doing = "asking for the binary log";
-        let Session { mut conn, flavor } = self.address.connect_reader().await?;
+        let Session { mut conn, flavor, .. } = self.address.connect_reader().await?;
         let beat = format!(
             "set @master_heartbeat_period = {}, @source_heartbeat_period = {0}",
             HEARTBEAT.as_nanos()
