@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 7] = [
     ],
     &["banyan-engine", "banyan-match", "banyan-pay", "banyan-soak", "banyan-views"],
     &["banyan-legacy", "banyan-saga"],
-    &["banyan-api"],
+    &["banyan-api", "banyan-legacy-testkit"],
     &["banyan-console"],
     &["banyan", "banyan-sim"],
     &["banyan-bench", "xtask"],

@@ -1,12 +1,12 @@
-//! The console's pages of the way over, with a keeper whose old database is a double: the wizard there and back.
+//! The console's pages of the way over, with a keeper whose old shop is in memory: the wizard there and back.
 
 mod common;
 
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{Finding, Keeper};
+use banyan_legacy_testkit::{seen, until};
 use common::{Browser, Page, Store, old_shop};
 use http::StatusCode;
-use std::time::{Duration, Instant};
 
 fn main(page: &Page) -> &str {
     page.body.split("<main").nth(1).unwrap_or(&page.body)
@@ -14,30 +14,30 @@ fn main(page: &Page) -> &str {
 
 /// Waits until it stands in `phase` and nothing moves.
 async fn arrives(keeper: &Keeper, phase: Phase) {
-    let began = Instant::now();
-    loop {
+    seen(&format!("phase {phase:?}"), async || {
         let status = keeper.status().await.expect("it runs");
-        if status.state.phase == phase && status.state.moving.is_none() {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "never in {phase:?}: {status:?}");
-        // Between two looks; what is waited for is the phase.
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        let arrived = status.state.phase == phase && status.state.moving.is_none();
+        if arrived { Ok(()) } else { Err(status) }
+    })
+    .await;
 }
 
 /// Waits until every gate of the move to `to` holds.
 async fn ready(keeper: &Keeper, to: Phase) {
-    let began = Instant::now();
-    loop {
+    seen(&format!("every gate to {to:?} holds"), async || {
         let gates = keeper.plan(to).await.expect("it runs").gates;
-        if gates.iter().all(|gate| gate.holds) {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "never ready for {to:?}: {gates:?}");
-        // Between two looks; what is waited for are the gates.
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        if gates.iter().all(|gate| gate.holds) { Ok(()) } else { Err(gates) }
+    })
+    .await;
+}
+
+/// Waits until the page says `words`, and gives it.
+async fn says(browser: &mut Browser, words: &str) -> Page {
+    seen(&format!("the page says {words}"), async || {
+        let page = browser.get("/console/over").await;
+        if main(&page).contains(words) { Ok(page) } else { Err(main(&page).to_owned()) }
+    })
+    .await
 }
 
 async fn begin(browser: &mut Browser, from: &str, to: &str, confirm: &str, more: &[(&str, &str)]) -> Page {
@@ -109,20 +109,16 @@ async fn the_wizard_leads_there_and_back() {
     let history = browser.event("/console/live?of=over:2.0", "history").await;
     assert_eq!(history["series"]["fields"], serde_json::json!(["t", "inward", "outward"]));
 
-    old_shop::breach(&store, "mug-white", "num_in_stock is 3, 240 belongs there").await;
-    let page = browser.get("/console/over").await;
-    assert!(main(&page).contains("240 belongs there") && main(&page).contains("/console/stock/mug-white"));
+    // Somebody writes past Banyan, which says so and puts it right.
+    shop.puts([("mug-white", 3, 3)]);
+    let page = says(&mut browser, "num_in_stock/num_allocated: 240/3 became 3/3").await;
+    assert!(main(&page).contains("/console/stock/mug-white"));
+    until("it is put right", async || shop.row("mug-white") == Some((240, 3))).await;
 
     let statement =
         format!("select {} num_in_stock from partner_stockrecord where id = $1", "price, ".repeat(40));
-    shop.used("oscar", &statement, 9);
-    let began = Instant::now();
-    while !main(&browser.get("/console/over").await).contains("1 left") {
-        assert!(began.elapsed() < Duration::from_secs(60), "the reference is never seen");
-        // A condition is looked at again; nobody tells it.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let page = browser.get("/console/over").await;
+    shop.is_used_by("oscar", &statement, 9);
+    let page = says(&mut browser, "1 left").await;
     assert!(main(&page).contains("… from partner_stockrecord where id = $1<"), "in short: {}", main(&page));
     assert!(main(&page).contains(&format!("title=\"{statement}\"")), "and whole");
     let plan = browser.get("/console/over/plan?to=retired").await;
@@ -170,7 +166,8 @@ async fn comparing_and_giving_up_are_forms_and_auditors_only_look() {
     begin(&mut browser, "legacy", "mirror", "mirror", &[]).await;
     arrives(&keeper, Phase::Mirror).await;
 
-    shop.differ(2);
+    // Both rows have come to differ, and no stream tells of it.
+    shop.has_silently([("mug-white", 239, 3), ("tea-sejak", 12, 13)]);
     let csrf = browser.get("/console/over").await.csrf();
     let page = browser.post("/console/over/change", &[("csrf", &csrf), ("action", "compare")]).await;
     assert_eq!(page.location(), "/console/over?done=compare&rows=2&differing=0", "{}", main(&page));
@@ -217,16 +214,7 @@ async fn a_move_that_waits_can_be_given_up() {
     store.reserve("mug-white", 1, "member-1", "order-1").await;
     let page = begin(&mut browser, "lead", "mirror", "mirror", &[]).await;
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", main(&page));
-    let began = Instant::now();
-    let page = loop {
-        let page = browser.get("/console/over").await;
-        if main(&page).contains("reservations are open") {
-            break page;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "it never waits: {}", main(&page));
-        // A condition is looked at again; nobody tells it.
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
+    let page = says(&mut browser, "reservations are open").await;
     assert!(main(&page).contains("value=\"abort\"") && !main(&page).contains("plan?to="), "{}", main(&page));
     let csrf = page.csrf();
     let fields = [("csrf", csrf.as_str()), ("action", "abort"), ("reason", "the sale is still on")];

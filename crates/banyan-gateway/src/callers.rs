@@ -2,8 +2,10 @@
 //!
 //! Only routes that say `touches` are watched. A reference is a route and a caller whose request the old shop answered.
 //! It is gone when it was not seen for as long as the operator asks for, and that can only be said of a time in which
-//! the ledger was watching: it says since when it does.
+//! the ledger was watching: it says since when it does, for each route. A route that is touched from now on, matches other
+//! requests from now on, or was not watched because no gateway ran, begins anew.
 
+use crate::config::RouteSpec;
 use crate::shadow::now_millis;
 use crate::side::Side;
 use crate::table::Table;
@@ -27,6 +29,8 @@ const CALLERS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
 const OTHERS: &str = "(others)";
 const FILE: &str = "callers.json";
+/// Longest time between two stored states that is no gap, in milliseconds: four of the usual ones.
+const GAP_MILLIS: u64 = 60_000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
@@ -39,9 +43,20 @@ struct Seen {
 
 type Part = BTreeMap<String, BTreeMap<String, Seen>>;
 
-#[derive(Default, Serialize, Deserialize)]
-struct Stored {
+/// Since when a route is watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Watched {
     since: u64,
+    /// Which requests it gets, in a form that only says whether they are the same.
+    matching: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Stored {
+    /// When this was stored, in milliseconds since 1970.
+    saved_at: u64,
+    watched: BTreeMap<String, Watched>,
     routes: Part,
 }
 
@@ -49,7 +64,7 @@ struct Stored {
 pub struct Ledger {
     file: PathBuf,
     folder: PathBuf,
-    since: u64,
+    watched: Mutex<BTreeMap<String, Watched>>,
     parts: [Mutex<Part>; PARTS],
     dirty: AtomicBool,
 }
@@ -80,6 +95,8 @@ pub struct Touching {
     pub route: String,
     /// Its mode.
     pub mode: &'static str,
+    /// Since when it is watched, in milliseconds since 1970.
+    pub since: u64,
 }
 
 /// Who still touches a capability.
@@ -87,11 +104,11 @@ pub struct Touching {
 pub struct CallersReport {
     /// The capability.
     pub capability: String,
-    /// Since when the ledger watches, in milliseconds since 1970.
+    /// Since when all routes that touch it are watched, in milliseconds since 1970; now, if there is none.
     pub since: u64,
     /// The time that was asked about, in milliseconds.
     pub within_millis: u64,
-    /// Whether the ledger watched for that long: without this, `left` of 0 proves nothing.
+    /// Whether all of them were watched for that long: without this, `left` of 0 proves nothing.
     pub watched: bool,
     /// References that are left.
     pub left: usize,
@@ -107,18 +124,23 @@ impl Ledger {
     /// # Errors
     /// The file is there and cannot be read: it must not begin anew silently, because nobody would be left.
     pub(crate) fn open(state: &Path) -> io::Result<Self> {
+        Self::open_at(state, now_millis())
+    }
+
+    fn open_at(state: &Path, now: u64) -> io::Result<Self> {
         let file = state.join(FILE);
         let stored = match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice::<Stored>(&bytes).map_err(io::Error::other)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Stored { since: now_millis(), routes: Part::new() }
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Stored::default(),
             Err(error) => return Err(error),
         };
+        // What nobody watched proves nothing: a job that runs weekly may have been due just then.
+        let gap = now.saturating_sub(stored.saved_at) > GAP_MILLIS;
+        let watched = if gap { BTreeMap::new() } else { stored.watched };
         let ledger = Self {
             file,
             folder: state.to_owned(),
-            since: stored.since,
+            watched: Mutex::new(watched),
             parts: Default::default(),
             dirty: AtomicBool::new(true),
         };
@@ -130,8 +152,34 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Takes note of which routes are watched from now on. Called about once a second.
+    pub(crate) fn watch(&self, table: &Table, now: u64) {
+        let touching = table.routes().iter().filter(|route| !route.spec().touches.is_empty());
+        let mut before = self.watched();
+        let after: BTreeMap<String, Watched> = touching
+            .map(|route| {
+                let matching = matching(route.spec());
+                let since = before.get(route.name()).filter(|known| known.matching == matching);
+                let since = since.map_or(now, |known| known.since);
+                (route.name().to_owned(), Watched { since, matching })
+            })
+            .collect();
+        *before = after;
+    }
+
+    fn watched(&self) -> MutexGuard<'_, BTreeMap<String, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes a request. The lock is held for two look-ups.
-    pub(crate) fn note(&self, route: &str, headers: &HeaderMap, client: IpAddr, side: Side, now: u64) {
+    pub(crate) fn note(
+        &self,
+        route: &str,
+        headers: &HeaderMap,
+        client: impl Into<Option<IpAddr>>,
+        side: Side,
+        now: u64,
+    ) {
         let caller = caller(headers, client);
         let mut part = self.part(&caller);
         if !part.contains_key(route) {
@@ -154,9 +202,18 @@ impl Ledger {
     pub fn report(&self, table: &Table, capability: &str, within_millis: u64, now: u64) -> CallersReport {
         let touching =
             table.routes().iter().filter(|route| route.spec().touches.iter().any(|one| one == capability));
+        let watched = self.watched();
         let routes: Vec<Touching> = touching
-            .map(|route| Touching { route: route.name().to_owned(), mode: route.mode().as_str() })
+            .map(|route| {
+                // It may have changed since the last look.
+                let known =
+                    watched.get(route.name()).filter(|known| known.matching == matching(route.spec()));
+                let since = known.map_or(now, |known| known.since);
+                Touching { route: route.name().to_owned(), mode: route.mode().as_str(), since }
+            })
             .collect();
+        drop(watched);
+        let since = routes.iter().map(|route| route.since).max().unwrap_or(now);
         let mut references = Vec::new();
         for part in &self.parts {
             let part = part.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,24 +234,25 @@ impl Ledger {
         references.sort_by_key(|one| (!one.left, std::cmp::Reverse(one.legacy_at), one.route.clone()));
         CallersReport {
             capability: capability.to_owned(),
-            since: self.since,
+            since,
             within_millis,
-            watched: now.saturating_sub(self.since) >= within_millis,
+            watched: now.saturating_sub(since) >= within_millis,
             left: references.iter().filter(|one| one.left).count(),
             routes,
             references,
         }
     }
 
-    /// Stores it, if it changed.
+    /// Stores it, if it changed or a route is watched: that it still is must be known after the process.
     ///
     /// # Errors
     /// The file cannot be written; it is tried again the next time.
-    pub(crate) fn save(&self) -> io::Result<()> {
-        if !self.dirty.swap(false, Relaxed) {
+    pub(crate) fn save(&self, now: u64) -> io::Result<()> {
+        let watched = self.watched().clone();
+        if !self.dirty.swap(false, Relaxed) && watched.is_empty() {
             return Ok(());
         }
-        let mut stored = Stored { since: self.since, routes: Part::new() };
+        let mut stored = Stored { saved_at: now, watched, routes: Part::new() };
         for part in &self.parts {
             let part = part.lock().unwrap_or_else(PoisonError::into_inner);
             for (route, callers) in &*part {
@@ -213,8 +271,14 @@ impl Ledger {
     }
 }
 
+/// Which requests a route gets, as far as it says so itself.
+fn matching(spec: &RouteSpec) -> String {
+    let parts = (&spec.host, &spec.path, &spec.methods, &spec.headers);
+    blake3::hash(format!("{parts:?}").as_bytes()).to_hex()[..32].to_owned()
+}
+
 /// Who asks, as far as a request tells.
-fn caller(headers: &HeaderMap, client: IpAddr) -> String {
+fn caller(headers: &HeaderMap, client: impl Into<Option<IpAddr>>) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let own = text(CALLER_HEADER).trim();
     if !own.is_empty() {
@@ -225,8 +289,17 @@ fn caller(headers: &HeaderMap, client: IpAddr) -> String {
     match product {
         // Every browser says so, for reasons of history.
         "Mozilla" | "Opera" => "browser".to_owned(),
-        "" => format!("unnamed at {client}"),
-        product => format!("{} at {client}", crate::diff::redact::cut(product, NAME_BYTES_MAX)),
+        product => {
+            let name = if product.is_empty() {
+                "unnamed"
+            } else {
+                crate::diff::redact::cut(product, NAME_BYTES_MAX)
+            };
+            match client.into() {
+                Some(client) => format!("{name} at {client}"),
+                None => format!("{name} at an unknown address"),
+            }
+        }
     }
 }
 
@@ -253,23 +326,84 @@ mod tests {
         assert_eq!(caller(&headers("banyan-caller", &"x".repeat(500)), client).len(), NAME_BYTES_MAX);
     }
 
+    fn gateway(state: &Path) -> crate::Gateway {
+        let config = "listen = \"127.0.0.1:0\"\nstate = \"s\"\n[[route]]\nname = \"stock\"\npath = \"/\"\n\
+                      upstream = \"http://127.0.0.1:1\"\ntouches = [\"stock\"]\n";
+        let config = crate::Config::parse(config, state).expect("a configuration");
+        crate::Gateway::new(config, None).expect("a gateway")
+    }
+
+    const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+    #[test]
+    fn a_route_that_touches_something_since_a_second_was_not_watched_for_a_week() {
+        let state = tempfile::tempdir().expect("a folder");
+        let gateway = gateway(state.path());
+        let ledger = Ledger::open_at(state.path(), 0).expect("opens");
+        ledger.watch(&gateway.table(), 0);
+        assert!(ledger.report(&gateway.table(), "stock", 7 * DAY, 7 * DAY).watched);
+        let change = |change: fn(&mut RouteSpec), now: u64| {
+            let mut spec = gateway.table().routes()[0].spec().clone();
+            change(&mut spec);
+            let change = crate::Change::SetRoute(Box::new(spec));
+            gateway.change(gateway.table().version(), change, "mina", "because").expect("is changed");
+            // Before the next look, and after it.
+            assert!(!ledger.report(&gateway.table(), "stock", 7 * DAY, now).watched);
+            ledger.watch(&gateway.table(), now);
+            let report = ledger.report(&gateway.table(), "stock", 7 * DAY, now + 1_000);
+            assert_eq!((report.left, report.watched, report.since), (0, false, now));
+        };
+        change(|spec| (spec.name, spec.path) = ("cart".into(), "/cart".into()), 8 * DAY);
+        change(|spec| spec.path = "/shop".into(), 9 * DAY);
+        assert!(ledger.report(&gateway.table(), "stock", 7 * DAY, 16 * DAY + 1_000).watched);
+        assert!(
+            !ledger.report(&gateway.table(), "coupon", 7 * DAY, 16 * DAY).watched,
+            "nothing of it is watched"
+        );
+        // What only says who answers changes nothing here.
+        let canary = crate::Change::SetMode { route: "stock".into(), mode: crate::Mode::Legacy };
+        gateway.change(gateway.table().version(), canary, "mina", "because").expect("is changed");
+        ledger.watch(&gateway.table(), 16 * DAY);
+        assert!(ledger.report(&gateway.table(), "stock", 7 * DAY, 16 * DAY + 1_000).watched);
+    }
+
+    #[test]
+    fn a_time_in_which_no_gateway_ran_was_not_watched() {
+        let state = tempfile::tempdir().expect("a folder");
+        let gateway = gateway(state.path());
+        let opened = |now: u64| {
+            let ledger = Ledger::open_at(state.path(), now).expect("opens");
+            ledger.watch(&gateway.table(), now);
+            ledger
+        };
+        let ledger = opened(DAY);
+        // Nobody asks anything, and it watches all the same.
+        for minute in 1..10 {
+            ledger.save(DAY + minute * 15_000).expect("stores");
+        }
+        let ledger = opened(DAY + 160_000);
+        assert_eq!(ledger.report(&gateway.table(), "stock", 1, DAY + 160_000).since, DAY, "a short restart");
+        ledger.save(DAY + 170_000).expect("stores");
+        let after = 9 * DAY;
+        let report = opened(after).report(&gateway.table(), "stock", 7 * DAY, after + 1_000);
+        assert_eq!((report.left, report.watched, report.since), (0, false, after));
+    }
+
     #[test]
     fn references_are_counted_kept_and_run_out() {
         let state = tempfile::tempdir().expect("a folder");
-        let config = "listen = \"127.0.0.1:0\"\nstate = \"s\"\n[[route]]\nname = \"stock\"\npath = \"/\"\n\
-                      upstream = \"http://127.0.0.1:1\"\ntouches = [\"stock\"]\n";
-        let config = crate::Config::parse(config, state.path()).expect("a configuration");
-        let table = crate::Gateway::new(config, None).expect("a gateway").table();
+        let table = gateway(state.path()).table();
         let client: IpAddr = "10.0.0.7".parse().expect("an address");
         let now = now_millis() + 1_000_000;
         {
-            let ledger = Ledger::open(state.path()).expect("opens");
+            let ledger = Ledger::open_at(state.path(), now).expect("opens");
+            ledger.watch(&table, now - 4_000);
             ledger.note("stock", &headers("banyan-caller", "erp"), client, Side::Legacy, now);
             ledger.note("stock", &headers("banyan-caller", "app"), client, Side::Banyan, now);
             ledger.note("other", &headers("banyan-caller", "web"), client, Side::Legacy, now);
-            ledger.save().expect("stores");
+            ledger.save(now).expect("stores");
         }
-        let ledger = Ledger::open(state.path()).expect("opens again");
+        let ledger = Ledger::open_at(state.path(), now + 500).expect("opens again");
         let report = ledger.report(&table, "stock", 5_000, now + 1_000);
         assert_eq!((report.left, report.references.len(), report.watched), (1, 2, true));
         assert_eq!((report.references[0].caller.as_str(), report.references[0].left), ("erp", true));

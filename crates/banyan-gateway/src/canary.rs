@@ -118,7 +118,7 @@ impl KeyBy {
     pub fn of(&self, headers: &HeaderMap) -> Option<Vec<u8>> {
         let key = match self {
             Self::Member => token_subject(headers)?.into_bytes(),
-            Self::Cookie(name) => cookie(headers, name)?.as_bytes().to_vec(),
+            Self::Cookie(name) => cookie_bytes(headers, name)?.to_vec(),
             Self::Header(name) => headers.get(name)?.as_bytes().to_vec(),
         };
         (!key.is_empty() && key.len() <= KEY_BYTES_MAX).then_some(key)
@@ -341,17 +341,21 @@ impl Canary {
     }
 }
 
-/// The value of a cookie; the first if there are several, as a server would take it.
+/// The value of a cookie; the first if there are several, as a server would take it. Nothing if it is no text.
 #[must_use]
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| key.trim() == name)
-        .map(|(_, value)| value.trim())
+    std::str::from_utf8(cookie_bytes(headers, name)?).ok()
+}
+
+/// The same, as it came. Cookies beside it may be anything: browsers send back what a page has set.
+fn cookie_bytes<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let lines = headers.get_all(COOKIE).iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let mut found = pairs.filter_map(|pair| {
+        let end = pair.iter().position(|byte| *byte == b'=')?;
+        (pair[..end].trim_ascii() == name.as_bytes()).then(|| pair[end + 1..].trim_ascii())
+    });
+    found.next()
 }
 
 fn side_named(name: &str) -> Option<Side> {

@@ -145,6 +145,8 @@ pub(crate) fn apply(
             };
             canary.percent = *percent;
             canary.ramp.clear();
+            // Or the next ramp would stand where this one was paused.
+            canary.paused_at = None;
         }
         Change::Replace { routes } => after.clone_from(routes),
         Change::Undo { version } => take_back(&mut after, *version, history)?,

@@ -89,7 +89,7 @@ impl Gateway {
         let routes = book.journal.routes.clone();
         check_in_process(&routes, in_process.is_some())
             .map_err(|refused| ConfigError(refused.to_string()))?;
-        let table = compile(&mut book, &config, &sides, &routes)
+        let table = compile(&mut book, &config, &sides, &routes, None)
             .map_err(|refused| ConfigError(refused.to_string()))?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -158,7 +158,7 @@ impl Gateway {
             change,
             touched,
         };
-        let compiled = compile(&mut book, config, &self.inner.sides, &after);
+        let compiled = compile(&mut book, config, &self.inner.sides, &after, Some(&self.table()));
         if compiled.is_err() {
             // Not to be kept for a table that never was.
             book.forget_unused();
@@ -276,8 +276,14 @@ fn check_words(by: &str, reason: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Builds the table, with the upstreams and counts that are there already.
-fn compile(book: &mut Book, config: &Config, sides: &Sides, routes: &[RouteSpec]) -> Result<Table, Refused> {
+/// Builds the table, with the upstreams and counts that are there already, and what is known from the table `before`.
+fn compile(
+    book: &mut Book,
+    config: &Config,
+    sides: &Sides,
+    routes: &[RouteSpec],
+    before: Option<&Table>,
+) -> Result<Table, Refused> {
     let mut compiled = Vec::with_capacity(routes.len());
     // Of the new table: those of the one before are forgotten once it counts.
     let mut used: BTreeSet<String> = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
@@ -309,7 +315,12 @@ fn compile(book: &mut Book, config: &Config, sides: &Sides, routes: &[RouteSpec]
         let all = &config.timeouts;
         let body_bytes_max = spec.body_bytes_max.unwrap_or(config.limits.body_bytes_max);
         let whole = own.whole_millis.unwrap_or(all.whole_millis);
-        let rules = Rules::new(spec, Some(*sides.override_key())).map_err(Refused::Invalid)?;
+        let mut rules = Rules::new(spec, Some(*sides.override_key())).map_err(Refused::Invalid)?;
+        if let Some(route) = before.and_then(|before| before.route(&spec.name))
+            && route.spec().asks_the_same(spec)
+        {
+            rules.keep_proof(route.rules());
+        }
         let parts = RouteParts {
             legacy,
             banyan,

@@ -81,13 +81,16 @@ impl Gateway {
         Ok(self.inner.sides.courses.standing(&*self.find(route)?, now_millis()))
     }
 
-    /// Forgets what evidence saw on a route: something else is running there now.
+    /// Forgets what evidence saw on a route, and whether its Banyan side pretends: something else is running there now.
     ///
     /// # Errors
     /// [`Refused::NotFound`].
     pub fn restart_evidence(&self, route: &str) -> Result<(), Refused> {
         let route = self.find(route)?;
         self.inner.sides.courses.restart(&route);
+        if let Some(shadow) = &route.rules().shadow {
+            shadow.proof.forget();
+        }
         Ok(())
     }
 
@@ -137,7 +140,9 @@ impl Gateway {
         let mut spec = self.find(route)?.spec().clone();
         match &mut spec.canary {
             Some(canary) if !canary.ramp.is_empty() => {
-                canary.paused_at = paused.then(crate::gateway::now);
+                // Paused again, it stays where it was paused first: steps may have passed since.
+                let since = canary.paused_at.take();
+                canary.paused_at = paused.then(|| since.unwrap_or_else(crate::gateway::now));
             }
             _ => return Err(Refused::Invalid(format!("route {route:?} has no ramp that could be paused"))),
         }

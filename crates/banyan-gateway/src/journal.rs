@@ -1,7 +1,8 @@
 //! The journal of the route table: one JSON line for each version, synced before the version counts.
 //!
-//! A line that was torn by a crash is cut off with a warning: nobody was told that its change was made. Damage anywhere
-//! else is an error: the table must not silently become another one.
+//! A last line that was torn by a crash is cut off with a warning: nobody was told that its change was made. It is torn if its
+//! end is missing, or bytes of it were never written (they read as zeros). Everything else that cannot be read is an error,
+//! also a whole last line: a newer version may have written it, and the table must not silently become another one.
 
 use crate::change::{Change, Entry, Touch};
 use crate::config::RouteSpec;
@@ -107,15 +108,16 @@ impl Journal {
             number += 1;
             let end = bytes[at..].iter().position(|b| *b == b'\n').map(|n| at + n);
             let is_last = end.is_none_or(|end| end + 1 == bytes.len());
+            let is_torn = is_last && (end.is_none() || bytes[at..].contains(&0));
             let parsed = end.ok_or_else(|| "no end of line".to_owned()).and_then(|end| {
                 serde_json::from_slice::<Line>(&bytes[at..end]).map_err(|error| error.to_string())
             });
             match parsed {
                 Ok(line) => self.take(line).map_err(|why| format!("line {number}: {why}"))?,
-                Err(_) if is_last => return Ok(at),
+                Err(_) if is_torn => return Ok(at),
                 Err(why) => {
                     return Err(format!(
-                        "line {number} is damaged: {why}. Put the file back from a backup, or move it away to begin again with the routes of the configuration file"
+                        "line {number} is damaged, or a newer version wrote it: {why}. Start that version, put the file back from a backup, or move it away to begin again with the routes of the configuration file"
                     ));
                 }
             }

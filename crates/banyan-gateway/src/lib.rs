@@ -15,6 +15,7 @@ pub mod canary;
 mod certificate;
 pub mod change;
 pub mod config;
+mod courses;
 pub mod diff;
 pub mod evidence;
 mod gateway;

@@ -2,14 +2,13 @@
 
 use crate::change::{Change, Refused};
 use crate::config::{CanarySpec, Mode, RouteSpec};
-use crate::evidence::{Act, Course, EvidenceRules, Position, Standing, Totals};
+use crate::courses::Courses;
+use crate::evidence::{Act, EvidenceRules, Position, Totals};
 use crate::gateway::Gateway;
 use crate::shadow::now_millis;
 use crate::side::Side;
 use crate::table::Route;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -23,46 +22,9 @@ const LOOKS_PER_STORE: u32 = 15;
 /// How often a change is asked for again when somebody else was faster.
 const TRIES_MAX: usize = 5;
 
-/// The evidence of every route.
-#[derive(Default)]
-pub(crate) struct Courses(Mutex<BTreeMap<String, Course>>);
-
-impl Courses {
-    fn courses(&self) -> MutexGuard<'_, BTreeMap<String, Course>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How the evidence of a route stands; nothing if it has no rules.
-    pub(crate) fn standing(&self, route: &Route, now: u64) -> Option<Standing> {
-        let rules = followed(route, now)?;
-        let at = route.rules().position(route.mode(), now);
-        let courses = self.courses();
-        let known = courses.get(route.name());
-        let fresh = Course::default();
-        Some(known.unwrap_or(&fresh).standing(&rules, now, at, &totals(route)))
-    }
-
-    /// Forgets what was seen on a route.
-    pub(crate) fn restart(&self, route: &Route) {
-        self.courses().entry(route.name().to_owned()).or_default().restart(&totals(route));
-    }
-
-    fn step(&self, route: &Route, now: u64) -> Option<(Position, Act)> {
-        let rules = followed(route, now)?;
-        let at = route.rules().position(route.mode(), now);
-        let mut courses = self.courses();
-        let course = courses.entry(route.name().to_owned()).or_default();
-        course.step(&rules, now, at, &totals(route)).map(|act| (at, act))
-    }
-
-    fn forget_unused(&self, names: impl Fn(&str) -> bool) {
-        self.courses().retain(|route, _| names(route));
-    }
-}
-
 /// The rules of a route, if they have something to decide. While a ramp is on its way, it says when the share grows, and
 /// evidence only guards it.
-fn followed(route: &Route, now: u64) -> Option<Cow<'_, EvidenceRules>> {
+pub(crate) fn followed(route: &Route, now: u64) -> Option<Cow<'_, EvidenceRules>> {
     let rules = &**route.rules().evidence.as_ref()?;
     if route.mode() == Mode::Legacy || route.spec().upstream.is_none() {
         return None;
@@ -78,17 +40,17 @@ fn followed(route: &Route, now: u64) -> Option<Cow<'_, EvidenceRules>> {
 pub(crate) fn totals(route: &Route) -> Totals {
     let [compared, mismatched, asked, errors] = route.lane().counts();
     let (banyan, legacy) = (route.traffic().side(Side::Banyan), route.traffic().side(Side::Legacy));
-    let mut times: BTreeMap<u64, u64> = banyan.histogram.iter().copied().collect();
-    for (bound, count) in route.lane().times() {
-        *times.entry(bound).or_default() += count;
-    }
     Totals {
         compared,
         mismatched,
         asked: asked + banyan.requests,
         errors: errors + banyan.errors(),
-        banyan: times.into_iter().collect(),
-        legacy: legacy.histogram,
+        users: banyan.requests,
+        user_errors: banyan.errors(),
+        banyan: route.lane().paired_times(Side::Banyan),
+        legacy: route.lane().paired_times(Side::Legacy),
+        user_banyan: banyan.histogram,
+        user_legacy: legacy.histogram,
     }
 }
 
@@ -122,7 +84,7 @@ pub(crate) fn start(gateway: Gateway, mut stop: watch::Receiver<bool>) -> std::i
 }
 
 fn store(gateway: &Gateway) {
-    if let Err(error) = gateway.inner.sides.ledger.save() {
+    if let Err(error) = gateway.inner.sides.ledger.save(now_millis()) {
         tracing::warn!(%error, "the ledger of callers could not be stored; it is tried again");
     }
 }
@@ -130,12 +92,23 @@ fn store(gateway: &Gateway) {
 /// One look at every route.
 pub(crate) fn look(gateway: &Gateway, now: u64) {
     let table = gateway.table();
+    gateway.inner.sides.ledger.watch(&table, now);
     let courses = &gateway.inner.sides.courses;
     courses.forget_unused(|name| table.route(name).is_some());
     for route in table.routes() {
         if let Some((at, act)) = courses.step(route, now) {
+            // First what was decided, and then what follows from it: if the process ends in between, a route that was taken
+            // back is taken back again, and one that was promoted has spent its look.
+            save(courses);
             apply(gateway, route.name(), at, &act, now);
         }
+    }
+    save(courses);
+}
+
+fn save(courses: &Courses) {
+    if let Err(error) = courses.save() {
+        tracing::warn!(%error, "how evidence stands could not be stored; it is tried again");
     }
 }
 
@@ -190,139 +163,4 @@ fn changed(spec: &RouteSpec, act: &Act) -> (RouteSpec, String) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Config;
-    use crate::canary::Share;
-    use crate::shadow::{Lane, Outcome};
-    use std::sync::Arc;
-
-    const SHOP: &str = "listen = \"127.0.0.1:0\"\nstate = \"s\"\n[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"shadow\"\n\
-        upstream = \"http://127.0.0.1:1\"\nbanyan = \"http://127.0.0.1:2\"\n[route.shadow]\n[route.evidence]\n\
-        requests = 100\nmismatch_max = 0.05\nerror_max = 0.05\nsteps = [1, 100]\nhold_seconds = 100\n";
-
-    struct World {
-        gateway: Gateway,
-        _state: tempfile::TempDir,
-    }
-
-    impl World {
-        fn new(config: &str) -> Self {
-            let state = tempfile::tempdir().expect("a folder");
-            let config = Config::parse(config, state.path()).expect("a configuration");
-            Self { gateway: Gateway::new(config, None).expect("a gateway"), _state: state }
-        }
-
-        fn lane(&self) -> Arc<Lane> {
-            self.gateway.table().routes()[0].lane().clone()
-        }
-
-        fn copies(&self, count: u32, outcome: Outcome, error: bool) {
-            for _ in 0..count {
-                self.lane().asked(error);
-                self.lane().judged(outcome);
-            }
-        }
-
-        fn users(&self, count: u32, status: u16) {
-            let traffic = self.gateway.table().routes()[0].traffic().clone();
-            for _ in 0..count {
-                traffic.answered(0, Side::Banyan, status, Duration::from_millis(1));
-            }
-        }
-
-        #[track_caller]
-        fn check(&self, now: u64, mode: Mode, percent: f64) {
-            look(&self.gateway, now);
-            let table = self.gateway.table();
-            let at = table.routes()[0].rules().position(table.routes()[0].mode(), now);
-            assert_eq!(at, Position { mode, share: Share::from_percent(percent).expect("a share") });
-        }
-    }
-
-    #[test]
-    fn a_route_goes_up_on_evidence_and_back_on_errors() {
-        let world = World::new(SHOP);
-        world.check(0, Mode::Shadow, 0.0);
-        world.copies(200, Outcome::Equal, false);
-        world.check(1_000, Mode::Canary, 1.0);
-        world.check(2_000, Mode::Canary, 1.0);
-        world.copies(200, Outcome::Equal, false);
-        world.check(3_000, Mode::Canary, 100.0);
-        world.check(4_000, Mode::Canary, 100.0);
-        world.users(10, 500);
-        world.check(5_000, Mode::Shadow, 0.0);
-        world.copies(10_000, Outcome::Equal, false);
-        world.check(6_000, Mode::Shadow, 0.0);
-        let standing = world.gateway.evidence("shop").expect("a route").expect("rules");
-        assert_eq!(
-            (standing.state, standing.backs),
-            ("waiting", 1),
-            "its time ran out long ago on the real clock"
-        );
-
-        let history = world.gateway.history(10);
-        let steps: Vec<(&str, &str)> = history
-            .iter()
-            .map(|entry| (entry.by.as_str(), entry.reason.split(':').next().unwrap_or("")))
-            .collect();
-        assert_eq!(
-            steps[..3],
-            [
-                ("evidence", "taken back to shadow"),
-                ("evidence", "promoted to 100 %"),
-                ("evidence", "promoted to 1 %"),
-            ]
-        );
-        assert!(history[0].reason.contains("10 of 10"), "{}", history[0].reason);
-        // It is undone like any other version.
-        world.gateway.undo(history[0].version, "mina", "a false alarm").expect("is undone");
-        world.check(7_000, Mode::Canary, 100.0);
-    }
-
-    #[test]
-    fn what_cannot_be_judged_proves_nothing() {
-        let world = World::new(SHOP);
-        world.check(0, Mode::Shadow, 0.0);
-        world.copies(200, Outcome::Equal, false);
-        for _ in 0..50 {
-            world.lane().skip(crate::shadow::Skipped::Unjudged);
-        }
-        world.check(1_000, Mode::Shadow, 0.0);
-    }
-
-    #[test]
-    fn mismatches_keep_a_route_where_it_is() {
-        let world = World::new(SHOP);
-        world.check(0, Mode::Shadow, 0.0);
-        for at in 1..20 {
-            world.copies(180, Outcome::Equal, false);
-            world.copies(20, Outcome::Mismatched, false);
-            world.check(at * 1_000, Mode::Shadow, 0.0);
-        }
-        assert_eq!(world.gateway.history(10).len(), 1, "only the first start");
-    }
-
-    #[test]
-    fn an_operators_change_begins_anew_and_a_ramp_is_only_guarded() {
-        let world = World::new(SHOP);
-        world.check(0, Mode::Shadow, 0.0);
-        world.copies(200, Outcome::Equal, false);
-        let version = world.gateway.table().version();
-        let mut spec = world.gateway.table().routes()[0].spec().clone();
-        spec.mode = Mode::Canary;
-        let far = "2100-01-01T00:00:00Z".to_owned();
-        let ramp = vec![crate::config::RampStep { at: far, percent: 100.0 }];
-        spec.canary = Some(CanarySpec { percent: 10.0, ramp, ..CanarySpec::nobody() });
-        let change = Change::SetRoute(Box::new(spec));
-        world.gateway.change(version, change, "mina", "by schedule").expect("is changed");
-        let now = now_millis();
-        world.check(now, Mode::Canary, 10.0);
-        world.copies(2_000, Outcome::Equal, false);
-        world.check(now + 1_000, Mode::Canary, 10.0);
-        world.copies(400, Outcome::Mismatched, false);
-        world.check(now + 2_000, Mode::Shadow, 0.0);
-        let spec = world.gateway.table().routes()[0].spec().clone();
-        assert!(spec.canary.expect("a canary").ramp.is_empty(), "the ramp must not bring it back");
-    }
-}
+mod tests;

@@ -5,8 +5,8 @@ use crate::canary::{Canary, KeyBy, KeyMissing, Ramp, RampStep, Share, Sticky};
 use crate::config::{CanarySpec, EvidenceSpec, Mode, Network, RouteSpec, ShadowSpec};
 use crate::diff::{self, head::HeadRules, json::JsonRules, text::TextRules};
 use crate::evidence::{EvidenceRules, Position};
+use crate::shadow::Proof;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -34,7 +34,7 @@ pub(crate) struct ShadowRules {
     /// Writes are copied: Banyan's side declares that it only pretends.
     pub dry_run: bool,
     /// Whether that was seen to be true: see `shadow/proof.rs`.
-    pub proof: AtomicU8,
+    pub proof: Proof,
     /// Copies that may wait.
     pub queue: usize,
     /// Room for copies under way at once.
@@ -71,6 +71,16 @@ impl Rules {
             shadow: shadow.transpose()?.map(Arc::new),
             evidence: evidence.transpose()?.map(Arc::new),
         })
+    }
+
+    /// Goes on with what was found out about the side that is copied to, from the version before.
+    pub(crate) fn keep_proof(&mut self, before: &Self) {
+        if let (Some(shadow), Some(before)) = (&mut self.shadow, &before.shadow)
+            // They were made a moment ago, and nobody else has them.
+            && let Some(shadow) = Arc::get_mut(shadow)
+        {
+            shadow.proof = before.proof.clone();
+        }
     }
 
     /// Where the route stands at a time.
@@ -131,7 +141,7 @@ fn compile_shadow(spec: &ShadowSpec) -> Result<ShadowRules, String> {
         share: share("percent", spec.percent)?,
         noise: share("noise_percent", spec.noise_percent)?,
         dry_run: spec.dry_run,
-        proof: AtomicU8::new(0),
+        proof: Proof::default(),
         queue: size("queue", spec.queue)?,
         room: Semaphore::new(size("at_once", spec.at_once)?.min(AT_ONCE_MAX)),
         whole: Duration::from_millis(least("whole_millis", spec.whole_millis)?),

@@ -7,7 +7,7 @@
 use crate::callers::Ledger;
 use crate::canary::Canary;
 use crate::config::{Config, ConfigError, Mode};
-use crate::promote::Courses;
+use crate::courses::Courses;
 use crate::shadow::{Shadow, Store, now_millis};
 use crate::table::Route;
 use bytes::Bytes;
@@ -123,6 +123,12 @@ impl Sides {
                 config.state.display()
             ))
         })?;
+        let courses = Courses::open(&config.state).map_err(|error| {
+            ConfigError(format!(
+                "reading evidence.json in {}: {error}. Put it back from a backup, or move it away: then no route is held any more",
+                config.state.display()
+            ))
+        })?;
         Ok(Self {
             secret,
             override_key: blake3::derive_key("banyan-gateway 2026 side overrides", &key),
@@ -130,13 +136,19 @@ impl Sides {
             shadow: Shadow::new(config.limits.shadow_bytes_max),
             store: Store::new(&config.state),
             ledger: Arc::new(ledger),
-            courses: Courses::default(),
+            courses,
         })
     }
 
     /// Decides who answers this request. `head` is as the client sent it; `client` is who sent it, as far as proxies
-    /// that are trusted can tell.
-    pub fn choose(&self, route: &Arc<Route>, head: &request::Parts, client: IpAddr) -> Choice {
+    /// that are trusted can tell: nothing if they name somebody who cannot be read.
+    pub fn choose(
+        &self,
+        route: &Arc<Route>,
+        head: &request::Parts,
+        client: impl Into<Option<IpAddr>>,
+    ) -> Choice {
+        let client = client.into();
         let rules = route.rules();
         let mut choice = match (route.mode(), &rules.canary) {
             (Mode::Banyan, _) => Choice::of(Side::Banyan),
@@ -154,14 +166,14 @@ impl Sides {
         choice
     }
 
-    fn canary(&self, canary: &Canary, head: &request::Parts, client: IpAddr) -> Choice {
+    fn canary(&self, canary: &Canary, head: &request::Parts, client: Option<IpAddr>) -> Choice {
         let forwarded = head.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
         let fresh = || {
             let mut random = [0; 16];
             getrandom::fill(&mut random).ok().map(|()| random)
         };
         let secure = self.secure || forwarded;
-        let decision = canary.choose(&self.secret, &head.headers, Some(client), now_millis(), secure, fresh);
+        let decision = canary.choose(&self.secret, &head.headers, client, now_millis(), secure, fresh);
         let set_cookie = decision.set_cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok());
         Choice { side: decision.side, set_cookie, watcher: None }
     }

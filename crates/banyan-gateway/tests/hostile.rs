@@ -461,3 +461,56 @@ async fn idle_connections_of_http_two_do_not_hold_up_the_end() {
         .expect("no panic")
         .expect("politely");
 }
+
+/// hyper drops a body after its trailers, and does not ask for its end: that is no client who left.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_with_trailers_are_whole_and_keep_their_connections() {
+    const MANY: usize = 250;
+    let server = replying(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 9\r\n\r\n",
+    )
+    .await;
+    let gateway = start(&route_to(server.address));
+    let (client, _ended) = connect(gateway.address).await;
+    for n in 0..MANY {
+        let mut ready = client.clone().ready().await.unwrap_or_else(|error| panic!("request {n}: {error}"));
+        let (response, _) = ready.send_request(of("/"), true).expect("sent");
+        let response = answered(response).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let (text, trailers) = whole(response.into_body()).await;
+        assert_eq!((text.as_str(), trailers.is_some()), ("ok", true), "request {n}");
+    }
+    let seen = server.seen();
+    assert_eq!(seen.len(), 1, "connections");
+    assert_eq!(seen[0].matches("GET / HTTP/1.1\r\n").count(), MANY);
+}
+
+/// Rare, and allowed: what a search asks for may be in the body of its GET.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_a_get_whose_length_nobody_said_reaches_the_server() {
+    let server = RawServer::with(|bytes, _| match message_end(bytes) {
+        None => Reply::More,
+        Some(_) => Reply::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()),
+    })
+    .await;
+    let gateway = start(&route_to(server.address));
+    for method in ["GET", "HEAD"] {
+        let text = format!(
+            "{method} /one HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        );
+        assert_eq!(status(&raw(gateway.address, text).await), 200);
+        let seen = server.all().to_ascii_lowercase();
+        assert!(seen.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{method}: {seen}");
+        assert_eq!(field(&seen, "transfer-encoding"), Some("chunked"));
+    }
+    let (mut client, _ended) = connect(gateway.address).await;
+    let (response, mut stream) = client.send_request(of("/two"), false).expect("sent");
+    stream.send_data(Bytes::from_static(b"over two"), true).expect("sent");
+    assert_eq!(answered(response).await.status(), StatusCode::OK);
+    let seen = server.all();
+    assert!(seen.ends_with("\r\n\r\n8\r\nover two\r\n0\r\n\r\n"), "{seen}");
+    // And one that has none gets none.
+    assert_eq!(status(&get(gateway.address, "/none").await), 200);
+    let seen = server.all().to_ascii_lowercase();
+    assert!(!seen[seen.find("get /none").expect("it came")..].contains("transfer-encoding"), "{seen}");
+}

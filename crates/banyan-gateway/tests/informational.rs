@@ -4,13 +4,13 @@ mod common;
 
 use bytes::Bytes;
 use common::{
-    RawServer, Reply, SOON, body, field, get, message_end, ok, one_answer, raw, rest, route_to, slug, start,
-    start_with, status,
+    RawServer, Reply, SOON, body, field, get, message_end, ok, one_answer, raw, read_until, rest, route_to,
+    slug, start, start_with, status,
 };
 use http::{Request, Response};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 /// The gateway never asks by itself.
@@ -19,16 +19,6 @@ const EXPECTING: &str = "PUT /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nC
 
 fn has_head(bytes: &[u8]) -> bool {
     bytes.windows(4).any(|window| window == b"\r\n\r\n")
-}
-
-async fn read_until(socket: &mut TcpStream, end: &[u8]) -> String {
-    let mut got = Vec::new();
-    while !got.ends_with(end) {
-        let n =
-            tokio::time::timeout(SOON, socket.read_buf(&mut got)).await.expect("in time").expect("readable");
-        assert!(n > 0, "ended before {end:?}: {:?}", String::from_utf8_lossy(&got));
-    }
-    String::from_utf8_lossy(&got).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,7 +90,14 @@ struct World {
     serving: Option<banyan_gateway::Serving>,
 }
 
-/// A gateway with one route; `{L}` and `{B}` in the configuration stand for the servers.
+/// The beginning of a route for everything in this mode, between two servers.
+fn shop(mode: &str, legacy: SocketAddr, banyan: SocketAddr) -> String {
+    format!(
+        "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"{mode}\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\n"
+    )
+}
+
+/// A gateway with one route.
 fn world(state: &Path, config: &str, in_process: Option<InProcess>) -> World {
     let config =
         format!("listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nstate = \"s\"\nworkers = 2\n{config}");
@@ -173,10 +180,8 @@ fn says(text: &'static str) -> Answering {
 fn members_stay_on_their_side_also_after_a_restart() {
     let state = tempfile::tempdir().expect("a folder");
     let ((legacy, _), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
-    let config = format!(
-        "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"canary\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\n\
-         [route.canary]\npercent = 30\nby = \"header:x-member\"\n"
-    );
+    let route = shop("canary", legacy, banyan);
+    let config = format!("{route}[route.canary]\npercent = 30\nby = \"header:x-member\"\n");
     let sides = |world: &World| -> Vec<bool> {
         let side = |member: u32| {
             world.ask("GET", "/", &[("x-member", &format!("m-{member}"))], "").2.contains("banyan")
@@ -204,9 +209,9 @@ fn members_stay_on_their_side_also_after_a_restart() {
 fn visitors_are_named_and_may_choose_only_with_a_signature() {
     let state = tempfile::tempdir().expect("a folder");
     let ((legacy, _), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
+    let route = shop("canary", legacy, banyan);
     let config = format!(
-        "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"canary\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\n\
-         [route.canary]\npercent = 0.01\nby = \"cookie:cart\"\noverride_header = \"x-side\"\n"
+        "{route}[route.canary]\npercent = 0.01\nby = \"cookie:cart\"\noverride_header = \"x-side\"\n"
     );
     let world = world(state.path(), &config, None);
     let (_, headers, _) = world.ask("GET", "/", &[], "");
@@ -228,13 +233,51 @@ fn visitors_are_named_and_may_choose_only_with_a_signature() {
     assert_eq!(world.admin("POST", "/v1/override", &asked).0, 422);
 }
 
+/// A proxy like nginx appends to what its client wrote, byte for byte.
+#[test]
+fn nobody_behind_a_trusted_proxy_is_taken_for_the_proxy() {
+    let state = tempfile::tempdir().expect("a folder");
+    let ((legacy, users), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
+    let config = format!(
+        "trusted_proxies = [\"127.0.0.0/8\"]\n[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"canary\"\nupstream = \"http://{legacy}\"\n\
+         banyan = \"http://{banyan}\"\n[route.canary]\npercent = 0\nby = \"header:x-member\"\noverride_header = \"x-side\"\n\
+         override_from = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n"
+    );
+    let world = world(state.path(), &config, None);
+    let from = |forwarded: &str| {
+        let sent = [("x-side", "banyan"), ("x-forwarded-for", forwarded)];
+        world.ask("GET", "/", &sent, "").2
+    };
+    for ours in ["10.0.0.7", "10.0.0.7:5123", "203.0.113.9, 10.0.0.7", "\u{ff}, 10.0.0.7"] {
+        assert!(from(ours).contains("banyan"), "{ours:?} may choose");
+    }
+    for stranger in [
+        "203.0.113.9",
+        "203.0.113.9:5123",
+        "[2001:db8::9]:5123",
+        "\u{ff}, 203.0.113.9",
+        "unknown",
+        "\u{ff}",
+        "_hidden, 127.0.0.1",
+    ] {
+        assert!(from(stranger).contains("legacy"), "{stranger:?} may not choose");
+    }
+    let users = users.lock().expect("a log");
+    let last =
+        users.iter().find(|asked| asked.headers["x-forwarded-for"].contains(", 203")).expect("it came");
+    assert_eq!(
+        last.headers["x-forwarded-for"], "\u{ff}, 203.0.113.9, 127.0.0.1",
+        "nothing is lost on the way"
+    );
+}
+
 #[test]
 fn a_copy_asks_what_the_user_asked() {
     let state = tempfile::tempdir().expect("a folder");
     let ((legacy, users), (banyan, copies)) = (server(says("one")), server(says("one")));
+    let route = shop("shadow", legacy, banyan);
     let config = format!(
-        "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"shadow\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\n\
-         rewrite = {{ from = \"/api\", to = \"/v1\", side = \"banyan\" }}\n[route.shadow]\ndry_run = true\nnoise_percent = 0\n"
+        "{route}rewrite = {{ from = \"/api\", to = \"/v1\", side = \"banyan\" }}\n[route.shadow]\ndry_run = true\nnoise_percent = 0\n"
     );
     let world = world(state.path(), &config, None);
     let sent = [("authorization", "Bearer secret-1"), ("cookie", "cart=7"), ("idempotency-key", "k-1")];
@@ -324,9 +367,9 @@ fn evidence_moves_a_route_and_takes_it_back() {
         true => (500, "{}".into()),
     }))
     .0;
+    let route = shop("shadow", legacy, banyan);
     let config = format!(
-        "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"shadow\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\n\
-         [route.shadow]\nnoise_percent = 0\n[route.canary]\npercent = 0\nby = \"header:x-member\"\n\
+        "{route}[route.shadow]\nnoise_percent = 0\n[route.canary]\npercent = 0\nby = \"header:x-member\"\n\
          [route.evidence]\nrequests = 30\nmismatch_max = 0.2\nerror_max = 0.2\nsteps = [50]\n"
     );
     let world = world(state.path(), &config, None);
@@ -354,9 +397,9 @@ fn evidence_moves_a_route_and_takes_it_back() {
 fn a_ramp_is_held_and_let_go() {
     let state = tempfile::tempdir().expect("a folder");
     let ((legacy, _), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
+    let route = shop("canary", legacy, banyan);
     let config = format!(
-        "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"canary\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\n\
-         [route.canary]\npercent = 0\nby = \"header:x-member\"\npaused_at = \"2020-01-01T00:00:00Z\"\n\
+        "{route}[route.canary]\npercent = 0\nby = \"header:x-member\"\npaused_at = \"2020-01-01T00:00:00Z\"\n\
          ramp = [{{ at = \"2021-01-01T00:00:00Z\", percent = 100 }}]\n"
     );
     let world = world(state.path(), &config, None);
@@ -366,6 +409,24 @@ fn a_ramp_is_held_and_let_go() {
     assert_eq!(world.admin("POST", "/v1/ramp", &asked(false, 1)), (201, json!({"version": 2})));
     assert!(side().contains("banyan"));
     assert_eq!(world.admin("POST", "/v1/ramp", &asked(true, 1)).0, 409);
+}
+
+#[test]
+fn a_ramp_that_is_paused_twice_stays_where_it_was_paused_first() {
+    let state = tempfile::tempdir().expect("a folder");
+    let ((legacy, _), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
+    let config = format!(
+        "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"canary\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\n\
+         [route.canary]\npercent = 0\nby = \"header:x-member\"\npaused_at = \"2020-01-01T00:00:00Z\"\n\
+         ramp = [{{ at = \"2021-01-01T00:00:00Z\", percent = 100 }}]\n"
+    );
+    let world = world(state.path(), &config, None);
+    let asked = json!({"route": "shop", "paused": true, "expected": 1, "by": "mina", "reason": "to be sure"});
+    assert_eq!(world.admin("POST", "/v1/ramp", &asked).0, 201);
+    assert!(
+        world.ask("GET", "/", &[("x-member", "m-1")], "").2.contains("legacy"),
+        "it jumped over its step"
+    );
 }
 
 /// Banyan in the same process: it hangs, and it panics, and users of the old shop notice nothing.

@@ -131,6 +131,8 @@ async fn what_arrives_is_plain() {
     let text = "POST /x?y=1 HTTP/1.1\r\nhOsT: shop.example\r\nX_Forwarded_For: 9.9.9.9\r\nConnection: close, X-Secret\r\n\
                 X-Secret: 1\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: gzip\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\
                 X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Host: evil\r\n\
+                X-Forwarded-User: admin-a\r\nx-forwarded_email: admin-b\r\nX_FORWARDED_GROUPS: admin-c\r\nX-Forwarded-Client-Cert: admin-d\r\n\
+                X-Forwarded-Uri: admin-e\r\nX-Rewrite-Url: admin-f\r\nX_Original_Url: admin-g\r\nX-Forwardable: kept\r\nX_Shop: kept\r\n\
                 Transfer-Encoding: chunked\r\nCookie: a=b\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     let answer = raw(gateway.address, text).await;
     assert_eq!(status(&answer), 200, "{answer}");
@@ -148,6 +150,7 @@ async fn what_arrives_is_plain() {
         "9.9.9.9",
         "evil",
         "x_forwarded",
+        "admin",
         ";x=y",
     ] {
         let gone_from = lower.replace("transfer-encoding", "").replace("sec-", "");
@@ -161,6 +164,7 @@ async fn what_arrives_is_plain() {
     assert_eq!(field(&seen, "x-forwarded-host"), Some("shop.example"));
     assert_eq!(field(&seen, "x-forwarded-proto"), Some("http"));
     assert_eq!(field(&seen, "forwarded"), Some("for=127.0.0.1;host=\"shop.example\";proto=http"));
+    assert_eq!((field(&seen, "x-forwardable"), field(&seen, "x_shop")), (Some("kept"), Some("kept")));
     assert_eq!(field(&seen, "via"), Some("1.1 banyan"));
     assert_eq!(field(&seen, "cookie"), Some("a=b"));
     assert_eq!(field(&seen, "transfer-encoding"), Some("chunked"));

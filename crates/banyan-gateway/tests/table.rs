@@ -153,6 +153,31 @@ fn damage_in_the_middle_is_no_torn_end() {
     assert_eq!(gateway(folder.path(), ONE).expect("as it was").table().version(), 2);
 }
 
+/// A newer version wrote it and was rolled back, say: its change was made, and people were told so.
+#[test]
+fn a_whole_last_line_that_is_not_understood_is_not_cut_off() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let first = gateway(folder.path(), ONE).expect("a gateway");
+    first.change(1, set(spec("cart", "/cart", "http://127.0.0.1:2")), "mina", "a try").expect("changed");
+    drop(first);
+    let journal = folder.path().join("state/routes.jsonl");
+    let text = std::fs::read_to_string(&journal).expect("readable");
+    let newer = text.replace("{\"name\":\"cart\"", "{\"colour\":\"green\",\"name\":\"cart\"");
+    assert_ne!(newer, text);
+    std::fs::write(&journal, &newer).expect("written");
+    let why = gateway(folder.path(), ONE).err().expect("refused");
+    assert!(why.contains("line 2") && why.contains("colour") && why.contains("newer version"), "{why}");
+    assert_eq!(
+        std::fs::read_to_string(&journal).expect("readable"),
+        newer,
+        "it is kept for the newer version"
+    );
+    // A file that grew before its bytes were on disk is torn, also if an end of line is in it.
+    std::fs::write(&journal, [text.as_bytes(), &[0; 700], b"\"}\n"].concat()).expect("written");
+    assert_eq!(gateway(folder.path(), ONE).expect("is cut").table().version(), 2);
+    assert_eq!(std::fs::read_to_string(&journal).expect("readable"), text);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_while_the_table_changes() {
     let (one, two) = (RawServer::start().await, RawServer::start().await);

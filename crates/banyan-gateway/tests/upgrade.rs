@@ -2,21 +2,11 @@
 
 mod common;
 
-use common::{SOON, field, rest, route_to, start, status};
+use common::{SOON, field, read_until, rest, route_to, start, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
-
-async fn read_until(socket: &mut TcpStream, end: &[u8]) -> String {
-    let mut got = Vec::new();
-    while !got.ends_with(end) {
-        let n =
-            tokio::time::timeout(SOON, socket.read_buf(&mut got)).await.expect("in time").expect("readable");
-        assert!(n > 0, "ended before {end:?}: {:?}", String::from_utf8_lossy(&got));
-    }
-    String::from_utf8_lossy(&got).into_owned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_101_bytes_pass_both_ways_and_each_way_ends_alone() {

@@ -5,14 +5,14 @@ mod common;
 use base64::Engine as _;
 use bytes::Bytes;
 use common::tls::{acceptor, certify};
-use common::{RawServer, Reply, Running, SOON, field, message_end, ok, route_to, start, until};
+use common::{RawServer, Reply, Running, SOON, field, message_end, ok, read_until, route_to, start, until};
 use h2::RecvStream;
 use h2::client::SendRequest;
 use h2::ext::Protocol;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What a server answers to a key, by another hand than the gateway's.
@@ -54,16 +54,6 @@ fn request(protocol: &'static str) -> Request<()> {
 
 async fn answered(response: h2::client::ResponseFuture) -> Response<RecvStream> {
     tokio::time::timeout(SOON, response).await.expect("in time").expect("an answer")
-}
-
-async fn read_until(socket: &mut (impl AsyncRead + Unpin), end: &[u8]) -> String {
-    let mut got = Vec::new();
-    while !got.ends_with(end) {
-        let n =
-            tokio::time::timeout(SOON, socket.read_buf(&mut got)).await.expect("in time").expect("readable");
-        assert!(n > 0, "ended before {end:?}: {:?}", String::from_utf8_lossy(&got));
-    }
-    String::from_utf8_lossy(&got).into_owned()
 }
 
 /// Reads from a stream until `wanted` came.

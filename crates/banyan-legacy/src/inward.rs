@@ -405,6 +405,12 @@ impl Inward<'_> {
 
     /// While the old shop leads, rows are taken as they are.
     fn take_rows(&self, transaction: &Transaction, load: &mut Load) -> Result<(), Ended> {
+        for said in transaction.outbox.iter().filter_map(outbox::row_said) {
+            match said {
+                Ok(row) => load.rows.extend(self.mirrored(&row)),
+                Err(why) => tracing::warn!("a message of the outbox is passed over: {why}"),
+            }
+        }
         for change in &transaction.changes {
             match change {
                 Change::Insert(row) => load.rows.extend(self.mirrored(row)),
@@ -529,7 +535,7 @@ impl Inward<'_> {
         }
         if transactions > 0 {
             let lag = wall_clock().as_millis().saturating_sub(committed_millis);
-            self.progress.took(count, if committed_millis == 0 { 0 } else { lag });
+            self.progress.took(count, (committed_millis > 0).then_some(lag));
         }
         Ok(())
     }
@@ -542,11 +548,14 @@ impl Inward<'_> {
 
 impl Load {
     fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.outbox.is_empty() && self.switched.is_none()
+        let says = !self.outbox.is_empty() || !self.outbox_ids.is_empty();
+        self.rows.is_empty() && !says && self.switched.is_none()
     }
 
     fn take_outbox(&mut self, mapping: &Mapping, rows: &[OutboxRow]) {
-        self.outbox.extend(rows.iter().map(|row| outbox::read(mapping, row)));
+        // A row that is said again was taken in its place in the stream, while the old shop leads; or means nothing any more.
+        let asks = rows.iter().filter(|row| row.kind != outbox::ROW);
+        self.outbox.extend(asks.map(|row| outbox::read(mapping, row)));
         self.outbox_ids.extend(rows.iter().map(|row| row.id));
     }
 
@@ -557,7 +566,9 @@ impl Load {
         self.outbox.extend(next.outbox);
         self.outbox_ids.extend(next.outbox_ids);
         self.breaches.extend(next.breaches);
-        self.committed_millis = next.committed_millis;
+        if next.committed_millis > 0 {
+            self.committed_millis = next.committed_millis;
+        }
         self.transactions += next.transactions;
     }
 }

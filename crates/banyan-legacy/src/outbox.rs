@@ -1,10 +1,23 @@
 //! What the old shop says in its outbox, from its JSON to the rules' own words.
 
 use crate::mapping::{LocationFrom, Mapping};
-use crate::stream::OutboxRow;
+use crate::stream::{OutboxRow, Row};
 use banyan_domain::legacy::{OutboxItem, OutboxKind};
 use banyan_domain::{LocationId, Reason, ReservationNo, SkuId, limits};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+/// The kind of message by which Banyan itself says again what a row is, where writing it as it is leaves no trace in the log.
+pub(crate) const ROW: &str = "row";
+
+/// What a row is.
+#[derive(Serialize, Deserialize)]
+struct Said {
+    table: usize,
+    sku: String,
+    location: String,
+    in_stock: Option<i64>,
+    allocated: Option<i64>,
+}
 
 #[derive(Deserialize)]
 struct Allocate {
@@ -23,6 +36,29 @@ struct Counted {
     sku: String,
     location: Option<String>,
     on_hand: u32,
+}
+
+/// The body of a message of kind [`ROW`].
+#[cfg(feature = "mysql")]
+pub(crate) fn said(row: &Row) -> String {
+    let Row { table, sku, location, in_stock, allocated } = row.clone();
+    let said = Said { table, sku, location, in_stock, allocated };
+    serde_json::to_string(&said).expect("texts and numbers")
+}
+
+/// The row that a message says again, if it is of that kind.
+///
+/// # Errors
+/// It is of that kind and cannot be read: somebody else wrote it.
+pub(crate) fn row_said(row: &OutboxRow) -> Option<Result<Row, String>> {
+    if row.kind != ROW {
+        return None;
+    }
+    let said = serde_json::from_str(&row.body).map_err(|error| format!("{} {}: {error}", row.kind, row.body));
+    Some(said.map(|said: Said| {
+        let Said { table, sku, location, in_stock, allocated } = said;
+        Row { table, sku, location, in_stock, allocated }
+    }))
 }
 
 /// Reads a message. One that cannot be read is kept as such, so that it is noted and stops nothing.

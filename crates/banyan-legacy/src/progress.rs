@@ -106,11 +106,14 @@ impl Progress {
         self.position_applied.store(position, Ordering::Relaxed);
     }
 
-    /// A source transaction of `rows` rows is durable here, `lag_millis` after it was committed there.
-    pub fn took(&self, rows: u64, lag_millis: u64) {
+    /// A source transaction of `rows` rows is durable here, `lag_millis` after it was committed there. When that was is not
+    /// always told; then the lag stays what it was.
+    pub fn took(&self, rows: u64, lag_millis: Option<u64>) {
         self.transactions.fetch_add(1, Ordering::Relaxed);
         self.rows_in.fetch_add(rows, Ordering::Relaxed);
-        self.lag_millis.store(lag_millis, Ordering::Relaxed);
+        if let Some(lag_millis) = lag_millis {
+            self.lag_millis.store(lag_millis, Ordering::Relaxed);
+        }
     }
 
     /// Everything up to `seq` is in the old tables; `rows` were written for it, `lag_millis` after it happened.

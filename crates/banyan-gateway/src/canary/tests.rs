@@ -103,6 +103,37 @@ fn a_visitor_without_a_key_is_named_and_stays() {
 }
 
 #[test]
+fn a_cookie_that_is_no_plain_text_hides_none_beside_it() {
+    let canary = canary(50.0, "cookie:cart", KeyMissing::Cookie);
+    for lines in [
+        vec![&b"city=M\xc3\xbcnchen; cart=c-9; a=1"[..]],
+        vec![b"cart=c-9; city=M\xfcnchen"],
+        vec![b"city=M\xc3\xbcnchen", b"cart=c-9"],
+    ] {
+        let mut sent = HeaderMap::new();
+        for line in lines {
+            sent.append(COOKIE, http::HeaderValue::from_bytes(line).expect("a value"));
+        }
+        assert_eq!(KeyBy::Cookie("cart".into()).of(&sent).as_deref(), Some(&b"c-9"[..]));
+        let mut random = 0;
+        for _ in 0..20 {
+            let fresh = || {
+                random += 1;
+                Some([random; 16])
+            };
+            let decision = canary.choose(&SECRET, &sent, None, 1_000, false, fresh);
+            assert_eq!((decision.why, decision.set_cookie), (Why::Share, None));
+        }
+    }
+    // A visitor who was named by us, with such a cookie of the page: one side, and no new name each time.
+    let own = format!("{OWN_COOKIE}={}; city=M", "ab".repeat(16));
+    let own = [own.as_bytes(), b"\xfcnchen"].concat();
+    let mut sent = HeaderMap::new();
+    sent.append(COOKIE, http::HeaderValue::from_bytes(&own).expect("a value"));
+    assert_eq!(choose(&canary, &sent).set_cookie, None);
+}
+
+#[test]
 fn an_override_needs_a_signature_or_a_listed_peer() {
     let mut canary = canary(0.0, "cookie:cart", KeyMissing::Legacy);
     let sent = headers(&[("banyan-side", "banyan")]);

@@ -85,6 +85,19 @@ pub struct RouteSpec {
     pub body_bytes_max: Option<u64>,
 }
 
+impl RouteSpec {
+    /// Whether copies of both ask the same of the same side: what only says who answers users, how fast copies are made and
+    /// how answers are judged may differ.
+    pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
+        fn asked(spec: &RouteSpec) -> impl PartialEq + '_ {
+            let pretends = spec.shadow.as_ref().is_some_and(|shadow| shadow.dry_run);
+            let matched = (&spec.name, &spec.host, &spec.path, &spec.methods, &spec.headers);
+            (matched, &spec.banyan, &spec.rewrite, pretends)
+        }
+        asked(self) == asked(other)
+    }
+}
+
 /// Replaces the prefix `from` of the path by `to`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -7,6 +7,9 @@
 //! most as often as stated. That all limits must hold costs nothing further: to be wrong, the one that is broken must
 //! look as if it held.
 //!
+//! Users are judged apart from copies. While a share of them is answered by Banyan, their errors have a bound of their own,
+//! forward and back: copies are many and mostly reads, and would hide that every write of the few users fails.
+//!
 //! **Back** is fast. A short sliding window is looked at every second, and the route goes back to where no user is
 //! served by Banyan as soon as a lower bound is beyond its limit. After that it stays there for a while, longer each time.
 //!
@@ -19,7 +22,7 @@ pub use bounds::{lower_bound, quantile_lower, quantile_upper, requests_needed, u
 
 use crate::canary::Share;
 use crate::config::Mode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How sure it must be that a limit is broken before a route goes back. It is looked at every second, so this is strict:
@@ -64,10 +67,19 @@ pub struct Totals {
     pub asked: u64,
     /// Of these, errors: 5xx where the old shop had none to compare with or another status, and no answer at all.
     pub errors: u64,
-    /// Time to the head of Banyan's answers: upper bounds in microseconds, and counts.
+    /// Of `asked`, those that were users'.
+    pub users: u64,
+    /// Of these, errors.
+    pub user_errors: u64,
+    /// Time to the head of Banyan's answers: upper bounds in microseconds, and counts. Of pairs only, so that both sides
+    /// were asked the same.
     pub banyan: Vec<(u64, u64)>,
-    /// The same of the old shop's.
+    /// The same of the old shop's, in the same pairs.
     pub legacy: Vec<(u64, u64)>,
+    /// The same of Banyan's answers to users, copied or not.
+    pub user_banyan: Vec<(u64, u64)>,
+    /// The same of the old shop's.
+    pub user_legacy: Vec<(u64, u64)>,
 }
 
 impl Totals {
@@ -79,8 +91,12 @@ impl Totals {
             mismatched: self.mismatched.saturating_sub(earlier.mismatched),
             asked: self.asked.saturating_sub(earlier.asked),
             errors: self.errors.saturating_sub(earlier.errors),
+            users: self.users.saturating_sub(earlier.users),
+            user_errors: self.user_errors.saturating_sub(earlier.user_errors),
             banyan: less(&self.banyan, &earlier.banyan),
             legacy: less(&self.legacy, &earlier.legacy),
+            user_banyan: less(&self.user_banyan, &earlier.user_banyan),
+            user_legacy: less(&self.user_legacy, &earlier.user_legacy),
         }
     }
 }
@@ -96,7 +112,7 @@ fn less(now: &[(u64, u64)], earlier: &[(u64, u64)]) -> Vec<(u64, u64)> {
 /// One limit, and what is known about it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// `mismatch`, `error` or `p99-ratio`.
+    /// `mismatch`, `error`, `user-error` (while users are answered by Banyan) or `p99-ratio`.
     pub rule: &'static str,
     /// What was seen: a rate, or a ratio.
     pub seen: f64,
@@ -139,7 +155,7 @@ pub enum Act {
 pub struct Standing {
     /// `waiting`, `held` (back, and waiting for its time to be over), `last-step`, or `off` (nothing to decide here).
     pub state: &'static str,
-    /// Requests of this batch that count, and how many it needs.
+    /// Requests of this batch that count: compared, or users', whichever is further behind.
     pub have: u64,
     /// How many it needs.
     pub need: u64,
@@ -151,13 +167,15 @@ pub struct Standing {
     pub findings: Vec<Finding>,
     /// Until when it is held, in milliseconds since 1970.
     pub held_until: Option<u64>,
-    /// How often it went back since the gateway started.
+    /// How often it went back.
     pub backs: u32,
 }
 
 /// The evidence of one route over time.
 #[derive(Clone, Debug, Default)]
 pub struct Course {
+    /// What it is about: the route's side, rewriting, limits and rules, in a form that only says whether it is the same.
+    subject: String,
     at: Option<Position>,
     /// Looks at each step. They are not forgotten when a route comes back to a step: every look costs.
     looks: BTreeMap<Position, u32>,
@@ -165,9 +183,77 @@ pub struct Course {
     recent: VecDeque<(u64, Totals)>,
     held_until: Option<u64>,
     backs: u32,
+    /// A step back was asked for, and it has not moved since.
+    goes_back: bool,
+    /// The old shop's p99 for users, as it was when the route was last promoted, in microseconds: an upper bound.
+    rested_on: Option<u64>,
+}
+
+/// What of a course outlives the process: what it spent, and what it is held by. What it saw begins anew.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Kept {
+    subject: String,
+    /// Mode, share in percent, and the look that comes next there.
+    looks: Vec<(Mode, f64, u32)>,
+    held_until: Option<u64>,
+    backs: u32,
+    rested_on: Option<u64>,
 }
 
 impl Course {
+    /// Whether it is about this.
+    #[must_use]
+    pub fn is_about(&self, subject: &str) -> bool {
+        self.subject == subject
+    }
+
+    /// Says what the next counts are about. If it is something else than before, what was seen and how often it was looked at
+    /// does not count for it. That the route was taken back does: it is held all the same.
+    pub fn about(&mut self, subject: String) {
+        if self.subject != subject {
+            let held = (self.held_until, self.backs);
+            *self = Self { subject, ..Self::default() };
+            (self.held_until, self.backs) = held;
+        }
+    }
+
+    /// The route is where evidence has nothing to say. When it comes back, it begins at nothing.
+    pub fn leave(&mut self) {
+        self.at = None;
+        self.batch = Totals::default();
+        self.recent.clear();
+    }
+
+    /// What is to be stored.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let looks = self.looks.iter().map(|(at, look)| (at.mode, at.share.percent(), *look));
+        Kept {
+            subject: self.subject.clone(),
+            looks: looks.collect(),
+            held_until: self.held_until,
+            backs: self.backs,
+            rested_on: self.rested_on,
+        }
+    }
+
+    /// The course that this was kept of.
+    #[must_use]
+    pub fn resumed(kept: Kept) -> Self {
+        let look = |(mode, percent, look): (Mode, f64, u32)| {
+            Some((Position { mode, share: Share::from_percent(percent).ok()? }, look.max(1)))
+        };
+        Self {
+            subject: kept.subject,
+            looks: kept.looks.into_iter().filter_map(look).collect(),
+            held_until: kept.held_until,
+            backs: kept.backs,
+            rested_on: kept.rested_on,
+            ..Self::default()
+        }
+    }
+
     /// Takes the counts of this moment, and says what to do. Called about once a second; what is returned is done before
     /// the next call, or asked for again.
     pub fn step(&mut self, rules: &EvidenceRules, now: u64, at: Position, totals: &Totals) -> Option<Act> {
@@ -176,19 +262,23 @@ impl Course {
             self.at = Some(at);
             self.batch = totals.clone();
             self.recent.clear();
+            self.goes_back = false;
         }
         self.recent.push_back((now, totals.clone()));
         while self.recent.get(1).is_some_and(|(then, _)| now.saturating_sub(*then) >= rules.window_millis) {
             self.recent.pop_front();
         }
-        let serves_users = at.share > Share::NONE;
-        if serves_users
+        if serves_users(at)
             && let Some((_, earlier)) = self.recent.front()
-            && let Some(why) = broken(rules, &totals.since(earlier))
+            && let Some(why) = broken(rules, &totals.since(earlier), self.rested_on)
         {
-            let times = (1_u64 << self.backs.min(16)).min(HOLD_TIMES_MAX);
-            self.backs += 1;
-            self.held_until = Some(now + rules.hold_millis.saturating_mul(times));
+            // Asked for again because the table could not be changed, it is still one step back.
+            if !self.goes_back {
+                let times = (1_u64 << self.backs.min(16)).min(HOLD_TIMES_MAX);
+                self.backs += 1;
+                self.held_until = Some(now + rules.hold_millis.saturating_mul(times));
+            }
+            self.goes_back = true;
             return Some(Act::Back { why });
         }
         if self.held_until.is_some_and(|until| now < until) {
@@ -200,21 +290,29 @@ impl Course {
         let to = next_share(rules, at)?;
         let seen = totals.since(&self.batch);
         let look = self.look(at);
-        if seen.compared.min(seen.asked) < needed(rules, look) {
+        let (have, need) = progress(rules, look, at, &seen);
+        if have < need {
             return None;
         }
-        let findings = findings(rules, alpha(rules, look), &seen);
+        let findings = findings(rules, alpha(rules, look), at, &seen);
         self.batch = totals.clone();
         self.looks.insert(at, look + 1);
+        if !findings.iter().all(|finding| finding.holds) {
+            return None;
+        }
+        let legacy = quantile_upper(&seen.user_legacy, QUANTILE, alpha(rules, look));
+        self.rested_on = legacy.or(self.rested_on);
         let why = format!(
-            "{} of {} differ, {} of {} are errors: {}",
+            "{} of {} differ, {} of {} are errors, {} of {} users': {}",
             seen.mismatched,
             seen.compared,
             seen.errors,
             seen.asked,
+            seen.user_errors,
+            seen.users,
             findings.iter().map(Finding::words).collect::<Vec<_>>().join("; ")
         );
-        findings.iter().all(|finding| finding.holds).then_some(Act::Promote { to, why })
+        Some(Act::Promote { to, why })
     }
 
     /// How it stands.
@@ -225,16 +323,17 @@ impl Course {
         let state = match next_share(rules, at) {
             _ if self.held_until.is_some_and(|until| now < until) => "held",
             Some(_) => "waiting",
-            None if at.share > Share::NONE => "last-step",
+            None if serves_users(at) => "last-step",
             None => "off",
         };
+        let (have, need) = progress(rules, look, at, &seen);
         Standing {
             state,
-            have: seen.compared.min(seen.asked),
-            need: needed(rules, look),
+            have,
+            need,
             look,
             confidence: 1.0 - alpha(rules, look),
-            findings: findings(rules, alpha(rules, look), &seen),
+            findings: findings(rules, alpha(rules, look), at, &seen),
             held_until: self.held_until.filter(|until| now < *until),
             backs: self.backs,
         }
@@ -242,7 +341,8 @@ impl Course {
 
     /// Forgets what it saw and how often it looked: the operator says that something else is running now.
     pub fn restart(&mut self, totals: &Totals) {
-        *self = Self { at: self.at, batch: totals.clone(), ..Self::default() };
+        let subject = std::mem::take(&mut self.subject);
+        *self = Self { subject, at: self.at, batch: totals.clone(), ..Self::default() };
     }
 
     fn look(&self, at: Position) -> u32 {
@@ -275,6 +375,28 @@ fn needed(rules: &EvidenceRules, look: u32) -> u64 {
     rules.requests.max(rates).max(quantile)
 }
 
+/// How many requests a batch has, and how many it needs: all that were compared, or those of users, if these are further
+/// behind.
+fn progress(rules: &EvidenceRules, look: u32, at: Position, seen: &Totals) -> (u64, u64) {
+    let all = (seen.compared.min(seen.asked), needed(rules, look));
+    let users = (seen.users, users_needed(rules, look));
+    let behind = |(have, need): (u64, u64)| have.min(need) as f64 / need.max(1) as f64;
+    if serves_users(at) && behind(users) < behind(all) { users } else { all }
+}
+
+/// How many users' requests a look needs: as many as can prove their limit. A limit of 0 is proven by size alone, and only
+/// the operator can say which.
+fn users_needed(rules: &EvidenceRules, look: u32) -> u64 {
+    match rules.error_max > 0.0 {
+        true => requests_needed(rules.error_max, alpha(rules, look)),
+        false => rules.requests,
+    }
+}
+
+fn serves_users(at: Position) -> bool {
+    at.share > Share::NONE
+}
+
 fn next_share(rules: &EvidenceRules, at: Position) -> Option<Share> {
     match at.mode {
         Mode::Shadow => rules.steps.first().copied(),
@@ -283,11 +405,14 @@ fn next_share(rules: &EvidenceRules, at: Position) -> Option<Share> {
     }
 }
 
-fn findings(rules: &EvidenceRules, alpha: f64, seen: &Totals) -> Vec<Finding> {
+fn findings(rules: &EvidenceRules, alpha: f64, at: Position, seen: &Totals) -> Vec<Finding> {
     let mut findings = vec![
         rate("mismatch", seen.mismatched, seen.compared, rules.mismatch_max, alpha),
         rate("error", seen.errors, seen.asked, rules.error_max, alpha),
     ];
+    if serves_users(at) {
+        findings.push(rate("user-error", seen.user_errors, seen.users, rules.error_max, alpha));
+    }
     if let Some(limit) = rules.p99_ratio_max {
         let bound = quantile_upper(&seen.banyan, QUANTILE, alpha / 2.0)
             .zip(quantile_lower(&seen.legacy, QUANTILE, alpha / 2.0))
@@ -306,11 +431,12 @@ fn rate(rule: &'static str, failed: u64, all: u64, limit: f64, alpha: f64) -> Fi
     Finding { rule, seen, at_most: (all > 0).then_some(bound), limit, holds }
 }
 
-/// Why a route must go back, if it must.
-fn broken(rules: &EvidenceRules, seen: &Totals) -> Option<String> {
+/// Why a route must go back, if it must. `rested_on` is the old shop's p99 that is known from before.
+fn broken(rules: &EvidenceRules, seen: &Totals, rested_on: Option<u64>) -> Option<String> {
     for (rule, failed, all, limit) in [
         ("answers that differ", seen.mismatched, seen.compared, rules.mismatch_max),
         ("errors", seen.errors, seen.asked, rules.error_max),
+        ("errors of users", seen.user_errors, seen.users, rules.error_max),
     ] {
         // A limit of 0 stands for what a batch without a failure proves.
         let limit = limit.max(1.0 - (1.0 - rules.confidence).powf(1.0 / rules.requests as f64));
@@ -320,10 +446,19 @@ fn broken(rules: &EvidenceRules, seen: &Totals) -> Option<String> {
         }
     }
     let limit = rules.p99_ratio_max?;
-    let banyan = quantile_lower(&seen.banyan, QUANTILE, BREAK_ALPHA)?;
-    let legacy = quantile_upper(&seen.legacy, QUANTILE, BREAK_ALPHA)?;
-    let bound = ratio(banyan, legacy);
-    (bound > limit).then(|| format!("p99: {bound:.2} times the old shop's of {limit} allowed"))
+    let least = |times| quantile_lower(times, QUANTILE, BREAK_ALPHA);
+    let most = |times| quantile_upper(times, QUANTILE, BREAK_ALPHA);
+    // With no time of the old shop's at all, what it took when it was last seen must do.
+    let unseen = seen.legacy.is_empty() && seen.user_legacy.is_empty();
+    let found = [
+        ("p99", least(&seen.banyan), most(&seen.legacy)),
+        ("p99 of users", least(&seen.user_banyan), most(&seen.user_legacy)),
+        ("p99 of users", least(&seen.user_banyan), rested_on.filter(|_| unseen)),
+    ];
+    found.into_iter().find_map(|(rule, banyan, legacy)| {
+        let bound = ratio(banyan?, legacy?);
+        (bound > limit).then(|| format!("{rule}: {bound:.2} times the old shop's of {limit} allowed"))
+    })
 }
 
 fn ratio(banyan: u64, legacy: u64) -> f64 {

@@ -46,11 +46,20 @@ fn add(totals: &mut Totals, all: u64, mismatched: u64, errors: u64) {
     totals.errors += errors;
 }
 
+/// What users got from Banyan.
+fn users(totals: &mut Totals, all: u64, errors: u64) {
+    totals.asked += all;
+    totals.errors += errors;
+    totals.users += all;
+    totals.user_errors += errors;
+}
+
 #[test]
 fn a_clean_batch_promotes_step_by_step() {
     let (rules, mut course, mut totals, mut now) = (rules(), Course::default(), Totals::default(), 0);
     for (at, to) in [(SHADOW, 1.0), (canary(1.0), 10.0), (canary(10.0), 100.0)] {
         assert_eq!(course.step(&rules, now, at, &totals), None, "a new place begins at nothing");
+        users(&mut totals, if at.share > Share::NONE { users_needed(&rules, 1) } else { 0 }, 0);
         add(&mut totals, needed(&rules, 1) - 1, 0, 0);
         assert_eq!(course.step(&rules, now + 1, at, &totals), None, "one is missing");
         add(&mut totals, 1, 0, 0);
@@ -121,6 +130,18 @@ fn errors_take_a_route_back_at_once_and_hold_it() {
 }
 
 #[test]
+fn a_step_back_that_has_to_be_asked_for_again_holds_the_route_no_longer() {
+    let (rules, mut course, mut totals) = (rules(), Course::default(), Totals::default());
+    course.step(&rules, 0, canary(10.0), &totals);
+    add(&mut totals, 4, 0, 4);
+    for now in [1_000, 2_000, 3_000] {
+        assert!(matches!(course.step(&rules, now, canary(10.0), &totals), Some(Act::Back { .. })));
+    }
+    let standing = course.standing(&rules, 3_000, SHADOW, &totals);
+    assert_eq!((standing.backs, standing.held_until), (1, Some(61_000)));
+}
+
+#[test]
 fn old_errors_fall_out_of_the_window() {
     let (rules, mut course, mut totals) = (rules(), Course::default(), Totals::default());
     course.step(&rules, 0, canary(10.0), &totals);
@@ -161,6 +182,72 @@ fn latency_is_judged_by_its_bounds() {
     add(&mut totals, 2_000, 0, 0);
     (totals.banyan, totals.legacy) = (spread(40), spread(10));
     assert!(matches!(course.step(&rules, 1, canary(1.0), &totals), Some(Act::Back { .. })));
+}
+
+#[test]
+fn users_who_fail_are_seen_beside_any_number_of_good_copies() {
+    let rules = EvidenceRules { error_max: 0.05, ..rules() };
+    let at = canary(1.0);
+    let begun = || {
+        let (mut course, totals) = (Course::default(), Totals::default());
+        course.step(&rules, 0, at, &totals);
+        (course, totals)
+    };
+    // A tenth of the users fail, and a fiftieth of a percent of all: not enough to go back, and nothing to go on with.
+    let (mut course, mut totals) = begun();
+    add(&mut totals, 100_000, 0, 0);
+    users(&mut totals, 200, 20);
+    assert_eq!(course.step(&rules, 1_000, at, &totals), None);
+    let standing = course.standing(&rules, 1_000, at, &totals);
+    assert_eq!(standing.look, 2, "the batch was judged");
+    let (mut course, mut totals) = begun();
+    add(&mut totals, 5_000, 0, 0);
+    users(&mut totals, 50, 20);
+    let act = course.step(&rules, 1_000, at, &totals);
+    assert!(matches!(&act, Some(Act::Back { why }) if why.contains("20 of 50")), "{act:?}");
+}
+
+#[test]
+fn users_who_wait_are_seen_beside_any_number_of_fast_copies() {
+    let rules = EvidenceRules { p99_ratio_max: Some(1.5), ..rules() };
+    let (mut course, mut totals) = (Course::default(), Totals::default());
+    course.step(&rules, 0, canary(1.0), &totals);
+    add(&mut totals, 5_000, 0, 0);
+    users(&mut totals, 50, 0);
+    (totals.banyan, totals.legacy) = (vec![(1_000, 5_000)], vec![(1_000, 5_000)]);
+    (totals.user_banyan, totals.user_legacy) = (vec![(40_000, 50)], vec![(1_000, 5_000)]);
+    let act = course.step(&rules, 1_000, canary(1.0), &totals);
+    assert!(matches!(&act, Some(Act::Back { why }) if why.starts_with("p99 of users: ")), "{act:?}");
+}
+
+#[test]
+fn a_route_that_answers_everybody_is_still_held_against_the_old_shops_times() {
+    let rules = EvidenceRules { p99_ratio_max: Some(1.5), steps: vec![share(100.0)], ..rules() };
+    let everybody = canary(100.0);
+    let slow_after = |copies: bool| {
+        let (mut course, mut totals) = (Course::default(), Totals::default());
+        course.step(&rules, 0, SHADOW, &totals);
+        add(&mut totals, 5_000, 0, 0);
+        (totals.banyan, totals.legacy) = (vec![(1_000, 5_000)], vec![(1_000, 5_000)]);
+        totals.user_legacy = vec![(1_000, 5_000)];
+        let act = course.step(&rules, 1_000, SHADOW, &totals);
+        assert!(matches!(act, Some(Act::Promote { .. })), "{act:?}");
+        assert_eq!(course.step(&rules, 2_000, everybody, &totals), None);
+        users(&mut totals, 2_000, 0);
+        totals.user_banyan = vec![(1_000, 2_000)];
+        assert_eq!(course.step(&rules, 3_000, everybody, &totals), None, "as fast as before");
+        users(&mut totals, 2_000, 0);
+        totals.user_banyan.push((40_000, 2_000));
+        if copies {
+            totals.compared += 2_000;
+            (totals.banyan, totals.legacy) = (vec![(1_000, 5_000), (40_000, 2_000)], vec![(1_000, 7_000)]);
+        }
+        course.step(&rules, 4_000, everybody, &totals)
+    };
+    for copies in [true, false] {
+        let act = slow_after(copies);
+        assert!(matches!(&act, Some(Act::Back { why }) if why.contains("35.00 times")), "{copies}: {act:?}");
+    }
 }
 
 /// The promise of the whole: a route whose true mismatch rate is at the limit is promoted in at most 5 of 100 runs, although

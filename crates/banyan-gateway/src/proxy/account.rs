@@ -9,6 +9,7 @@ use crate::upstream::pool::One;
 use crate::upstream::{Lease, Room};
 use bytes::Bytes;
 use http::{Method, Uri, Version};
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,7 +40,8 @@ pub(crate) struct Account {
 
 /// What the access log says of a request.
 pub(crate) struct Line {
-    pub client: IpAddr,
+    /// Nothing if a trusted proxy named somebody who cannot be read.
+    pub client: Option<IpAddr>,
     pub method: Method,
     pub uri: Uri,
     pub host: String,
@@ -129,6 +131,15 @@ impl Account {
         });
     }
 
+    /// The answer is cut off because its client was too slow: the side did what it could.
+    pub(crate) fn give_up(mut self: Box<Self>) {
+        self.settled = true;
+        if let Some(watching) = self.watching.take() {
+            watching.leave();
+        }
+        self.log("client too slow");
+    }
+
     fn log(&self, ended: &'static str) {
         let Some(line) = &self.line else { return };
         let took = self.began.elapsed();
@@ -138,9 +149,13 @@ impl Account {
         {
             return;
         }
+        let client: &dyn Display = match &line.client {
+            Some(client) => client,
+            None => &"unknown",
+        };
         tracing::info!(
             target: "banyan_gateway::access",
-            client = %line.client,
+            %client,
             method = %line.method,
             host = line.host,
             // Without the query: it may hold what nobody should read in a log.

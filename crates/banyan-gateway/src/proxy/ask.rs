@@ -5,7 +5,7 @@
 //! - it was never written to the connection, or
 //! - it has no body, its method is idempotent or it carries an `Idempotency-Key`, and not a byte of an answer came.
 
-use super::body::{Progress, SendBody, Sending, Source};
+use super::body::{Fault, Progress, SendBody, Sending, Source};
 use super::forward;
 use super::problem::Problem;
 use super::silence::Watchdog;
@@ -17,6 +17,7 @@ use crate::upstream::pool::{NoAnswer, One, Two};
 use crate::upstream::{Lease, NoServer, Room, Upstream};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request, response};
+use http_body::Body as _;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -39,8 +40,15 @@ pub(crate) struct Plan<'a> {
     /// The client waits to be asked for its body.
     pub expects: bool,
     pub late: Option<&'a mut Pin<Box<Sleep>>>,
-    /// For a user, and not for a shadow: may be sent again, and moves the breaker.
+    /// For a user, and not for a shadow: may wait for room, be sent again, try a server that failed, and moves the breaker.
     pub user: bool,
+}
+
+impl Plan<'_> {
+    /// The client left or broke a rule in its body, or has not sent all of it that the server would take.
+    fn waits_for_client(&self) -> bool {
+        self.progress.is_some_and(|progress| progress.fault() != Fault::None || progress.is_wanting())
+    }
 }
 
 /// What came of it.
@@ -143,6 +151,10 @@ pub(crate) async fn in_time<T>(
                     deadline = now + limit;
                 }
                 Some(Sending::Ended(at)) if at + limit > now => deadline = at + limit,
+                // The client has not sent the next piece: how long that may last is for the body to say.
+                Some(Sending::Pieces(_)) if progress.is_some_and(Progress::is_wanting) => {
+                    deadline = now + limit;
+                }
                 _ => return Poll::Ready(Err(Trouble::TooSlow)),
             }
         }
@@ -152,28 +164,42 @@ pub(crate) async fn in_time<T>(
 
 /// Asks. See the top of this file for when it asks twice.
 pub(crate) async fn ask(mut plan: Plan<'_>, head: request::Parts, body: SendBody) -> Result<Asked, Trouble> {
-    let Some(late) = plan.late.take() else { return ask_at_leisure(&plan, head, body).await };
-    tokio::select! {
+    // Of the server that is asked: it is told what came of it, also if that is that the time was over.
+    let mut asking = None;
+    let Some(late) = plan.late.take() else { return ask_at_leisure(&plan, head, body, &mut asking).await };
+    let asked = tokio::select! {
         biased;
-        () = late.as_mut() => Err(Trouble::Late),
-        asked = ask_at_leisure(&plan, head, body) => asked,
+        () = late.as_mut() => None,
+        asked = ask_at_leisure(&plan, head, body, &mut asking) => Some(asked),
+    };
+    if let Some(asked) = asked {
+        return asked;
     }
+    if let Some(lease) = asking.as_mut().filter(|_| plan.user && !plan.waits_for_client()) {
+        lease.bad(Instant::now());
+    }
+    Err(Trouble::Late)
 }
 
 async fn ask_at_leisure(
     plan: &Plan<'_>,
     mut head: request::Parts,
     mut body: SendBody,
+    asking: &mut Option<Lease>,
 ) -> Result<Asked, Trouble> {
-    let room = plan.upstream.room().await.map_err(no_server)?;
+    let room = match plan.user {
+        true => plan.upstream.room().await,
+        false => plan.upstream.spare_room(),
+    };
+    let room = room.map_err(no_server)?;
     let idempotent = head.method.is_idempotent() || head.headers.contains_key(forward::IDEMPOTENCY_KEY);
     let repeatable = plan.user && idempotent && plan.upgrade.is_none() && matches!(body, SendBody::Empty);
     let mut tries = 0;
     loop {
         tries += 1;
-        let mut lease = plan.upstream.choose(Instant::now()).map_err(no_server)?;
+        let lease = asking.insert(plan.upstream.choose(Instant::now(), plan.user).map_err(no_server)?);
         let again = plan.user && tries < TRIES_MAX;
-        let taken = take(plan, &lease, tries == 1, !repeatable).await;
+        let taken = take(plan, lease, tries == 1, !repeatable).await;
         let (connection, is_new) = match taken {
             Ok(taken) => taken,
             Err(error) => {
@@ -188,7 +214,7 @@ async fn ask_at_leisure(
             }
         };
         let copy = (repeatable && again).then(|| head.clone());
-        let request = build(plan, &lease, &connection, head, body);
+        let request = build(plan, lease, &connection, head, body);
         let failure = match send(plan, connection, request).await {
             Ok((response, source)) => {
                 let (head, ()) = response.into_parts();
@@ -198,12 +224,13 @@ async fn ask_at_leisure(
                         _ => lease.good(),
                     }
                 }
-                return Ok(Asked { head, source, lease: Some(lease), room: Some(room) });
+                return Ok(Asked { head, source, lease: asking.take(), room: Some(room) });
             }
             Err(failure) => failure,
         };
-        let client_left = plan.progress.is_some_and(|progress| progress.fault() != super::body::Fault::None);
-        if plan.user && is_new && !client_left {
+        // A server may also tire of a client that stopped in the middle of its body, and break the connection off.
+        let is_to_blame = plan.user && !plan.waits_for_client();
+        if is_to_blame && is_new {
             lease.bad(Instant::now());
         }
         let Failure { trouble, unsent, heard } = failure;
@@ -217,7 +244,7 @@ async fn ask_at_leisure(
             _ => None,
         };
         let Some(retried) = retried else {
-            if plan.user && !is_new && !client_left {
+            if is_to_blame && !is_new {
                 lease.bad(Instant::now());
             }
             return Err(trouble);
@@ -286,6 +313,14 @@ fn build(
             if head.uri.authority().is_some() {
                 head.uri = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
             }
+            if plan.upgrade.is_none()
+                && !body.is_end_stream()
+                && body.size_hint().exact().is_none()
+                && !head.headers.contains_key(header::CONTENT_LENGTH)
+            {
+                // hyper sends nothing of a GET's or HEAD's body whose length is not known, unless it is told to.
+                head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             if let Some(protocol) = plan.upgrade {
                 head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 head.headers.insert(header::UPGRADE, protocol.clone());
@@ -298,6 +333,8 @@ fn build(
             head.version = Version::HTTP_2;
             head.headers.remove(header::HOST);
             head.headers.remove(header::CONNECTION);
+            // Of a try over HTTP/1.1 that was never written.
+            head.headers.remove(header::TRANSFER_ENCODING);
             if plan.trailers {
                 head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
             }

@@ -65,6 +65,8 @@ pub(crate) struct Progress {
     fault: AtomicU8,
     ended: OnceLock<Instant>,
     pieces: AtomicU64,
+    /// A piece was asked for, and the client has not sent it yet.
+    wanting: AtomicBool,
     /// The client waits to be asked for its body, and the server has not asked yet.
     held: AtomicBool,
     waker: AtomicWaker,
@@ -109,6 +111,11 @@ impl Progress {
     /// Whether the client was asked for the body.
     pub(crate) fn was_asked(&self) -> bool {
         self.asked.load(Relaxed)
+    }
+
+    /// Whether it is the client who is waited for, and not the side: that side has taken all that came.
+    pub(crate) fn is_wanting(&self) -> bool {
+        self.wanting.load(Relaxed) && self.ended.get().is_none()
     }
 
     pub(crate) fn state(&self) -> Sending {
@@ -183,9 +190,11 @@ impl Body for ClientBody {
         }
         this.progress.asked.store(true, Relaxed);
         let Poll::Ready(polled) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+            this.progress.wanting.store(true, Relaxed);
             ready!(this.silence.poll(cx));
             return this.fail(Fault::TooSlow, "the client sends nothing any more");
         };
+        this.progress.wanting.store(false, Relaxed);
         this.silence.end();
         let frame = match polled {
             None => {
@@ -332,12 +341,21 @@ impl AnswerBody {
         cx: &mut Context<'_>,
         why: BodyError,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.break_off(cx, why, |account| account.settle(Ended::Failed))
+    }
+
+    fn break_off(
+        &mut self,
+        cx: &mut Context<'_>,
+        why: BodyError,
+        settle: impl FnOnce(Box<Account>),
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Source::One(_, one) = &mut self.source {
             drop(one.take());
         }
         if let Some(account) = self.account.take() {
             tracing::debug!(route = account.route_name(), error = %why, "an answer broke off");
-            account.settle(Ended::Failed);
+            settle(account);
         }
         self.failed = Some(why);
         cx.waker().wake_by_ref();
@@ -392,7 +410,12 @@ impl Body for AnswerBody {
         if let Some(account) = &mut this.account
             && account.poll_late(cx).is_ready()
         {
-            return this.fail(cx, "the whole exchange took longer than it may".into());
+            let why = "the whole exchange took longer than it may".into();
+            return match this.source.poll(cx) {
+                Poll::Pending | Poll::Ready(Some(Err(_))) => this.fail(cx, why),
+                // The side had sent more: the time went by while the client took none of it.
+                Poll::Ready(_) => this.break_off(cx, why, Account::give_up),
+            };
         }
         let Poll::Ready(polled) = this.source.poll(cx) else {
             ready!(this.silence.poll(cx));
@@ -409,8 +432,8 @@ impl Body for AnswerBody {
                 if let (Some(data), Some(account)) = (frame.data_ref(), &mut this.account) {
                     account.count(data);
                 }
-                // hyper does not ask again after the last byte of a known length.
-                if this.source.is_end_stream() {
+                // hyper does not ask again after trailers, or the last byte of a known length.
+                if frame.is_trailers() || this.source.is_end_stream() {
                     this.complete();
                 }
                 stall::given(this.silence.limit());

@@ -513,12 +513,20 @@ fn failed(
     progress: Option<&Progress>,
 ) -> Response<AnswerBody> {
     let flaw = client.shared.as_ref().and_then(|shared| shared.body_flaw());
-    let fault = progress.map_or(Fault::None, Progress::fault);
+    let fault = match progress.map_or(Fault::None, Progress::fault) {
+        Fault::None if matches!(trouble, Trouble::Late) && progress.is_some_and(Progress::is_wanting) => {
+            Fault::TooSlow
+        }
+        fault => fault,
+    };
     let is_ours = fault == Fault::None;
     let problem = match fault {
         Fault::TooLarge => too_large(route),
         Fault::TooSlow => {
-            let detail = "The body came too slowly: no piece of it within `timeouts.idle_millis`.";
+            let detail = match trouble {
+                Trouble::Late => "The body came too slowly: not all of it within `timeouts.whole_millis`.",
+                _ => "The body came too slowly: no piece of it within `timeouts.idle_millis`.",
+            };
             Problem {
                 close: true,
                 ..Problem::new(StatusCode::REQUEST_TIMEOUT, "gateway-client-too-slow", detail)

@@ -3,7 +3,7 @@
 use crate::config::Network;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 /// How many fields speak of one connection only.
@@ -23,17 +23,14 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Fields that only a proxy may say something in, besides those that are written anew: taken from strangers.
-static ONLY_PROXIES: [HeaderName; 8] = [
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-ssl"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-original-url"),
-];
+/// How fields begin that only a proxy may say something in: what it knows of a client, and also of its user, certificate
+/// and path.
+const OF_PROXIES: &str = "x-forwarded-";
+/// Other fields that only a proxy may say something in.
+const ALSO_OF_PROXIES: [&str; 4] = ["x-real-ip", "x-client-ip", "x-original-url", "x-rewrite-url"];
+/// Fields that must not be said in another way to write them, besides those.
+const NOT_WITH_UNDERSCORES: [&str; 4] =
+    ["x-request-id", "idempotency-key", "transfer-encoding", "content-length"];
 
 /// Removes what ends here. Returns whether the sender takes trailers.
 pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
@@ -137,31 +134,29 @@ impl Sender {
         }
     }
 
-    /// The client: the peer, or the last one before the proxies that are trusted.
-    pub(crate) fn client(&self, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-        if !self.trusted {
-            return self.peer;
-        }
-        let listed = headers.get_all(X_FORWARDED_FOR).iter().rev().filter_map(|value| value.to_str().ok());
+    /// The client: the peer, or the last one before the proxies that are trusted. Nothing if such a proxy names somebody
+    /// who cannot be read: that is not the proxy itself, and may be anybody.
+    pub(crate) fn client(&self, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
         let mut client = self.peer;
-        for item in listed.flat_map(|value| value.rsplit(',')) {
-            let Ok(address) = item.trim().parse::<IpAddr>() else { break };
-            client = address.to_canonical();
+        if !self.trusted {
+            return Some(client);
+        }
+        let listed = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        // Not as text: what the client wrote itself, before all proxies, may be none.
+        let items = listed.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+        for item in items.map(<[u8]>::trim_ascii).filter(|item| !item.is_empty()) {
+            client = address(item)?;
             if !trusted.iter().any(|network| network.contains(client)) {
                 break;
             }
         }
-        client
+        Some(client)
     }
 
     /// Says who asked, by what scheme and host.
     pub(crate) fn write(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        remove_what_is_not_theirs(headers, self.trusted);
         if !self.trusted {
-            if headers.keys().any(|name| name.as_str().starts_with("x-")) {
-                for name in &ONLY_PROXIES {
-                    headers.remove(name);
-                }
-            }
             headers.insert(X_FORWARDED_FOR, self.peer_value.clone());
             headers.insert(X_FORWARDED_PROTO, self.proto.clone());
             headers.insert(X_FORWARDED_HOST, host.clone());
@@ -169,11 +164,11 @@ impl Sender {
                 headers.insert(header::FORWARDED, value);
             }
         } else {
-            let before = joined(headers, &X_FORWARDED_FOR);
-            let value = match before {
-                Some(before) => HeaderValue::from_str(&format!("{before}, {}", self.peer)).ok(),
-                None => None,
-            };
+            let value = joined(headers, &X_FORWARDED_FOR).and_then(|mut before| {
+                before.extend_from_slice(b", ");
+                before.extend_from_slice(self.peer_value.as_bytes());
+                HeaderValue::from_maybe_shared(bytes::Bytes::from(before)).ok()
+            });
             headers.insert(X_FORWARDED_FOR, value.unwrap_or_else(|| self.peer_value.clone()));
             headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto.clone());
             headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
@@ -182,7 +177,6 @@ impl Sender {
                 headers.insert(header::FORWARDED, value);
             }
         }
-        remove_look_alikes(headers);
     }
 
     /// What is said of nearly every request of a connection: made once for each host.
@@ -198,10 +192,10 @@ impl Sender {
         Some(value)
     }
 
-    fn forwarded(&self, before: Option<&str>, host: &HeaderValue) -> Option<HeaderValue> {
+    fn forwarded(&self, before: Option<&[u8]>, host: &HeaderValue) -> Option<HeaderValue> {
         let mut text = Vec::with_capacity(96);
         if let Some(before) = before {
-            text.extend_from_slice(before.as_bytes());
+            text.extend_from_slice(before);
             text.extend_from_slice(b", ");
         }
         text.extend_from_slice(b"for=");
@@ -220,32 +214,46 @@ impl Sender {
     }
 }
 
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    (!values.is_empty()).then(|| values.join(", "))
+/// All that a list says, byte for byte.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+    let values = headers.get_all(name).iter().map(HeaderValue::as_bytes).filter(|value| !value.is_empty());
+    let values: Vec<&[u8]> = values.collect();
+    (!values.is_empty()).then(|| values.join(&b", "[..]))
 }
 
-/// Many servers read `X_Forwarded_For` as `X-Forwarded-For`: what looks like a field of ours is not passed on.
-fn remove_look_alikes(headers: &mut HeaderMap) {
-    if !headers.keys().any(|name| name.as_str().contains('_')) {
-        return;
-    }
-    let ours = |dashed: &str| {
-        let dashed = dashed.as_bytes();
-        ONLY_PROXIES
-            .iter()
-            .chain([&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_REQUEST_ID, &IDEMPOTENCY_KEY])
-            .chain([&header::TRANSFER_ENCODING, &header::CONTENT_LENGTH])
-            .any(|name| name.as_str().as_bytes() == dashed)
+/// `203.0.113.9`, `2001:db8::9` or `[2001:db8::9]`, the first and the last also with a port.
+fn address(item: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(item).ok()?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address = match bare {
+        Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => text.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|at| at.ip())),
     };
-    let alike: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().contains('_') && ours(&name.as_str().replace('_', "-")))
-        .cloned()
-        .collect();
-    for name in alike {
+    address.map(|address| address.to_canonical())
+}
+
+/// Removes what only a proxy may say, if a stranger says it. Many servers read `X_Forwarded_For` as `X-Forwarded-For`: what
+/// only looks like such a field is passed on for nobody.
+fn remove_what_is_not_theirs(headers: &mut HeaderMap, trusted: bool) {
+    // Empty as a rule, and then it costs nothing.
+    let names = headers.keys().filter(|name| is_not_theirs(name.as_str(), trusted));
+    let removed: Vec<HeaderName> = names.cloned().collect();
+    for name in removed {
         headers.remove(name);
     }
+}
+
+/// `name` is in lower case. Those that are written anew count as theirs.
+fn is_not_theirs(name: &str, trusted: bool) -> bool {
+    let of_proxies = |name: &str| name.starts_with(OF_PROXIES) || ALSO_OF_PROXIES.contains(&name);
+    if name.contains('_') {
+        let dashed = name.replace('_', "-");
+        return of_proxies(&dashed) || NOT_WITH_UNDERSCORES.contains(&&*dashed);
+    }
+    !trusted
+        && name.starts_with("x-")
+        && of_proxies(name)
+        && ![X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|anew| anew == name)
 }
 
 /// Adds ourselves to the list of proxies.
@@ -325,4 +333,45 @@ pub(crate) fn is_good_trace(value: &HeaderValue) -> bool {
         && [&bytes[..2], &bytes[3..35], &bytes[36..52], &bytes[53..55]].into_iter().all(lower_hex)
         && bytes[3..35].iter().any(|b| *b != b'0')
         && bytes[36..52].iter().any(|b| *b != b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_the_last_whom_a_trusted_proxy_names_or_unknown() {
+        let trusted = [Network::parse("10.0.0.0/8").expect("a network")];
+        let proxy: IpAddr = "10.0.0.1".parse().expect("an address");
+        let sender = Sender::new(proxy, false, &trusted);
+        let client = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(value).expect("a value"));
+            }
+            sender.client(&headers, &trusted).map(|client| client.to_string())
+        };
+        let known =
+            |values: &[&[u8]], is: &str| assert_eq!(client(values).as_deref(), Some(is), "{values:?}");
+        known(&[b"\xff, 203.0.113.9"], "203.0.113.9");
+        known(&[b"\xff", b"203.0.113.9"], "203.0.113.9");
+        known(&[b"1.1.1.1, 203.0.113.9:443, 10.0.0.2"], "203.0.113.9");
+        known(&[b"[2001:db8::9]:5"], "2001:db8::9");
+        known(&[b"[2001:db8::9]"], "2001:db8::9");
+        known(&[b"2001:db8::9"], "2001:db8::9");
+        known(&[b"::ffff:203.0.113.9"], "203.0.113.9");
+        known(&[b"203.0.113.9, ,"], "203.0.113.9");
+        // All who are named are proxies: the first of them asks for itself.
+        known(&[b"10.0.0.3, 10.0.0.2"], "10.0.0.3");
+        known(&[], "10.0.0.1");
+        for unreadable in
+            [&b"unknown"[..], b"\xff", b"\xff, 10.0.0.2", b"203.0.113.9:port", b"[::1", b"203.0.113.9, _x"]
+        {
+            assert_eq!(client(&[unreadable]), None, "{unreadable:?}");
+        }
+        let stranger = Sender::new("203.0.113.7".parse().expect("an address"), false, &trusted);
+        let mut headers = HeaderMap::new();
+        headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("10.0.0.9"));
+        assert_eq!(stranger.client(&headers, &trusted), "203.0.113.7".parse().ok(), "it is not asked");
+    }
 }

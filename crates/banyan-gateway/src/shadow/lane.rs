@@ -5,10 +5,12 @@ use crate::groups::{Group, Groups, Judged};
 use crate::noise::{Noise, NoisySpot};
 use crate::side::Side;
 use crate::traffic::RouteTraffic;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Why a request was not compared. Every request of a shadowed route is either compared or counted under one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,6 +148,8 @@ pub struct Lane {
     pub(super) queued: AtomicUsize,
     pub(super) under_way: AtomicUsize,
     pub(super) times: RouteTraffic,
+    /// Of requests that both sides answered, how long each took.
+    pairs: RouteTraffic,
     known: Mutex<Known>,
     dirty: AtomicBool,
 }
@@ -203,6 +207,7 @@ impl Default for Lane {
             queued: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             times: RouteTraffic::new(1),
+            pairs: RouteTraffic::new(1),
             known: Mutex::default(),
             dirty: AtomicBool::new(false),
         }
@@ -310,9 +315,16 @@ impl Lane {
         }
     }
 
-    /// How long Banyan's answers to copies took: upper bounds in microseconds, and counts.
-    pub(crate) fn times(&self) -> Vec<(u64, u64)> {
-        self.times.side(Side::Banyan).histogram
+    /// Takes the times to the heads of both answers to one request.
+    pub(crate) fn paired(&self, answers: [(Side, StatusCode, Duration); 2]) {
+        for (side, status, took) in answers {
+            self.pairs.answered(0, side, status.as_u16(), took);
+        }
+    }
+
+    /// How long a side took for requests that both sides answered: upper bounds in microseconds, and counts.
+    pub(crate) fn paired_times(&self, side: Side) -> Vec<(u64, u64)> {
+        self.pairs.side(side).histogram
     }
 
     /// What the rules of evidence count: compared, mismatched, asked, errors. A pair that could not be judged, or whose

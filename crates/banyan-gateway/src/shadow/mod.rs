@@ -16,6 +16,7 @@ pub use lane::{Lane, SKIPPED, ShadowReport, Skipped};
 
 #[cfg(test)]
 pub(crate) use lane::Outcome;
+pub(crate) use proof::Proof;
 pub(crate) use store::{Store, write};
 
 use crate::outbound::{AskFailed, Outbound};
@@ -91,7 +92,7 @@ struct UserAnswer {
     status: StatusCode,
     headers: HeaderMap,
     body: Capture,
-    #[expect(dead_code, reason = "kept for the sample that shows it")]
+    /// To its head.
     took: Duration,
 }
 

@@ -12,6 +12,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
 
+mod dry_run;
+
 type Answering =
     Box<dyn Fn(Side, Request<Body>) -> BoxFuture<'static, Result<Response<Body>, AskFault>> + Send + Sync>;
 
@@ -75,6 +77,10 @@ impl World {
     /// A whole exchange of a user with the old shop.
     fn get(&self, answer: &'static str) {
         self.user(&Method::GET, &[]).asks(b"").answers(json(answer)).ends(Ended::Whole);
+    }
+
+    fn spec(&self) -> crate::RouteSpec {
+        self.gateway.table().routes()[0].spec().clone()
     }
 
     fn report(&self) -> ShadowReport {
@@ -387,6 +393,35 @@ fn the_old_shops_own_noise_is_learned() {
 }
 
 #[test]
+fn the_second_question_to_the_old_shop_is_one_of_so_many_at_once() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let answering = Box::new(move |_: Side, _: Request<Body>| {
+        let (now, most) = (now.clone(), most.clone());
+        let asked = async move {
+            most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+            // Long enough for another one to begin, if it may.
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            now.fetch_sub(1, SeqCst);
+            Ok(json("{}"))
+        };
+        asked.boxed()
+    });
+    let world = world("at_once = 1\nqueue = 100", answering);
+    let mut spec = world.gateway.table().routes()[0].spec().clone();
+    spec.shadow.as_mut().expect("a shadow").noise_percent = 100.0;
+    world.gateway.change(1, crate::Change::SetRoute(Box::new(spec)), "mina", "to learn").expect("is changed");
+    for _ in 0..10 {
+        world.get("{}");
+    }
+    let report = world.settled();
+    assert_eq!(report.asked_again, 10, "{report:?}");
+    assert_eq!(seen.load(SeqCst), 1, "at once");
+}
+
+#[test]
 fn what_waits_when_the_gateway_stops_is_counted() {
     let world = world("at_once = 1", Box::new(|_, _| std::future::pending().boxed()));
     world._stop.send(true).expect("somebody listens");
@@ -397,4 +432,26 @@ fn what_waits_when_the_gateway_stops_is_counted() {
     }
     world.get("{}");
     world.check(0, 0, &[("stopping", 1)]);
+}
+
+/// At 100 % nobody is answered by the old shop, and only its copies say how long it takes.
+#[test]
+fn copies_to_the_old_shop_are_timed_for_evidence() {
+    let legacy = Box::new(|side: Side, _: Request<Body>| {
+        async move {
+            assert_eq!(side, Side::Legacy);
+            Ok(json("{}"))
+        }
+        .boxed()
+    });
+    let world = world("[route.canary]\npercent = 100", legacy);
+    let spec = crate::RouteSpec { mode: crate::Mode::Canary, ..world.spec() };
+    world.gateway.change(1, crate::Change::SetRoute(Box::new(spec)), "mina", "all").expect("is changed");
+    for _ in 0..7 {
+        world.get("{}");
+    }
+    assert_eq!(world.settled().equal, 7);
+    let totals = crate::promote::totals(&world.gateway.table().routes()[0]);
+    let count = |histogram: &[(u64, u64)]| histogram.iter().map(|(_, count)| count).sum::<u64>();
+    assert_eq!((count(&totals.banyan), count(&totals.legacy)), (7, 7), "both sides of each pair");
 }

@@ -3,6 +3,7 @@
 
 use super::budget::{Capture, Overflow};
 use super::lane::{Known, Lane, Outcome, Skipped, shown_path};
+use super::proof::Pass;
 use super::watch::{Question, dice};
 use super::{AskFault, Asker, DRY_RUN_HEADER, Job, LOOP_HEADER, Shadow, UserAnswer};
 use crate::diff::{self, Answer, Compared, Difference, Found, redact};
@@ -119,10 +120,13 @@ async fn copy(
         count_answer(lane, &copied, user.as_ref().ok());
     }
     let (user, copied) = (user?, copied?);
+    lane.paired([(job.primary, user.status, user.took), (other, copied.status, copied.took)]);
     judge(shadow, lane, &job.route, &job.rules, job.primary, (&method, &uri.to_string()), &user, &copied)?;
     uncounted.counted = true;
     let reads = method == Method::GET || method == Method::HEAD;
     if reads && job.rules.noise.holds(dice(lane.counts()[0].wrapping_mul(31))) {
+        // A question as any other copy: so many at once, and no more.
+        let Ok(_room) = job.rules.room.acquire().await else { return Ok(()) };
         let first = if job.primary == Side::Legacy { user.answer() } else { copied.answer() };
         ask_again(shadow, asker, lane, &job.route, &job.rules, (&method, &uri, &headers), &first).await;
     }
@@ -162,12 +166,7 @@ async fn ask_copy(
     }
     let body = question.body.give();
     let request = || request(&question.method, &question.uri, &question.headers, &body);
-    let answer = ask(shadow, asker, route, rules, side, pass.is_none(), request).await?;
-    if let Some(pass) = pass {
-        let confirms = answer.headers.get(DRY_RUN_HEADER).is_some_and(|value| value == "true");
-        pass.answered(confirms, answer.status.is_success());
-    }
-    Ok(answer)
+    ask(shadow, asker, route, rules, side, pass, request).await
 }
 
 fn request(method: &Method, uri: &http::Uri, headers: &HeaderMap, body: &Bytes) -> Request<Body> {
@@ -187,22 +186,35 @@ fn request(method: &Method, uri: &http::Uri, headers: &HeaderMap, body: &Bytes) 
     request
 }
 
-/// Asks a side, and reads its answer, all within the route's time and size. What may be asked twice is: a server may close
-/// a kept connection in the moment it is used again, and that is no fault.
+/// Asks a side, and reads its answer, all within the route's time and size. What is no write may be asked twice: a server
+/// may close a kept connection in the moment it is used again, and that is no fault. A write comes with its `pass`, which is
+/// told what became of it.
 async fn ask(
     shadow: &Shadow,
     asker: &dyn Asker,
     route: &Arc<Route>,
     rules: &ShadowRules,
     side: Side,
-    again: bool,
+    pass: Option<Pass>,
     request: impl Fn() -> Request<Body>,
 ) -> Result<CopyAnswer, Skipped> {
     let asked = async {
         let began = Instant::now();
+        // Moved in here: if this is given up half-way, the write may have arrived.
+        let sent = pass.map(Pass::send);
         let mut response = asker.ask(route.clone(), side, request()).await;
-        if again && matches!(response, Err(AskFault::Broken)) {
+        if sent.is_none() && matches!(response, Err(AskFault::Broken)) {
             response = asker.ask(route.clone(), side, request()).await;
+        }
+        match (sent, &response) {
+            (None, _) => {}
+            // By its head: what follows may be too long, or break off.
+            (Some(sent), Ok(answer)) => {
+                let confirms = answer.headers().get(DRY_RUN_HEADER).is_some_and(|value| value == "true");
+                sent.answered(confirms, answer.status());
+            }
+            (Some(sent), Err(AskFault::Busy | AskFault::Down)) => sent.never(),
+            (Some(sent), Err(AskFault::Slow | AskFault::Broken)) => drop(sent),
         }
         let response = response.map_err(|fault| match fault {
             AskFault::Busy => Skipped::UpstreamBusy,
@@ -307,7 +319,7 @@ async fn ask_again(
     let mut headers = headers.clone();
     headers.insert(LOOP_HEADER, HeaderValue::from_static("noise"));
     let request = || request(method, uri, &headers, &Bytes::new());
-    let Ok(second) = ask(shadow, asker, route, rules, Side::Legacy, true, request).await else { return };
+    let Ok(second) = ask(shadow, asker, route, rules, Side::Legacy, None, request).await else { return };
     lane.asked_again();
     if let Compared::Judged(found) = diff::compare(&rules.compare, first, &second.answer()) {
         let now = shadow.now();

@@ -181,9 +181,20 @@ impl Upstream {
         }
     }
 
+    /// Room for one copy, at once and only if at least half of all room is left for users then: a copy never waits in
+    /// front of one, and copies that hang cannot fill the upstream.
+    pub(crate) fn spare_room(self: &Arc<Self>) -> Result<Room, NoServer> {
+        let permit = self.room.try_acquire().map_err(|_| NoServer::Full)?;
+        if self.room.available_permits() < self.spec.requests_max.div_ceil(2) {
+            return Err(NoServer::Full);
+        }
+        permit.forget();
+        Ok(Room(self.clone()))
+    }
+
     /// The next server in turn that is well and whose breaker lets a request pass. If none is well, all are tried: a
-    /// health check that is wrong must not close the shop.
-    pub(crate) fn choose(&self, now: Instant) -> Result<Lease, NoServer> {
+    /// health check that is wrong must not close the shop. Only a user may be the one who tries a server again.
+    pub(crate) fn choose(&self, now: Instant, user: bool) -> Result<Lease, NoServer> {
         let start = if self.servers.len() > 1 { self.next.fetch_add(1, Relaxed) } else { 0 };
         let mut soonest = Duration::MAX;
         for only_well in [true, false] {
@@ -192,7 +203,7 @@ impl Upstream {
                 if only_well != server.well.load(Relaxed) {
                     continue;
                 }
-                match server.breaker.pass(now) {
+                match server.breaker.pass(now, user) {
                     Pass::Open(wait) => soonest = soonest.min(wait),
                     pass => {
                         server.under_way.fetch_add(1, Relaxed);
@@ -265,6 +276,8 @@ impl Lease {
     pub(crate) fn good(&mut self) {
         self.told = true;
         self.server.breaker.good(self.pass);
+        // It has tried. What comes of it from here on is told as of any other.
+        self.pass = Pass::Closed;
     }
 
     /// The server failed.
@@ -272,6 +285,7 @@ impl Lease {
         self.told = true;
         self.server.failures.fetch_add(1, Relaxed);
         self.server.breaker.bad(self.pass, now);
+        self.pass = Pass::Closed;
     }
 }
 
@@ -281,5 +295,33 @@ impl Drop for Lease {
         if !self.told {
             self.server.breaker.let_go(self.pass);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_that_was_answered_and_breaks_off_much_later_is_one_failure_of_many() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "listen = \"127.0.0.1:0\"\n[[upstream]]\nname = \"s\"\nurls = [\"http://127.0.0.1:1\"]\n\
+                    [upstream.breaker]\nfailures = 2\nopen_millis = 1000\n\
+                    [[route]]\npath = \"/\"\nupstream = \"s\"\n";
+        let config = Config::parse(text, folder.path()).expect("a configuration");
+        let upstream = Upstream::new(config.upstreams[0].clone(), &config).expect("an upstream");
+        let start = Instant::now();
+        for _ in 0..2 {
+            upstream.choose(start, true).expect("a server").bad(start);
+        }
+        assert!(matches!(upstream.choose(start, true), Err(NoServer::Open(_))));
+        let later = start + Duration::from_millis(1_000);
+        let mut long = upstream.choose(later, true).expect("one may try");
+        assert_eq!(long.pass, Pass::Trial);
+        long.good();
+        // An hour of a download, and then it breaks off.
+        let much_later = later + Duration::from_secs(3_600);
+        long.bad(much_later);
+        assert_eq!(upstream.choose(much_later, true).expect("a server").pass, Pass::Closed);
     }
 }

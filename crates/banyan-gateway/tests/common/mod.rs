@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -190,13 +190,24 @@ pub async fn rest(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Reads until what came ends with `end`.
+pub async fn read_until(socket: &mut (impl AsyncRead + Unpin), end: &[u8]) -> String {
+    let mut got = Vec::new();
+    while !got.ends_with(end) {
+        let n =
+            tokio::time::timeout(SOON, socket.read_buf(&mut got)).await.expect("in time").expect("readable");
+        assert!(n > 0, "ended before {end:?}: {:?}", String::from_utf8_lossy(&got));
+    }
+    String::from_utf8_lossy(&got).into_owned()
+}
+
 /// Reads one answer with a known length or chunks.
 pub async fn one_answer(socket: &mut TcpStream) -> String {
     one_answer_of(socket).await
 }
 
 /// The same from anything that can be read.
-pub async fn one_answer_of(socket: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+pub async fn one_answer_of(socket: &mut (impl AsyncRead + Unpin)) -> String {
     let (mut bytes, mut piece) = (Vec::new(), [0; 4 << 10]);
     let read = async {
         while message_end(&bytes).is_none() {

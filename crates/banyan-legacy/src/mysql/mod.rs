@@ -4,6 +4,7 @@
 //! (from events to transactions) and `reader.rs` (the stream around it); `view.rs` says how a snapshot and its place in the
 //! log are had together. The way out is `write.rs` and `book.rs`.
 
+mod again;
 mod book;
 mod check;
 mod check_tables;
@@ -337,6 +338,22 @@ impl OldDatabase for Mysql {
                 let deleted =
                     write::clear_outbox(&mut session, self.database(), self.capability(), ids).await?;
                 Ok((session, deleted))
+            })
+            .await
+        })
+    }
+
+    fn touch<'a>(&'a self, items: &'a [(usize, String, String)]) -> BoxFuture<'a, Result<(), LegacyError>> {
+        Box::pin(async move {
+            if self.bookkeeping().is_none() {
+                let why =
+                    "the mapping has bookkeeping = false: rows cannot be said again; a new snapshot can";
+                return Err(LegacyError::Refused(why.to_owned()));
+            }
+            self.with(|mut session| async {
+                let layouts = self.layouts(&mut session).await?;
+                again::say(&mut session, self.database(), self.capability(), &layouts, items).await?;
+                Ok((session, ()))
             })
             .await
         })

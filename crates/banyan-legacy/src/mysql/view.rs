@@ -204,7 +204,7 @@ impl View {
             let mut skus: Vec<&str> = chunk.iter().map(|(sku, _)| *sku).collect();
             skus.sort_unstable();
             skus.dedup();
-            let (answers, used) = select(&mut self.session, layout, &skus).await?;
+            let (answers, used) = select(&mut self.session, layout, &skus, "").await?;
             let is_asked =
                 |row: &Row| chunk.iter().any(|(sku, place)| *sku == row.sku && *place == row.location);
             found.extend(rows(layout, &used, &answers)?.into_iter().filter(is_asked));

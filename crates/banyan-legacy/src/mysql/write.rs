@@ -149,7 +149,7 @@ async fn find(
     layout: &Layout,
     skus: &[&str],
 ) -> Result<Vec<(PageKey, String, String)>, LegacyError> {
-    let (rows, used) = select(session, layout, skus).await?;
+    let (rows, used) = select(session, layout, skus, "").await?;
     let read = |row: Row| {
         let cell =
             |at: usize| used.iter().position(|column| *column == at).and_then(|place| row.as_ref(place));
@@ -163,17 +163,18 @@ async fn find(
         .map_err(|why| LegacyError::Refused(format!("{doing}: {why}")))
 }
 
-/// The rows of these SKUs, and which column each value is of.
+/// The rows of these SKUs, and which column each value is of. `lock` is the end of the statement.
 pub(super) async fn select(
     session: &mut Session,
     layout: &Layout,
     skus: &[&str],
+    lock: &str,
 ) -> Result<(Vec<Row>, Vec<usize>), LegacyError> {
     let used = layout.used();
     let columns: Vec<String> = used.iter().map(|at| layout.column(*at)).collect();
     let marks = vec!["?"; skus.len()].join(", ");
     let sql = format!(
-        "select {} from {} where {} in ({marks})",
+        "select {} from {} where {} in ({marks}) {lock}",
         columns.join(", "),
         layout.from(),
         layout.column(layout.sku)

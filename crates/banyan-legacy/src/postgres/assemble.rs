@@ -146,8 +146,10 @@ impl Assembler {
                     }
                 }
             }
-            // The mark that counts is the bookkeeping row: it is there whatever our rights are.
-            Message::Origin { .. } | Message::Other => {}
+            // The mark that counts is the bookkeeping row: it is there whatever our rights are. But the time of the commit is then
+            // what its session said of the origin: Postgres gives a session that says nothing that of its first commit, for ever.
+            Message::Origin { .. } => self.transaction()?.committed_millis = 0,
+            Message::Other => {}
         }
         Ok(self.full_part())
     }

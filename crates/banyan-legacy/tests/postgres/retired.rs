@@ -15,8 +15,7 @@ const RETIRE: &str = "update banyan_sync set phase = 'retired', epoch = 2, move 
 
 async fn say(shop: &Shop, quantity: u32) {
     let body = format!("{{\"sku\": \"A\", \"location\": \"1\", \"quantity\": {quantity}}}");
-    let sql = "insert into banyan_outbox (capability, kind, body) values ('stock', 'ship', ";
-    shop.run(&format!("{sql}'{body}')")).await;
+    shop.tell("ship", &body).await;
 }
 
 /// The next message, past transactions that ask nothing of anybody.

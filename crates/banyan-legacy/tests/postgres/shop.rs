@@ -1,5 +1,6 @@
 //! A small old shop: a private server, a table with traps, and what tests do with them.
 
+use banyan_domain::ReservationNo;
 use banyan_legacy::postgres::Postgres as OldPostgres;
 use banyan_legacy::{ChangeStream, Item, LegacyError, Mapping, OldDatabase, Row, SourceId, Transaction};
 use banyan_testkit::{Postgres, PostgresOptions};
@@ -55,6 +56,19 @@ impl Shop {
             "insert into stockrecord (partner_sku, num_in_stock, num_allocated) values ('{sku}', {in_stock}, {allocated})"
         );
         self.run(&sql).await;
+    }
+
+    /// Tells Banyan something, in a transaction of its own.
+    pub(crate) async fn tell(&self, kind: &str, body: &str) {
+        let sql = format!(
+            "insert into banyan_outbox (capability, kind, body) values ('stock', '{kind}', '{body}')"
+        );
+        self.run(&sql).await;
+    }
+
+    /// Sells what was reserved at Banyan.
+    pub(crate) async fn order(&self, reservation: ReservationNo) {
+        self.tell("allocate", &format!("{{\"reservation\": \"{reservation}\"}}")).await;
     }
 
     /// Leads in the bookkeeping row, as if a move had been made.

@@ -43,6 +43,20 @@ async fn a_value_that_the_column_cannot_hold_refuses_the_whole_write() {
     assert_eq!(database.book().await.expect("a book").expect("a row").seq, 0);
 }
 
+#[tokio::test]
+async fn the_time_of_our_own_commits_is_not_taken_from_their_replication_origin() {
+    let (shop, database) = Shop::ready().await;
+    shop.add("A", 5, 0).await;
+    shop.lead().await;
+    let (mut stream, ..) = snapshot(&database).await;
+    for seq in 10..12 {
+        database.write(&[target("A", seq, 0)], seq as u64, 1).await.expect("written");
+        // It was that of the session's first commit, or of the year 2000: a lag of 27 years closed the gate of the next move.
+        let ours = transaction(&mut stream).await;
+        assert_eq!((ours.ours, ours.committed_millis), (Some((seq as u64, 1)), 0));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn echoes_are_told_from_what_triggers_write() {
     let (shop, database) = Shop::ready().await;

@@ -1,20 +1,14 @@
-//! Verdicts on routes, and a real gateway before an old database that is a double.
+//! Verdicts on routes, and a real gateway before an old shop whose database is in memory.
 
 use super::*;
-use banyan_domain::legacy::{Command, Phase};
-use banyan_domain::{Actor, Reason};
-use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, start, wall_clock};
+use banyan_domain::legacy::Phase;
+use banyan_engine::wall_clock;
 use banyan_gateway::InProcess;
-use banyan_legacy::{
-    Book, BoxFuture, ChangeStream, Comparer, Desk, Finding as Check, Gate, Halt, Hold, Keeper, KeeperOptions,
-    LegacyError, Mapping, OldDatabase, Page, PageKey, Parts, Progress, ReferenceKind, SourceId, SqlReference,
-    StreamHealth, TargetRow, Written,
-};
-use banyan_log::{DiskLog, DiskOptions, MemoryStorage};
+use banyan_legacy::{Gate, Keeper, KeeperOptions, ReferenceKind};
+use banyan_legacy_testkit::{World, until};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::time::Instant;
 use tokio::sync::watch;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -113,7 +107,9 @@ async fn what_the_gateway_saw_is_in_the_gates_of_a_move() {
     let address = serving.listening[0];
     let routes: Arc<TouchingRoutes> = Arc::default();
     routes.set(gateway.clone());
-    let keeper = keeper(routes).await;
+    let World { shop, banyan } = World::mirroring([("A", 5, 0)]).await;
+    shop.is_used_by("oscar", "select num_in_stock", 3);
+    let keeper = Keeper::new(KeeperOptions { routes, quiet_for: HOUR, ..banyan.keeper_options() });
     let running = tokio::spawn(keeper.clone().run(stopping));
 
     let gate = evidence(&keeper).await;
@@ -121,15 +117,16 @@ async fn what_the_gateway_saw_is_in_the_gates_of_a_move() {
     assert!(gate.found.contains("feed: shadow, so far 0 of") && !gate.found.contains("pages"), "{gate:?}");
 
     // Evidence promotes the route once enough of it was compared and found equal.
-    until("evidence promotes the route", || {
+    until("evidence promotes the route", async || {
         ask(address, "/feed", "warehouse");
         gateway.table().route("feed").is_some_and(|route| route.mode() == Mode::Canary)
-    });
+    })
+    .await;
     let gate = evidence(&keeper).await;
     assert!(gate.holds && gate.found.contains("feed: canary at 1 %, put there by evidence"), "{gate:?}");
 
     ask(address, "/", "browser");
-    until("statements and callers are seen", || keeper.references().all.len() == 2);
+    until("statements and callers are seen", async || keeper.references().all.len() == 2).await;
     let view = keeper.references();
     let of = |kind| view.all.iter().find(|one| one.kind == kind).expect("one of each");
     let (route, sql) = (of(ReferenceKind::Route), of(ReferenceKind::Sql));
@@ -158,15 +155,6 @@ async fn what_the_gateway_saw_is_in_the_gates_of_a_move() {
 async fn evidence(keeper: &Keeper) -> Gate {
     let plan = keeper.plan(Phase::Lead).await.expect("it runs");
     plan.gates.into_iter().find(|gate| gate.name == "evidence").expect("a gate of evidence")
-}
-
-fn until(what: &str, so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !so() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
-        // Between two looks; nobody tells.
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Asks as a service, and reads the answer to its end.
@@ -203,119 +191,4 @@ fn an_old_shop() -> String {
         }
     });
     format!("http://{address}")
-}
-
-/// A keeper whose old database is a double, in phase `mirror`.
-async fn keeper(routes: Arc<dyn Routes>) -> Arc<Keeper> {
-    let disk = DiskOptions { segment_bytes: 8 << 20, block_bytes_max: 2 << 20, ..DiskOptions::default() };
-    let log = DiskLog::open(Arc::new(MemoryStorage::new()), disk).expect("a log");
-    let started = start(Box::new(log), None, CoreOptions::default(), None, wall_clock(), &mut |_, _| {});
-    let options = ShardOptions { pace: Duration::ZERO, ..ShardOptions::default() };
-    let shard = Shard::spawn(started.expect("it starts"), Box::new(DirectReplies), options);
-    let desk = Desk::new(shard.expect("threads start"));
-    let capability = Capability::Stock;
-    let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("words"));
-    for command in [
-        Command::BeginMove { capability, to: Phase::Mirror, by, reason },
-        Command::FinishMove { capability, number: 1 },
-    ] {
-        desk.ask(command).await.expect("the rules take it");
-    }
-    let mapping = "capability = \"stock\"\n[database]\nkind = \"postgres\"\nurl_env = \"LEGACY_URL\"\n[[table]]\n\
-        name = \"t\"\nkey = [\"id\"]\nsku = \"sku\"\nlocation = \"main\"\nin_stock = \"n\"\n";
-    let mapping = Mapping::read(mapping, Path::new("/")).expect("a good mapping");
-    let rests = || -> banyan_legacy::Part {
-        Box::new(|mut stop: watch::Receiver<bool>| {
-            Box::pin(async move {
-                let _told = stop.wait_for(|stop| *stop).await;
-                Halt::Stopped
-            })
-        })
-    };
-    Keeper::new(KeeperOptions {
-        desk,
-        database: Arc::new(Database),
-        mapping: Arc::new(mapping),
-        progress: Arc::<Progress>::default(),
-        parts: Parts { inward: rests(), outward: rests(), comparer: Arc::new(Database) },
-        routes,
-        quiet_for: HOUR,
-        compare_every: HOUR,
-    })
-}
-
-/// An old database with one statement that somebody uses. No move is made, so nothing else is asked of it.
-struct Database;
-
-impl Comparer for Database {
-    fn compare(&self, _: bool) -> BoxFuture<'_, Result<(u64, u64), String>> {
-        Box::pin(async { Ok((0, 0)) })
-    }
-}
-
-impl OldDatabase for Database {
-    fn check(&self) -> BoxFuture<'_, Vec<Check>> {
-        Box::pin(async { vec![Check::ok("settings", "as they should be")] })
-    }
-
-    fn health(&self) -> BoxFuture<'_, Result<StreamHealth, LegacyError>> {
-        Box::pin(async { Ok(StreamHealth::default()) })
-    }
-
-    fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>> {
-        let (caller, statement) = ("oscar".to_owned(), "select num_in_stock".to_owned());
-        Box::pin(async { Ok(Some(vec![SqlReference { caller, statement, calls: 3, rows: 3 }])) })
-    }
-
-    fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
-        unreachable!("no move is made")
-    }
-
-    fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>> {
-        unreachable!("no move is made")
-    }
-
-    fn hold(&self, _: Duration) -> BoxFuture<'_, Result<Hold, LegacyError>> {
-        unreachable!("no move is made")
-    }
-
-    fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
-        unreachable!("no move is made")
-    }
-
-    fn write<'a>(
-        &'a self,
-        _: &'a [TargetRow],
-        _: u64,
-        _: u64,
-    ) -> BoxFuture<'a, Result<Written, LegacyError>> {
-        unreachable!("no move is made")
-    }
-
-    fn stream<'a>(
-        &'a self,
-        _: Option<(SourceId, u64)>,
-    ) -> BoxFuture<'a, Result<Box<dyn ChangeStream>, LegacyError>> {
-        unreachable!("nothing follows it")
-    }
-
-    fn read_page<'a>(
-        &'a self,
-        _: usize,
-        _: Option<&'a PageKey>,
-        _: u32,
-    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
-        unreachable!("nothing is compared")
-    }
-
-    fn read_items<'a>(
-        &'a self,
-        _: &'a [(usize, String, String)],
-    ) -> BoxFuture<'a, Result<Page, LegacyError>> {
-        unreachable!("nothing is compared")
-    }
-
-    fn clear_outbox<'a>(&'a self, _: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
-        unreachable!("nothing is said")
-    }
 }
