@@ -1,6 +1,6 @@
 //! What a preflight looks at, and how grave what it finds is. Pure.
 
-use crate::database::{CheckLevel, Finding};
+use crate::database::{Book, CheckLevel, Finding};
 use crate::mapping::Mapping;
 use banyan_domain::legacy::Phase;
 
@@ -27,6 +27,15 @@ pub(crate) fn scope(mapping: &Mapping, phase: Phase, to: Option<Phase>) -> Scope
         (true, Some(phase)) => Scope::Missing(phase),
     }
 }
+
+/// Whether rows of the mapped tables count in a copy whose bookkeeping row is this one.
+pub(crate) fn needs_rows(book: Option<Book>) -> bool {
+    book.is_none_or(|book| book.phase != Phase::Retired)
+}
+
+/// Why a copy is not taken that would be without rows which count.
+pub(crate) const WITHOUT_TABLES: &str = "who leads has changed while the copy began: banyan_sync says now that the mapped tables \
+     count, which were left out. They are looked at again";
 
 impl Scope {
     /// The finding that says so.

@@ -15,6 +15,7 @@ mod breaches;
 mod impossible;
 mod lapsing;
 mod messages_twice;
+mod overtaken;
 mod taken_over;
 
 const STOCK: Capability = Capability::Stock;

@@ -1,4 +1,4 @@
-//! Sessions with the old database, kept for the next who asks.
+//! Sessions with the old database, kept for the next who asks in the same runtime.
 
 use super::address::{Address, Session, fault};
 use super::catalog::{self, Catalog};
@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::{self, Handle};
 
 /// Sessions that are kept: writer, reconcile, and one more.
 const IDLE_MAX: usize = 3;
@@ -19,7 +20,8 @@ const SCAN_MAX: Duration = Duration::from_secs(1_800);
 const SETTINGS: &str = "set lock_timeout = '5s'; set statement_timeout = '30s'; \
      set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on";
 
-/// A small pool.
+/// A small pool. A session belongs to the runtime that opened it, whose task reads and writes its connection: where that runtime
+/// stands still, another one would wait in vain. So each runtime is given sessions of its own only.
 pub(super) struct Sessions {
     address: Address,
     idle: Mutex<Vec<Lease>>,
@@ -33,6 +35,8 @@ pub(super) struct Lease {
     pub(super) catalog: Option<Arc<Catalog>>,
     /// Whether this session's commits carry our replication origin; not tried yet if nothing.
     pub(super) origin: Option<bool>,
+    /// Whose task carries its connection.
+    runtime: runtime::Id,
 }
 
 impl Sessions {
@@ -93,17 +97,17 @@ impl Sessions {
     }
 
     fn take(&self) -> Option<Lease> {
+        let here = Handle::current().id();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(lease) = idle.pop() {
-            if !lease.session.client.is_closed() {
-                return Some(lease);
-            }
-        }
-        None
+        // Those of a runtime that has ended, too, whose number may be another's by now.
+        idle.retain(|lease| !lease.session.client.is_closed());
+        let last = idle.iter().rposition(|lease| lease.runtime == here)?;
+        Some(idle.remove(last))
     }
 
     async fn open(&self) -> Result<Lease, LegacyError> {
-        let lease = Lease { session: self.address.connect().await?, catalog: None, origin: None };
+        let session = self.address.connect().await?;
+        let lease = Lease { session, catalog: None, origin: None, runtime: Handle::current().id() };
         lease.set(SETTINGS).await?;
         Ok(lease)
     }
