@@ -7,6 +7,7 @@ use banyan_legacy::{Finding, Keeper};
 use banyan_legacy_testkit::{seen, until};
 use common::{Browser, Page, Store, old_shop};
 use http::StatusCode;
+use std::sync::Arc;
 
 fn main(page: &Page) -> &str {
     page.body.split("<main").nth(1).unwrap_or(&page.body)
@@ -227,5 +228,46 @@ async fn a_move_that_waits_can_be_given_up() {
     );
     arrives(&keeper, Phase::Lead).await;
     assert!(main(&browser.get("/console/over").await).contains("the sale is still on"));
+    store.stop.send_replace(true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_old_table_refuses_are_told_in_its_words_with_what_to_do() {
+    let store = Store::open();
+    let progress = Arc::default();
+    let (keeper, _shop) = old_shop::keep_reporting(&store, Arc::clone(&progress));
+    let refuses = |sku: &str, why: Option<&str>| old_shop::refuses(&progress, sku, why);
+    let mut browser = Browser::signed_in(store.console(), &store.operator).await;
+    for (from, to) in [("legacy", "mirror"), ("mirror", "lead")] {
+        let phase = Phase::from_word(to).expect("a phase");
+        ready(&keeper, phase).await;
+        begin(&mut browser, from, to, to, &[]).await;
+        arrives(&keeper, phase).await;
+    }
+    let page = browser.get("/console/over").await;
+    assert!(
+        main(&page).contains("rows set aside") && !main(&page).contains("Correct the table"),
+        "none: nothing to do"
+    );
+    refuses("tea-sejak", Some("violates check constraint \"in_stock\" <b>"));
+    refuses("mug-white", Some("violates check constraint \"in_stock\""));
+    for (lang, todo) in [("en", "Correct the table"), ("ko", "규칙을 고치거나")] {
+        browser.get(&format!("/console/language/{lang}?back=/console")).await;
+        let page = browser.get("/console/over").await;
+        let told = main(&page).split("aside-rows").nth(1).unwrap_or_default();
+        for words in [": 2", "mug-white at main: violates check constraint", todo] {
+            assert!(told.contains(words), "{words}: {}", main(&page));
+        }
+        assert!(!told.contains("tea-sejak"), "the first stands for all");
+    }
+    refuses("mug-white", None);
+    let live = browser.event("/console/live?of=over:2.0", "tick").await;
+    let sync = live["parts"]["over-sync"].as_str().unwrap_or_default();
+    assert!(sync.contains("tea-sejak") && sync.contains("&lt;b&gt;"), "its words are only text: {sync}");
+    refuses("tea-sejak", None);
+    assert!(
+        !main(&browser.get("/console/over").await).contains("aside-rows"),
+        "and told no more when they are written"
+    );
     store.stop.send_replace(true);
 }

@@ -233,7 +233,11 @@ impl State {
             Command::NoteKnown { capability, source, position, until } => {
                 Ok(self.note_known(capability, &source, position, until)?)
             }
-            Command::NoteReconciled { capability, position, rows, differing, repaired } => {
+            Command::NoteReconciled { capability, phase, epoch, position, rows, differing, repaired } => {
+                let state = self.legacy.capability(capability);
+                if (state.phase, state.epoch) != (phase, epoch) {
+                    return Ok(self.before(Outcome::Noted));
+                }
                 one(Event::Reconciled { capability, position, rows, differing, repaired })
             }
         }

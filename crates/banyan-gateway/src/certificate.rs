@@ -4,6 +4,7 @@
 //! Each new connection takes the settings that count at that moment. Sessions of the settings before are not resumed, so
 //! whoever connects anew sees the new certificate; connections that are open go on.
 
+use crate::at_rest::{Seen, Stamp};
 use crate::config::{ConfigError, TlsFiles};
 use crate::tls;
 use crate::{Gateway, gateway};
@@ -13,11 +14,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use rustls::{ServerConfig, SupportedCipherSuite};
 use serde::Serialize;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::sync::watch;
 
 /// What clients are shown, for people.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -50,25 +47,8 @@ pub(crate) struct Certificate {
 }
 
 struct State {
-    /// The files when they were last read, well or not.
-    read: Stamp,
-    /// The files at the last look, if they had changed.
-    changed: Option<Stamp>,
+    seen: Seen,
     report: CertificateReport,
-}
-
-/// What changes whenever somebody writes a file or puts another in its place: inode, length, time of the last change.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamp([Option<(u64, u64, i64, i64)>; 2]);
-
-impl Stamp {
-    fn of(files: &TlsFiles) -> Self {
-        let one = |path: &Path| {
-            let data = std::fs::metadata(path).ok()?;
-            Some((data.ino(), data.len(), data.ctime(), data.ctime_nsec()))
-        };
-        Self([one(&files.cert), one(&files.key)])
-    }
 }
 
 /// What was read.
@@ -81,7 +61,7 @@ struct Read {
 impl Certificate {
     /// Reads the files for the first time.
     pub(crate) fn open(files: &TlsFiles) -> Result<Self, ConfigError> {
-        let stamp = Stamp::of(files);
+        let stamp = stamp(files);
         let Read { config, sha256, not_after } = read(files).map_err(ConfigError)?;
         if not_after.is_some_and(|end| end <= Timestamp::now()) {
             tracing::warn!(file = %files.cert.display(), ?not_after, "the certificate has ended: clients will refuse it");
@@ -96,7 +76,7 @@ impl Certificate {
             failures: 0,
             failed: None,
         };
-        let state = Mutex::new(State { read: stamp, changed: None, report });
+        let state = Mutex::new(State { seen: Seen::read(stamp), report });
         Ok(Self { files: files.clone(), config: ArcSwap::new(config), reading: Mutex::default(), state })
     }
 
@@ -112,17 +92,13 @@ impl Certificate {
     /// Reads the files again if they changed, and have not changed since the last look: whoever renews a certificate
     /// writes two files, and between the two they do not fit each other. What failed is tried again at each look.
     pub(crate) fn look(&self) {
-        let now = Stamp::of(&self.files);
+        let now = stamp(&self.files);
         let mut state = self.state();
-        let is_as_read = now == state.read;
-        if is_as_read && state.report.failed.is_none() {
-            state.changed = None;
-        } else if is_as_read || state.changed == Some(now) {
+        let failed = state.report.failed.is_some();
+        if state.seen.is_due(now, failed) {
             drop(state);
             // What goes wrong is in the report and the log.
             let _told = self.reload();
-        } else {
-            state.changed = Some(now);
         }
     }
 
@@ -137,7 +113,7 @@ impl Certificate {
     pub(crate) fn reload(&self) -> Result<CertificateReport, String> {
         let _alone = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the reading: what is written meanwhile is a change.
-        let stamp = Stamp::of(&self.files);
+        let stamp = stamp(&self.files);
         let read = read(&self.files).and_then(|read| match read.not_after {
             Some(end) if end <= Timestamp::now() => {
                 Err(format!("tls: {}: the certificate has ended at {end}", self.files.cert.display()))
@@ -145,7 +121,7 @@ impl Certificate {
             _ => Ok(read),
         });
         let mut state = self.state();
-        (state.read, state.changed) = (stamp, None);
+        state.seen = Seen::read(stamp);
         let report = &mut state.report;
         match read {
             Ok(Read { config, sha256, not_after }) => {
@@ -173,29 +149,16 @@ impl Certificate {
     }
 }
 
-/// Looks at the files every `pause` until the gateway has ended.
-pub(crate) async fn watch(certificate: Arc<Certificate>, pause: Duration, mut ending: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(pause);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = ending.wait_for(|end| *end) => return,
-        }
-        let certificate = certificate.clone();
-        // Files may be far away.
-        if tokio::task::spawn_blocking(move || certificate.look()).await.is_err() {
-            tracing::error!("looking at the files of the certificate panicked");
-        }
-    }
-}
-
 impl Gateway {
     /// The certificate that clients are shown; nothing if this gateway speaks no TLS.
     #[must_use]
     pub fn certificate(&self) -> Option<CertificateReport> {
         self.inner.certificate.as_ref().map(|certificate| certificate.report())
     }
+}
+
+fn stamp(files: &TlsFiles) -> Stamp {
+    Stamp::of(&[&files.cert, &files.key])
 }
 
 fn read(files: &TlsFiles) -> Result<Read, String> {
@@ -264,6 +227,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn write(folder: &Path, what: &[&str]) {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");

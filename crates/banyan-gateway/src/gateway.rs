@@ -77,7 +77,6 @@ impl Gateway {
     /// Certificates or the journal cannot be read, or a route needs what is not there.
     pub fn new(config: Config, in_process: Option<InProcess>) -> Result<Self, ConfigError> {
         let journal = Journal::open(&config.state).map_err(ConfigError)?;
-        let client_tls = ClientTls::new(&config.upstreams)?;
         let certificate = config.tls.as_ref().map(Certificate::open).transpose()?.map(Arc::new);
         let mut book = Book { journal, upstreams: BTreeMap::new(), traffic: BTreeMap::new() };
         for spec in &config.upstreams {
@@ -97,7 +96,7 @@ impl Gateway {
                 in_process,
                 sides,
                 metrics: Metrics::new(config.workers),
-                client_tls: Arc::new(client_tls),
+                client_tls: Arc::default(),
                 certificate,
                 under_way: AtomicUsize::new(0),
                 ending: watch::channel(false).0,

@@ -10,6 +10,7 @@
 
 mod admin;
 mod admin_sides;
+mod at_rest;
 pub mod callers;
 pub mod canary;
 mod certificate;
@@ -45,4 +46,4 @@ pub use outbound::{AskFailed, Outbound};
 pub use proxy::Serving;
 pub use side::{Choice, Ended, Side, Sides, Watcher};
 pub use table::{Route, Table};
-pub use upstream::{ServerReport, Upstream, UpstreamReport};
+pub use upstream::{ServerReport, TrustReport, Upstream, UpstreamReport};

@@ -1,7 +1,7 @@
 //! Counters that are not of one route, and all of them as Prometheus text.
 
-use crate::Gateway;
 use crate::side::Side;
+use crate::{Gateway, TrustReport, UpstreamReport};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -187,6 +187,34 @@ impl Gateway {
                     let _ok = writeln!(out, "{name}{{{labels}}} {}", value(server));
                 }
             }
+        }
+        write_trust(out, &upstreams);
+    }
+}
+
+/// The files of each upstream's `ca`; nothing where nobody has one.
+fn write_trust(out: &mut String, upstreams: &[UpstreamReport]) {
+    type Value = fn(&TrustReport) -> u64;
+    let families: [(&str, &str, &str, Value); 3] = [
+        ("reads_total", "counter", "Times the certificates of `ca` were taken, the start included.", |ca| {
+            ca.reads
+        }),
+        ("failures_total", "counter", "Times the file of `ca` had changed and was no good.", |ca| {
+            ca.failures
+        }),
+        ("failed", "gauge", "Whether the file of `ca` as it is now is no good.", |ca| {
+            u64::from(ca.failed.is_some())
+        }),
+    ];
+    let trusting = || upstreams.iter().filter_map(|upstream| Some((&upstream.name, upstream.ca.as_ref()?)));
+    if trusting().next().is_none() {
+        return;
+    }
+    for (what, kind, help, value) in families {
+        let name = format!("banyan_gateway_upstream_ca_{what}");
+        let _ok = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (upstream, ca) in trusting() {
+            let _ok = writeln!(out, "{name}{{upstream={upstream:?}}} {}", value(ca));
         }
     }
 }

@@ -1,11 +1,10 @@
 //! TLS by rustls, both legs: what clients are shown, and which servers are believed.
 
-use crate::config::{ConfigError, HttpVersion, TlsFiles, UpstreamSpec};
+use crate::config::{HttpVersion, TlsFiles};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -48,47 +47,45 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if chain.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(chain) }
 }
 
-/// Which servers are believed.
+/// Which servers are believed, unless their upstream has certificates of its own.
+#[derive(Default)]
 pub(crate) struct ClientTls {
-    /// Of upstreams with certificates of their own, by name.
-    own: BTreeMap<String, Arc<RootCertStore>>,
     system: OnceLock<Result<Arc<RootCertStore>, String>>,
 }
 
 impl ClientTls {
-    pub(crate) fn new(upstreams: &[UpstreamSpec]) -> Result<Self, ConfigError> {
-        let mut own = BTreeMap::new();
-        for upstream in upstreams {
-            let Some(path) = &upstream.ca else { continue };
-            let roots = read_roots(path).map_err(|why| {
-                ConfigError(format!("upstream {:?}: ca: {}: {why}", upstream.name, path.display()))
-            })?;
-            own.insert(upstream.name.clone(), Arc::new(roots));
-        }
-        Ok(Self { own, system: OnceLock::new() })
-    }
-
-    /// The settings for one upstream.
-    pub(crate) fn config(&self, upstream: &UpstreamSpec) -> Result<Arc<ClientConfig>, String> {
-        let roots = match self.own.get(&upstream.name) {
-            Some(roots) => roots.clone(),
-            None => self.system.get_or_init(system_roots).clone()?,
-        };
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = match upstream.http {
-            HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            HttpVersion::One => vec![b"http/1.1".to_vec()],
-            HttpVersion::Two => vec![b"h2".to_vec()],
-        };
-        Ok(Arc::new(config))
+    /// The certificates that this system trusts; read once, when a server is first asked for.
+    ///
+    /// # Errors
+    /// There are none, and what to do.
+    pub(crate) fn system(&self) -> Result<Arc<RootCertStore>, String> {
+        self.system.get_or_init(system_roots).clone()
     }
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, String> {
+/// The settings towards servers that `roots` vouch for.
+///
+/// # Errors
+/// rustls has none of the versions of TLS.
+pub(crate) fn client(roots: Arc<RootCertStore>, http: HttpVersion) -> Result<ClientConfig, String> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = match http {
+        HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        HttpVersion::One => vec![b"http/1.1".to_vec()],
+        HttpVersion::Two => vec![b"h2".to_vec()],
+    };
+    Ok(config)
+}
+
+/// The trusted certificates of a file; at least one.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read_roots(path: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     // A bundle may hold certificates that webpki does not take; the others still count.
     let (taken, _) = roots.add_parsable_certificates(certificates(path)?);

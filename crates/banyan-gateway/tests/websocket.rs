@@ -225,6 +225,33 @@ async fn other_protocols_and_routes_without_websockets_are_refused() {
     assert_eq!(server.all(), "", "nothing of it was sent on");
 }
 
+/// To a server of HTTP/2 without TLS a WebSocket would go as a plain GET, whose answer is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_http_two_without_tls_is_asked_for_no_websocket_and_the_answer_says_what_to_configure() {
+    let server = RawServer::start().await;
+    let gateway = start(&format!(
+        "[[upstream]]\nname = \"s\"\nurls = [\"http://{}\"]\nhttp = \"2\"\n[[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"s\"\n",
+        server.address
+    ));
+    let mut client = connect(gateway.address).await;
+    let (response, _up) = client.send_request(request("websocket"), false).expect("sent");
+    let answer = answered(response).await;
+    assert_eq!(answer.status(), StatusCode::NOT_IMPLEMENTED);
+    let (mut body, mut said) = (answer.into_body(), Vec::new());
+    while let Some(piece) = tokio::time::timeout(SOON, body.data()).await.expect("in time") {
+        said.extend_from_slice(&piece.expect("data"));
+    }
+    let said = String::from_utf8(said).expect("text");
+    assert_eq!(common::slug(&said), "gateway-no-upgrade");
+    assert!(said.contains(r#"\"all\""#) && said.contains(r#"`http = \"1.1\"`"#), "{said}");
+    let over_one = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
+    let answer = common::raw(gateway.address, over_one.to_owned()).await;
+    assert_eq!((common::status(&answer), common::slug(&answer)), (501, "gateway-no-upgrade"));
+    assert_eq!(server.all(), "", "the server heard nothing");
+    let report = &gateway.gateway.upstreams()[0].servers[0];
+    assert_eq!((report.requests, report.failures, report.breaker), (0, 0, "closed"), "and did not fail");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_websocket_ends() {
     let (listener, gateway) = listening("[timeouts]\ntunnel_millis = 300\n").await;

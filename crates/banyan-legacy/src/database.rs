@@ -52,6 +52,8 @@ pub struct Book {
 pub struct Switch {
     /// The move that it is for.
     pub move_no: u64,
+    /// The phase that must be there: whoever wrote another one since it was read is not overridden.
+    pub from: Phase,
     /// The phase to go to.
     pub to: Phase,
     /// The epoch that must be there; the switch makes it one greater.
@@ -81,6 +83,12 @@ pub enum Hold {
 pub trait Door: Send {
     /// Everything that the old shop has committed is up to this position of its stream.
     fn position(&self) -> u64;
+
+    /// Which server's door it is, as [`SourceId::system`] names it: positions of another one mean nothing here. Nothing where the
+    /// door cannot tell.
+    fn system(&self) -> Option<&str> {
+        None
+    }
 
     /// Hands leadership over and lets the door go. [`LegacyError::Broken`]: unknown, read the book.
     fn switch(self: Box<Self>, switch: Switch) -> BoxFuture<'static, Result<Switched, LegacyError>>;
@@ -224,6 +232,11 @@ pub trait OldDatabase: Send + Sync {
     /// Gives what was done, one line each, empty if all was there.
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>>;
 
+    /// Whether there is to be a bookkeeping row. Without one nobody can be told who leads: Banyan can mirror, and not lead.
+    fn keeps_book(&self) -> bool {
+        true
+    }
+
     /// The bookkeeping row; nothing if it was not made.
     fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>>;
 
@@ -300,9 +313,10 @@ pub trait OldDatabase: Send + Sync {
     fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>>;
 
     /// Makes a running stream tell soon that it has come to here, even if nothing else happens. Nothing to be done where it tells
-    /// that by itself at once.
-    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
-        Box::pin(async { Ok(()) })
+    /// that by itself at once. Gives whether it will certainly tell something: then whoever hears nothing after this follows
+    /// another stream, or none.
+    fn nudge(&self) -> BoxFuture<'_, Result<bool, LegacyError>> {
+        Box::pin(async { Ok(false) })
     }
 
     /// Whether a stream that is gone on with sends everything again that was not acknowledged. If not, it sends the last applied
@@ -347,6 +361,13 @@ impl Switch {
             return refused(format!(
                 "the epoch is {}, not {}: somebody else switched",
                 book.epoch, self.epoch
+            ));
+        }
+        // Whoever writes the row by hand may forget the epoch.
+        if book.phase != self.from {
+            let (found, asked) = (book.phase.as_str(), self.from.as_str());
+            return refused(format!(
+                "the phase is {found}, not {asked} as it was read: somebody else switched"
             ));
         }
         if book.seq < self.seq_at_least {

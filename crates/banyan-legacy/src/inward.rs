@@ -106,11 +106,18 @@ impl Inward<'_> {
                     self.anew = true;
                 }
                 Ended::Broken(why) => {
-                    tracing::info!("the old database's stream broke, and is opened again: {why}");
-                    self.progress.inward(true, Some(why));
                     if self.progress.view().heard_at != heard_before {
                         pause = PAUSE.0;
                     }
+                    // What follows before it is heard again is more of the same.
+                    if pause == PAUSE.0 {
+                        tracing::warn!("the old database's stream broke, and is opened again: {why}");
+                    } else {
+                        tracing::info!(
+                            "the old database's stream cannot be opened yet, and is tried again: {why}"
+                        );
+                    }
+                    self.progress.inward(true, Some(why));
                     // Between two tries, so that a database that is starting is not hammered.
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
@@ -128,10 +135,15 @@ impl Inward<'_> {
             (id, source.position)
         });
         let mut source = from.as_ref().map(|(source, _)| source.clone());
+        let resumed = from.as_ref().map(|(_, position)| *position);
+        if resumed.is_none() {
+            // Before the question: whoever waits for a position must not take that of another server for it.
+            self.progress.begun_anew();
+        }
         let mut stream = self.database.stream(from).await?;
         self.progress.inward(true, None);
-        if let Some(source) = &state.source {
-            self.progress.applied(source.position.saturating_sub(1));
+        if let Some(position) = resumed {
+            self.progress.applied(position.saturating_sub(1));
         }
         let mut leads = state.phase.leads();
         // What comes up to here has been applied. It must not travel with what has not: the position would be the later one.
@@ -142,9 +154,9 @@ impl Inward<'_> {
             let item = match held.take() {
                 Some(item) => item,
                 None => match passed {
-                    None => stream.next().await?,
+                    None => self.next(&mut *stream).await?,
                     Some((position, since)) => {
-                        match tokio::time::timeout_at(since + PASSED_WAIT, stream.next()).await {
+                        match tokio::time::timeout_at(since + PASSED_WAIT, self.next(&mut *stream)).await {
                             Ok(item) => item?,
                             Err(_) => Item::Idle { position },
                         }
@@ -187,7 +199,7 @@ impl Inward<'_> {
                         && load.outbox.is_empty() | leads
                         && load.outbox_ids.is_empty() | self.database.sends_all_again()
                     {
-                        let Some(next) = ready(&mut *stream).await else { break };
+                        let Some(next) = self.ready(&mut *stream).await else { break };
                         match next? {
                             Item::Transaction(next) if joins(&load, &next) => {
                                 let (next, _) = self.load(next, leads).await?;
@@ -221,6 +233,22 @@ impl Inward<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// The next item. Whoever waits to hear anything at all hears of it before it is applied.
+    async fn next(&self, stream: &mut dyn ChangeStream) -> Result<Item, LegacyError> {
+        let item = stream.next().await?;
+        self.progress.told();
+        Ok(item)
+    }
+
+    /// An item that is there already.
+    async fn ready(&self, stream: &mut dyn ChangeStream) -> Option<Result<Item, LegacyError>> {
+        tokio::select! {
+            biased;
+            item = self.next(stream) => Some(item),
+            () = std::future::ready(()) => None,
         }
     }
 
@@ -274,6 +302,14 @@ impl Inward<'_> {
         let (led, switched) = self.told_by_copy(before, book).await?;
         let leads_after = switched.map_or(led, |(_, phase)| phase.leads());
         let takes_rows = !led || !leads_after;
+        if takes_rows && self.mapping.outbox_only {
+            // There are no rows in this copy, which must not be taken for an old shop that has nothing.
+            return Err(Ended::Trouble(format!(
+                "the rows of the old shop count, since it leads{}, and the mapping says outbox_only = true: nothing is copied. Take \
+                 outbox_only out of the mapping, run `banyan legacy check --create`, and start the server anew",
+                if led { ", or did until now" } else { "" }
+            )));
+        }
         let id =
             legacy::SourceId { system: source.system.as_str().into(), stream: source.stream.as_str().into() };
         self.ask(Command::SetSource { capability: STOCK, source: id, position }).await?;
@@ -290,7 +326,7 @@ impl Inward<'_> {
             self.apply(stream, source, Load { position, part, switched, ..Load::default() }).await?;
         }
         loop {
-            match stream.next().await? {
+            match self.next(stream).await? {
                 Item::Rows(rows) => {
                     self.progress.heard(position, wall_clock().as_millis());
                     let rows: Vec<MirrorRow> = rows.iter().filter_map(|row| self.mirrored(row)).collect();
@@ -579,15 +615,6 @@ fn joins(load: &Load, next: &Transaction) -> bool {
     let rows = load.rows.len() + 2 * next.changes.len();
     let messages = load.outbox.len() + next.outbox.len() + load.breaches.len() + next.changes.len();
     small && rows <= limits::SOURCE_ROWS_MAX && messages <= limits::SOURCE_ROWS_MAX
-}
-
-/// An item that is there already.
-async fn ready(stream: &mut dyn ChangeStream) -> Option<Result<Item, LegacyError>> {
-    tokio::select! {
-        biased;
-        item = stream.next() => Some(item),
-        () = std::future::ready(()) => None,
-    }
 }
 
 fn source_of(source: &Option<SourceId>) -> Result<&SourceId, Ended> {

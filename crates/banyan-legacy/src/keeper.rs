@@ -249,14 +249,16 @@ impl Keeper {
     /// # Errors
     /// [`DeskError::Stopping`].
     pub async fn status(&self) -> Result<Status, DeskError> {
-        let (state, items, (holds_waiting, known)) = self
+        let (state, items, (holds_waiting, known), open) = self
             .driver
             .desk
             .look(|state| {
                 let legacy = state.legacy();
                 let short = legacy.mirrored_items().filter(|(_, mirrored)| mirrored.short > 0).count();
                 let waiting = (state.holds_waiting(), legacy.known(STOCK).map(|known| known.until));
-                (legacy.capability(STOCK), (legacy.mirrored_count(), short), waiting)
+                let capability = legacy.capability(STOCK);
+                let open = capability.taken_over.as_ref().map_or(0, |_| open_reservations(state).0);
+                (capability, (legacy.mirrored_count(), short), waiting, open)
             })
             .await?;
         let references_left = self.references().left(wall_clock(), self.quiet_for);
@@ -264,6 +266,7 @@ impl Keeper {
         let seen = self.seen();
         let (health, stage) = (seen.health.clone(), seen.stage.clone());
         let taken_over = state.taken_over.as_ref().map(takeover::sentence);
+        let taken_over = taken_over.map(|sentence| takeover::with_open(&sentence, open));
         let trouble =
             taken_over.into_iter().chain(seen.left_behind.iter().map(|(text, _)| text.clone())).collect();
         let known_until = known.filter(|until| until.as_millis() > 0);

@@ -15,6 +15,8 @@ mod around;
 mod breach;
 mod database;
 mod desk;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod extent;
 pub mod inward;
 mod keeper;
 mod mapping;

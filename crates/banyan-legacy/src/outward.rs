@@ -400,7 +400,7 @@ impl Outward<'_> {
 }
 
 /// Whether a move of ours has given the old tables back, or up: there is nothing more to write, and nothing wrong.
-fn handed_over(book: Option<Book>, state: &CapabilityState) -> bool {
+pub(crate) fn handed_over(book: Option<Book>, state: &CapabilityState) -> bool {
     let told = book.is_some_and(|book| {
         let asked_for = |moving: &Move| (moving.number, moving.to) == (book.move_no, book.phase);
         !book.phase.leads() && state.moving.as_ref().is_some_and(asked_for)
@@ -410,7 +410,7 @@ fn handed_over(book: Option<Book>, state: &CapabilityState) -> bool {
 }
 
 /// Whether the old tables are ours to write, as both sides see it.
-fn ours_to_write(book: Option<Book>, state: &CapabilityState) -> Result<Book, String> {
+pub(crate) fn ours_to_write(book: Option<Book>, state: &CapabilityState) -> Result<Book, String> {
     let book = book
         .ok_or("there is no bookkeeping row in the old database; `banyan legacy check --create` makes it")?;
     let done = book.phase == state.phase && (state.epoch..=state.moves).contains(&book.move_no);

@@ -11,12 +11,7 @@ const POINTS_MAX: usize = 600;
 /// What the parts of the sync report. One for each mapping; shared.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Position of the last item that the stream gave.
-    position_seen: AtomicU64,
-    /// Position up to which everything is durable here.
-    position_applied: AtomicU64,
-    /// When the stream last gave anything, milliseconds since 1970.
-    heard_at: AtomicU64,
+    following: Mutex<Following>,
     /// Lag of the last source transaction when it was durable here, milliseconds.
     lag_millis: AtomicU64,
     transactions: AtomicU64,
@@ -34,6 +29,21 @@ pub struct Progress {
     /// Rows that the old tables refuse as Banyan would write them, with the old database's words.
     aside: Mutex<BTreeMap<RowPlace, String>>,
     pen: tokio::sync::Mutex<()>,
+}
+
+/// How far the stream in is. Together, so that nobody sees how far one stream was beside what another told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Following {
+    /// Position of the last item that the stream gave.
+    seen: u64,
+    /// Position up to which everything is durable here; 0 while that is not known.
+    applied: u64,
+    /// When the stream last gave anything, milliseconds since 1970.
+    heard_at: u64,
+    /// How many items came out of it.
+    told: u64,
+    /// How often a stream was begun whose positions may be those of another server.
+    opened: u64,
 }
 
 /// Where a row is: the table's index, SKU, location.
@@ -64,10 +74,14 @@ pub struct LagPoint {
 pub struct ProgressView {
     /// Position of the last item that the stream gave.
     pub position_seen: u64,
-    /// Position up to which everything is durable here.
+    /// Position up to which everything is durable here; 0 while that is not known.
     pub position_applied: u64,
     /// When the stream last gave anything, milliseconds since 1970; 0 if never.
     pub heard_at: u64,
+    /// How many items came out of the stream since the start.
+    pub told: u64,
+    /// How often a stream was begun anew since the start: positions of before say nothing of those after it.
+    pub opened: u64,
     /// Lag of the last source transaction when it was durable here, milliseconds.
     pub lag_millis: u64,
     /// Source transactions applied since the start.
@@ -95,15 +109,27 @@ pub struct ProgressView {
 }
 
 impl Progress {
-    /// The stream gave something at `position`.
+    /// What the stream gave is looked at, which is at `position`.
     pub fn heard(&self, position: u64, now_millis: u64) {
-        self.position_seen.store(position, Ordering::Relaxed);
-        self.heard_at.store(now_millis, Ordering::Relaxed);
+        let mut following = self.lock_following();
+        (following.seen, following.heard_at) = (position, now_millis);
+    }
+
+    /// An item came out of the stream, whatever it says. What is done about it comes later.
+    pub fn told(&self) {
+        self.lock_following().told += 1;
     }
 
     /// Everything up to `position` is durable here.
     pub fn applied(&self, position: u64) {
-        self.position_applied.store(position, Ordering::Relaxed);
+        self.lock_following().applied = position;
+    }
+
+    /// A stream is begun anew, perhaps on another server: how far the one before was says nothing of it.
+    pub fn begun_anew(&self) {
+        let mut following = self.lock_following();
+        following.applied = 0;
+        following.opened += 1;
     }
 
     /// A source transaction of `rows` rows is durable here, `lag_millis` after it was committed there. When that was is not
@@ -200,7 +226,8 @@ impl Progress {
         history.iter().copied().collect()
     }
 
-    /// All of it at this moment. Each number is right; together they may be of slightly different moments.
+    /// All of it at this moment. Each number is right; together they may be of slightly different moments, but for those of the
+    /// stream in, which are of one.
     #[must_use]
     pub fn view(&self) -> ProgressView {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
@@ -212,10 +239,13 @@ impl Progress {
                 aside.iter().next().map(|((_, sku, location), why)| format!("{sku} at {location}: {why}"));
             (aside.len() as u64, first)
         };
+        let following = *self.lock_following();
         ProgressView {
-            position_seen: get(&self.position_seen),
-            position_applied: get(&self.position_applied),
-            heard_at: get(&self.heard_at),
+            position_seen: following.seen,
+            position_applied: following.applied,
+            heard_at: following.heard_at,
+            told: following.told,
+            opened: following.opened,
             lag_millis: get(&self.lag_millis),
             transactions: get(&self.transactions),
             rows_in: get(&self.rows_in),
@@ -234,6 +264,11 @@ impl Progress {
     fn lock_aside(&self) -> std::sync::MutexGuard<'_, BTreeMap<RowPlace, String>> {
         // Whole rows only are put in and taken out: what a panic left is whole as well.
         self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn lock_following(&self) -> std::sync::MutexGuard<'_, Following> {
+        // Numbers only, each set at once: what a panic left is whole.
+        self.following.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn lock_trouble(&self) -> std::sync::MutexGuard<'_, Trouble> {

@@ -9,6 +9,7 @@ use crate::database::{BoxFuture, KeyRange, LegacyError, OldDatabase, RangeDigest
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
 use crate::mover::Comparer;
+use crate::outward::{handed_over, ours_to_write};
 use crate::progress::Progress;
 use crate::ranges::{Members, Range, Ranges, line};
 use crate::stream::Row;
@@ -53,6 +54,9 @@ pub struct ReconcileReport {
     pub differing: u64,
     /// Of these, rows put right.
     pub repaired: u64,
+    /// Of those that differed, rows that differ by nothing but what is reserved here, since before the old shop led. They are
+    /// equal when that has ended, and there is nothing to put right.
+    pub held_over: u64,
     /// Some of them.
     pub samples: Vec<Difference>,
 }
@@ -81,6 +85,8 @@ pub enum ReconcileError {
     NotInStep(Phase),
     /// One side did not catch up.
     Behind(String),
+    /// Who leads has changed meanwhile: what was found says nothing of now, and is not noted.
+    Overtaken,
 }
 
 /// Compares for a mover.
@@ -168,7 +174,8 @@ async fn compare(
     if !in_step {
         return Err(ReconcileError::NotInStep(phase));
     }
-    let work = Work { desk, database, mapping, progress, leads: phase.leads() };
+    let epoch = state.epoch;
+    let work = Work { desk, database, mapping, progress, phase, epoch, leads: phase.leads() };
     let Found { mut report, mut candidates, .. } = work.compare_all(ranges).await?;
     while !candidates.is_empty() {
         let some: Vec<Place> = candidates.iter().take(AGAIN_MAX).cloned().collect();
@@ -176,7 +183,11 @@ async fn compare(
         work.settle(some, repair, &mut report).await?;
     }
     let ReconcileReport { position, rows, differing, repaired, .. } = report;
-    desk.ask(Command::NoteReconciled { capability: STOCK, position, rows, differing, repaired }).await?;
+    let capability = STOCK;
+    desk.ask(Command::NoteReconciled { capability, phase, epoch, position, rows, differing, repaired })
+        .await?;
+    // Whether it was noted is decided there, between two other commands; here it is only said.
+    work.is_not_overtaken().await?;
     Ok(report)
 }
 
@@ -185,6 +196,9 @@ struct Work<'a> {
     database: &'a dyn OldDatabase,
     mapping: &'a Mapping,
     progress: &'a Progress,
+    /// Who led when it began.
+    phase: Phase,
+    epoch: u64,
     leads: bool,
 }
 
@@ -366,9 +380,10 @@ impl Work<'_> {
             if places.is_empty() {
                 return Ok(());
             }
+            let opened = self.progress.view().opened;
             let (first, position) = self.theirs(&places).await?;
             let before = self.ours_at(&places).await?;
-            self.caught_up(position).await?;
+            self.caught_up(position, opened).await?;
             let after = self.ours_at(&places).await?;
             let (second, _) = self.theirs(&places).await?;
             report.position = report.position.max(position);
@@ -384,6 +399,10 @@ impl Work<'_> {
                 let still = first[index] == theirs && (!self.leads || before[index] == ours);
                 if still { wrong.push((place, ours, theirs)) } else { moving.push(place) }
             }
+            if !wrong.is_empty() {
+                // Whose rows are right is as it was when the comparison began, or nothing is said of them.
+                self.is_not_overtaken().await?;
+            }
             self.count(&wrong, repair, report).await?;
             places = moving;
         }
@@ -397,17 +416,24 @@ impl Work<'_> {
         report: &mut ReconcileReport,
     ) -> Result<(), ReconcileError> {
         report.differing += wrong.len() as u64;
-        for ((_, (sku, location)), ours, theirs) in wrong {
-            tracing::warn!(%sku, %location, ?ours, ?theirs, "both sides differ");
+        let held_over = self.held_over(wrong).await?;
+        report.held_over += held_over.iter().filter(|held_over| **held_over).count() as u64;
+        for (((_, (sku, location)), ours, theirs), held_over) in wrong.iter().zip(&held_over) {
+            if *held_over {
+                tracing::info!(%sku, %location, ?ours, ?theirs, "both sides differ by reservations from before the old shop led");
+            } else {
+                tracing::warn!(%sku, %location, ?ours, ?theirs, "both sides differ");
+            }
             if report.samples.len() < SAMPLES_MAX {
                 let (sku, location) = (sku.to_string(), location.to_string());
                 report.samples.push(Difference { sku, location, ours: *ours, theirs: *theirs });
             }
         }
-        if !repair || wrong.is_empty() {
+        let to_repair = wrong.iter().zip(&held_over).filter(|(_, held_over)| !**held_over);
+        let places: Vec<Place> = to_repair.map(|((place, ..), _)| place.clone()).collect();
+        if !repair || places.is_empty() {
             return Ok(());
         }
-        let places: Vec<Place> = wrong.iter().map(|(place, ..)| place.clone()).collect();
         match self.leads {
             true => self.write(&places).await?,
             false => {
@@ -418,8 +444,9 @@ impl Work<'_> {
                 }
             }
         }
+        let opened = self.progress.view().opened;
         let (_, position) = self.theirs(&places).await?;
-        self.caught_up(position).await?;
+        self.caught_up(position, opened).await?;
         let ours = self.ours_at(&places).await?;
         let (theirs, _) = self.theirs(&places).await?;
         report.repaired +=
@@ -427,13 +454,44 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Of each of these: whether the old shop leads and they differ by nothing but what is held here. The old shop knows nothing
+    /// of those reservations, which were made before it led: reading its row again changes nothing, and they end by themselves.
+    async fn held_over(&self, wrong: &[(Place, Numbers, Numbers)]) -> Result<Vec<bool>, ReconcileError> {
+        let mut all = vec![false; wrong.len()];
+        for (held_over, ((table, name), _, theirs)) in all.iter_mut().zip(wrong).filter(|_| !self.leads) {
+            let names = vec![name.clone()];
+            let level = self.desk.look(move |state| levels(state, &names).pop().flatten()).await?;
+            if let Some(level) = level.filter(|level| level.held > 0) {
+                let copied = numbers(self.mapping, *table, MirrorLevel { held: 0, ..level });
+                *held_over = same(Some(copied), *theirs);
+            }
+        }
+        Ok(all)
+    }
+
     /// Writes our numbers again, without moving the checkpoint.
     ///
     /// First the pen, so that the sync out here has written before, or looks again after; then the bookkeeping row, and only
-    /// then our numbers: whoever leads or writes further elsewhere after that look has this write fenced.
+    /// then our numbers: whoever leads or writes further elsewhere after that look has this write fenced. Whether the table is
+    /// ours to write is asked as the sync out asks it: a row that says that Banyan leads may be another Banyan's.
     async fn write(&self, places: &[Place]) -> Result<(), ReconcileError> {
         let _pen = self.progress.pen().await;
-        let Some(book) = self.database.book().await? else { return Ok(()) };
+        // In this order: a row that is older than the state would look as if somebody had taken the lead.
+        let state = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
+        let book = self.database.book().await?;
+        let ours = match handed_over(book, &state) {
+            true => Err("a move has given the old tables back".to_owned()),
+            false => ours_to_write(book, &state),
+        };
+        let book = match ours {
+            Ok(book) => book,
+            Err(why) => {
+                tracing::info!(
+                    "rows that differ are not put right, since the old tables are not ours: {why}"
+                );
+                return Ok(());
+            }
+        };
         let ours = self.ours_at(places).await?;
         let row = |((table, (sku, location)), ours): (&Place, &Numbers)| {
             let (in_stock, allocated) = (*ours)?;
@@ -455,12 +513,25 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Waits until what the old table showed is here, and what we showed is there.
-    async fn caught_up(&self, position: u64) -> Result<(), ReconcileError> {
+    /// That the same side leads as when the comparison began, and has all the time.
+    async fn is_not_overtaken(&self) -> Result<(), ReconcileError> {
+        let now = self.desk.look(|state| state.legacy().capability(STOCK)).await?;
+        match (now.phase, now.epoch) == (self.phase, self.epoch) {
+            true => Ok(()),
+            false => Err(ReconcileError::Overtaken),
+        }
+    }
+
+    /// Waits until what the old table showed is here, and what we showed is there. `opened` is how often a stream had been begun
+    /// anew before the position was asked for: it says nothing of another one, perhaps of another server.
+    async fn caught_up(&self, position: u64, opened: u64) -> Result<(), ReconcileError> {
         let until = Instant::now() + CATCH_UP_MAX;
         let seq = self.desk.look(banyan_domain::State::seq).await?;
         loop {
             let view = self.progress.view();
+            if view.opened != opened {
+                return Err(ReconcileError::Behind("the stream was begun anew meanwhile".to_owned()));
+            }
             let out = !self.leads || view.seq_written >= seq;
             if out && view.position_applied >= position {
                 return Ok(());
@@ -527,6 +598,9 @@ impl fmt::Display for ReconcileError {
                 write!(f, "in phase {} both sides are not kept in step", phase.as_str())
             }
             Self::Behind(why) => write!(f, "one side did not catch up: {why}"),
+            Self::Overtaken => {
+                f.write_str("who leads has changed while both sides were compared: what was found is dropped")
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Whether a preflight looks at the mapped tables. Pure.
+//! What a preflight looks at, and how grave what it finds is. Pure.
 
-use crate::database::Finding;
+use crate::database::{Book, CheckLevel, Finding};
 use crate::mapping::Mapping;
 use banyan_domain::legacy::Phase;
 
@@ -28,6 +28,15 @@ pub(crate) fn scope(mapping: &Mapping, phase: Phase, to: Option<Phase>) -> Scope
     }
 }
 
+/// Whether rows of the mapped tables count in a copy whose bookkeeping row is this one.
+pub(crate) fn needs_rows(book: Option<Book>) -> bool {
+    book.is_none_or(|book| book.phase != Phase::Retired)
+}
+
+/// Why a copy is not taken that would be without rows which count.
+pub(crate) const WITHOUT_TABLES: &str = "who leads has changed while the copy began: banyan_sync says now that the mapped tables \
+     count, which were left out. They are looked at again";
+
 impl Scope {
     /// The finding that says so.
     pub(crate) fn finding(self, mapping: &Mapping) -> Finding {
@@ -54,10 +63,70 @@ impl Scope {
     }
 }
 
+/// Which way a move goes. What single rows hold and what others may do ends the way there, and never the way back: it came about
+/// under the lead that is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// Towards Banyan: it must be able to take every row.
+    Onward,
+    /// Back, or past the old columns.
+    Back,
+}
+
+impl Course {
+    /// That of a move from `phase` to `to`, or of the next one onward if none is asked for.
+    pub(crate) fn of(phase: Phase, to: Option<Phase>) -> Self {
+        match (phase, to) {
+            (Phase::Legacy | Phase::Mirror, None) => Self::Onward,
+            (from, Some(to @ (Phase::Mirror | Phase::Lead))) if from < to => Self::Onward,
+            _ => Self::Back,
+        }
+    }
+
+    /// A finding as grave as it is on this way.
+    pub(crate) fn weigh(self, finding: Finding) -> Finding {
+        match (self, finding.level) {
+            (Self::Back, CheckLevel::Stop) => Finding { level: CheckLevel::Warn, ..finding },
+            _ => finding,
+        }
+    }
+}
+
+/// That the mapping wants no tables of ours, which is enough for a mirror.
+pub(crate) fn without_bookkeeping(subject: &str, to: Option<Phase>) -> Finding {
+    let found = "not wanted (bookkeeping = false): Banyan can mirror, and not lead; there is no outbox";
+    let fix = "set bookkeeping = true in the mapping and run `banyan legacy check --create` when the stock is to be led";
+    match to {
+        Some(Phase::Lead | Phase::Retired) => Finding::stop(subject, found, fix),
+        _ => Finding::warn(subject, found, fix),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::CheckLevel;
+
+    #[test]
+    fn what_stands_in_rows_ends_the_way_there_and_not_the_way_back() {
+        let onward = [
+            (Phase::Legacy, None),
+            (Phase::Mirror, None),
+            (Phase::Legacy, Some(Phase::Mirror)),
+            (Phase::Mirror, Some(Phase::Lead)),
+        ];
+        for phase in Phase::ALL {
+            for to in [None]
+                .into_iter()
+                .chain(Phase::ALL.map(Some))
+                .filter(|to| to.is_none_or(|to| phase.is_next_to(to)))
+            {
+                let is_onward = onward.contains(&(phase, to));
+                let weighed = Course::of(phase, to).weigh(Finding::stop("rows", "bad", "mend"));
+                assert_eq!(weighed.level == CheckLevel::Stop, is_onward, "{phase:?} {to:?}");
+            }
+        }
+    }
+
     use std::path::Path;
 
     #[test]

@@ -54,3 +54,14 @@ pub(crate) fn sentence(takeover: &Takeover) -> String {
         takeover.number
     )
 }
+
+/// What follows from reservations that are open since before that: `open` of them draw on items of the old shop.
+pub(crate) fn with_open(sentence: &str, open: usize) -> String {
+    match open {
+        0 => sentence.to_owned(),
+        open => format!(
+            "{sentence}. Reservations open since before that: {open}. Until they end, their items differ in the comparison by \
+             what they hold"
+        ),
+    }
+}

@@ -53,8 +53,9 @@ pub(crate) async fn keep(
                         _ = stop.wait_for(|stop| *stop) => return,
                     };
                     match position {
-                        // Its log ends before what has come of it: it is another history, as the stream will find out.
-                        Ok(position) if position < applied => {}
+                        // Its log ends before what has come of it: it is another history, as the stream will find out. Or a stream is
+                        // being begun anew, and nobody knows yet of which server.
+                        Ok(position) if position < applied || applied == 0 => {}
                         Ok(position) => asked.add(Question { source: source.clone(), until, position }),
                         Err(error) => tracing::debug!(
                             "holds wait, and the old database does not say where it is: {error}"

@@ -5,8 +5,8 @@ mod maria;
 use banyan_domain::legacy::Phase;
 use banyan_legacy::mysql::Mysql;
 use banyan_legacy_testkit::{Banyan, Kept, until};
-use banyan_testkit::MariaDbOptions;
-use maria::Shop;
+use banyan_testkit::{MariaDb, MariaDbOptions};
+use maria::{SCHEMA, Shop};
 use std::sync::Arc;
 
 /// Banyan beside `shop`, kept.
@@ -76,5 +76,33 @@ async fn a_row_that_the_log_does_not_tell_of_is_put_right_in_the_mirror() {
     // What the shop writes afterwards is not undone by it.
     shop.sql("update stock set num_in_stock = 59 where sku = 'A'");
     until("the next write", async || banyan.books("A", "main").await == Some((59, 1))).await;
+    banyan.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_without_tables_of_ours_comes_and_goes_and_never_leads() {
+    let server = MariaDb::start(&MariaDbOptions::default()).expect("mariadb");
+    server.sql(SCHEMA).expect("the small shop");
+    server
+        .sql("insert into stock (sku, place, num_in_stock, num_allocated) values ('A', 'main', 5, 1)")
+        .expect("a row");
+    let mapping =
+        maria::mapping(&maria::MAPPING.replace("server_id = 4711", "server_id = 4711\nbookkeeping = false"));
+    let database = Mysql::at(mapping.clone(), &server.url()).expect("an address");
+    let shop = Shop { server, mapping, database };
+    let mut banyan = beside(&shop);
+
+    banyan.goes(Phase::Mirror).await;
+    until("the copy", async || banyan.books("A", "main").await == Some((5, 1))).await;
+    shop.sql("update stock set num_allocated = 2 where sku = 'A'");
+    until("a change", async || banyan.books("A", "main").await == Some((5, 2))).await;
+    assert_eq!(banyan.keeper().compare(true).await, Ok((1, 0)));
+    assert_eq!(shop.sql("show tables like 'banyan%'"), "");
+
+    let gates = banyan.keeper().plan(Phase::Lead).await.expect("it runs").gates;
+    let preflight = gates.iter().find(|gate| gate.name == "preflight").expect("every move has it");
+    assert!(!preflight.holds && preflight.found.contains("bookkeeping = false"), "{preflight:?}");
+
+    banyan.goes(Phase::Legacy).await;
     banyan.stop().await;
 }

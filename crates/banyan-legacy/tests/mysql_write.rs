@@ -20,8 +20,10 @@ fn lead(shop: &Shop, seq: u64) {
     shop.sql(&format!("update banyan_sync set phase = 'lead', epoch = 3, seq = {seq}, move = 3"));
 }
 
+/// Between `lead` and `mirror`.
 fn switch(move_no: u64, to: Phase, epoch: u64) -> Switch {
-    Switch { move_no, to, epoch, seq_at_least: 0 }
+    let from = if to == Phase::Lead { Phase::Mirror } else { Phase::Lead };
+    Switch { move_no, from, to, epoch, seq_at_least: 0 }
 }
 
 /// Holds the door and hands over.

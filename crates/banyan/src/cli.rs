@@ -5,6 +5,7 @@ use crate::commands::{
     verify, view,
 };
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 /// Coupons that are issued when we say so.
 ///
@@ -76,13 +77,55 @@ pub(crate) enum Command {
 
 /// Sends what the program says about itself to standard error.
 pub(crate) fn start_tracing(cli: &Cli) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&cli.log)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter = filter(&cli.log);
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     if cli.log_json {
         builder.json().init();
     } else {
         builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+}
+
+/// The library of the old database's stream, which logs an error whenever a connection ends. Each of these comes to us as well: we
+/// warn of the first, go on, and say what it was; what is worse than that is an error of ours.
+const SAID_BY_US: &str = "pgwire_replication";
+
+/// What is logged. A library whose errors we say ourselves is heard only if the rules name it.
+fn filter(rules: &str) -> EnvFilter {
+    let filter = EnvFilter::try_new(rules).unwrap_or_else(|_| EnvFilter::new("info"));
+    match rules.contains(SAID_BY_US) {
+        true => filter,
+        false => filter.add_directive(format!("{SAID_BY_US}=off").parse().expect("a target and a level")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+    use tracing::subscriber::with_default;
+
+    #[test]
+    fn the_streams_library_says_nothing_unless_it_is_asked_for_and_everybody_else_is_heard() {
+        let hears = |rules: &str| {
+            let subscriber =
+                tracing_subscriber::fmt().with_env_filter(filter(rules)).with_writer(std::io::sink).finish();
+            with_default(subscriber, || {
+                let library =
+                    tracing::enabled!(target: "pgwire_replication::client::tokio_client", Level::ERROR);
+                (library, tracing::enabled!(target: "banyan_legacy::inward", Level::WARN))
+            })
+        };
+        for (rules, heard) in [
+            ("info", (false, true)),
+            ("debug", (false, true)),
+            ("error,banyan_legacy=debug", (false, true)),
+            ("info,pgwire_replication=debug", (true, true)),
+            ("no rules at all ==", (false, true)),
+            ("error", (false, false)),
+        ] {
+            assert_eq!(hears(rules), heard, "{rules}");
+        }
     }
 }

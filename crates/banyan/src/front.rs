@@ -5,7 +5,7 @@ use crate::exit::Failure;
 use crate::touching_routes::{TouchingRoutes, check_touches};
 use banyan_console::{ConsoleOptions, GatewayHandle};
 use banyan_gateway::{Config, Gateway, InProcess, Serving};
-use banyan_legacy::Routes;
+use banyan_legacy::{NoRoutes, Routes};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,14 +32,28 @@ pub(crate) fn run(file: &Path, check: bool) -> Result<ExitCode, Failure> {
 /// Where a gateway beside the server is found, once it is there: its routes may lead to the server itself.
 #[derive(Default)]
 pub(crate) struct Place {
+    config: Option<Config>,
     of_console: GatewayHandle,
     of_keeper: Arc<TouchingRoutes>,
 }
 
 impl Place {
+    /// Reads `file`, if there is to be a gateway: what is wrong with it is told before anything is started. `moves` says whether
+    /// an old shop's capability can be moved over here, so that its gates rest on what the routes say they touch.
+    pub(crate) fn read(file: Option<&Path>, moves: bool) -> Result<Self, Failure> {
+        let config = file.map(Config::read).transpose().map_err(Failure::usage)?;
+        if let Some(config) = config.as_ref().filter(|_| moves) {
+            check_touches(config)?;
+        }
+        Ok(Self { config, ..Self::default() })
+    }
+
     /// What the gates of a move know of it.
     pub(crate) fn routes(&self) -> Arc<dyn Routes> {
-        self.of_keeper.clone()
+        match self.config {
+            Some(_) => self.of_keeper.clone(),
+            None => Arc::new(NoRoutes),
+        }
     }
 
     /// The console with these options shows it.
@@ -47,23 +61,17 @@ impl Place {
         options.gateway = self.of_console.clone();
     }
 
-    /// Starts the gateway of `file` beside the API of this process. `moves` says whether an old shop's capability can be moved
-    /// over here, so that its gates rest on what the routes say they touch.
+    /// Starts it beside the API of this process, if there is to be one.
     pub(crate) fn open(
-        &self,
-        file: &Path,
-        api: axum::Router,
+        self,
+        api: impl FnOnce() -> axum::Router,
         stopping: watch::Receiver<bool>,
-        moves: bool,
-    ) -> Result<Serving, Failure> {
-        let config = Config::read(file).map_err(Failure::usage)?;
-        if moves {
-            check_touches(&config)?;
-        }
-        let (gateway, serving) = start(config, Some(InProcess::new(api)), stopping)?;
+    ) -> Result<Option<Serving>, Failure> {
+        let Some(config) = self.config else { return Ok(None) };
+        let (gateway, serving) = start(config, Some(InProcess::new(api())), stopping)?;
         self.of_keeper.set(gateway.clone());
         self.of_console.set(gateway);
-        Ok(serving)
+        Ok(Some(serving))
     }
 }
 

@@ -7,6 +7,8 @@ mod cli;
 mod client;
 mod commands;
 mod data_dir;
+#[cfg(all(test, feature = "gateway", feature = "legacy"))]
+mod documented;
 mod exit;
 #[cfg_attr(not(feature = "gateway"), path = "no_front.rs")]
 mod front;

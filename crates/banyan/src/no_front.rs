@@ -18,13 +18,20 @@ pub(crate) fn run(_: &Path, _: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Where a gateway would be found.
-#[derive(Default)]
 pub(crate) struct Place(());
 
 /// A gateway that cannot be.
 pub(crate) struct Serving(Infallible);
 
 impl Place {
+    /// Says what to build, if there is to be a gateway.
+    pub(crate) fn read(file: Option<&Path>, _: bool) -> Result<Self, Failure> {
+        match file {
+            Some(_) => Err(Failure::usage(WHY)),
+            None => Ok(Self(())),
+        }
+    }
+
     /// What is known of it: nothing.
     pub(crate) fn routes(&self) -> Arc<dyn Routes> {
         Arc::new(NoRoutes)
@@ -33,15 +40,13 @@ impl Place {
     /// Nothing to show.
     pub(crate) fn show_in(&self, _: &mut ConsoleOptions) {}
 
-    /// Says what to build.
+    /// There is none.
     pub(crate) fn open(
-        &self,
-        _: &Path,
-        _: axum::Router,
+        self,
+        _: impl FnOnce() -> axum::Router,
         _: watch::Receiver<bool>,
-        _: bool,
-    ) -> Result<Serving, Failure> {
-        Err(Failure::usage(WHY))
+    ) -> Result<Option<Serving>, Failure> {
+        Ok(None)
     }
 }
 

@@ -132,6 +132,13 @@ fn a_wrong_file_is_refused_with_its_line() {
 }
 
 #[test]
+fn the_routes_of_the_example_are_good() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/oscar/gateway.toml");
+    let said = run_well(&binary(), &["gateway", "--check", "--config", text(&example)]);
+    assert!(said.contains("good, 4 routes"), "{said}");
+}
+
+#[test]
 fn beside_a_server_its_routes_reach_the_api_in_the_same_process() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("gateway.toml");

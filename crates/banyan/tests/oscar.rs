@@ -93,7 +93,7 @@ fn the_plugins_own_tests_pass() {
         stand.oscar.manage(&options, &env, &["test", "banyan_plugin", "--keepdb"], Duration::from_secs(900));
     let said = said.unwrap_or_else(|error| panic!("{error}"));
     let ran = said.lines().find_map(|line| line.strip_prefix("Ran ")?.split(' ').next()?.parse::<u32>().ok());
-    assert!(ran.is_some_and(|ran| ran >= 39) && said.contains("\nOK"), "{said}");
+    assert!(ran.is_some_and(|ran| ran >= 48) && said.contains("\nOK"), "{said}");
     let models = stand.oscar.manage(
         &options,
         &env,

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 
-from banyan_plugin.errors import NotLeading, OutOfStock, Refused, Unreachable
+from banyan_plugin.errors import NeverAsItIs, NotLeading, OutOfStock, Refused, Unreachable
 
 logger = logging.getLogger("banyan")
 
@@ -27,6 +27,8 @@ RESERVE_SECONDS = 6.0
 LOOK_SECONDS = 3.0
 PAUSE_SECONDS = 0.05
 PAUSE_SECONDS_MAX = 0.5
+# What is wrong with the question, and not with the moment or with who asks.
+NEVER = {400, 413, 422}
 # Busy, stopping, or unsure: worth asking again.
 ASK_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
@@ -125,7 +127,7 @@ def _insist(method: str, path: str, body: dict | None, key: str | None, seconds:
             if status in (200, 201):
                 return read(answer)
             if status not in ASK_AGAIN:
-                raise _refusal(answer)
+                raise _refusal(status, answer)
             problem = f"{status} {answer.get('detail', '')}"
         except (KeyError, TypeError) as error:
             problem = f"an answer without sense: {error!r}"
@@ -137,13 +139,13 @@ def _insist(method: str, path: str, body: dict | None, key: str | None, seconds:
         pause = min(2 * pause, PAUSE_SECONDS_MAX)
 
 
-def _refusal(answer: dict) -> Refused:
+def _refusal(status: int, answer: dict) -> Refused:
     slug, detail = str(answer["type"]).rsplit("/", 1)[-1], str(answer["detail"])
     if slug == "out-of-stock":
         return OutOfStock(detail, {line["line"]: line["available"] for line in answer.get("lines") or []})
     if slug == "not-leading":
         return NotLeading(detail)
-    return Refused(slug, detail)
+    return NeverAsItIs(slug, detail) if status in NEVER else Refused(slug, detail)
 
 
 def _once(method: str, path: str, body: dict | None, key: str | None) -> tuple[int, dict]:

@@ -9,6 +9,10 @@ class Refused(Exception):
         self.slug = slug
 
 
+class NeverAsItIs(Refused):
+    """What was asked for cannot be done as it stands, however often it is asked: too many lines, a SKU that Banyan cannot have."""
+
+
 class OutOfStock(Refused):
     """There is not enough. `short` has, for the index of each line that falls short, the units it could have."""
 
@@ -26,6 +30,10 @@ class NotLeading(Refused):
 
 class Unreachable(Exception):
     """No answer that can be relied on came in time. What was asked for may have been done."""
+
+
+class PhaseUnknown(Unreachable):
+    """Who leads cannot be read: the shop's database role lacks a right. Deciding all the same could sell everything twice."""
 
 
 class NotOurs(Exception):

@@ -6,10 +6,15 @@ own commit. The lock and the phase are two statements on purpose: a statement se
 also waits for the lock would read the phase from before the wait. (For the same reason: READ COMMITTED, Django's default.)
 """
 
+import logging
 import time
 from enum import StrEnum
 
 from django.db import connection
+
+from banyan_plugin.errors import PhaseUnknown
+
+logger = logging.getLogger("banyan")
 
 CAPABILITY = "stock"
 # How old the phase may be that a page is shown by. Either side's numbers are good to look at; only deciding needs the lock.
@@ -31,7 +36,10 @@ class Phase(StrEnum):
 
 
 def decide() -> Phase:
-    """The phase, fixed until the end of this transaction (or of the savepoint it is asked in, if that is rolled back)."""
+    """The phase, fixed until the end of this transaction (or of the savepoint it is asked in, if that is rolled back).
+
+    Raises `PhaseUnknown` if the shop's role may not read it: then it may be any, and nobody here may decide.
+    """
     if not connection.in_atomic_block:
         raise RuntimeError("asked who leads outside of a transaction, where the answer is worth nothing")
     with connection.cursor() as cursor:
@@ -43,12 +51,16 @@ _seen: tuple[float, Phase] | None = None
 
 
 def look() -> Phase:
-    """The phase as it was a moment ago, for showing things."""
+    """The phase as it was a moment ago, for showing things. If it cannot be read, the table is shown, as ever."""
     global _seen
     now = time.monotonic()
     if _seen is None or now - _seen[0] > LOOK_SECONDS:
         with connection.cursor() as cursor:
-            _seen = (now, _read(cursor))
+            try:
+                _seen = (now, _read(cursor))
+            except PhaseUnknown as error:
+                logger.error("pages show the old table, and orders are refused: %s", error)
+                _seen = (now, Phase.LEGACY)
     return _seen[1]
 
 
@@ -59,10 +71,18 @@ def forget() -> None:
 
 
 def _read(cursor) -> Phase:
-    # Without the table Banyan has never been let near this database. Asked first: a failed statement ends the transaction.
-    cursor.execute("select to_regclass('banyan_sync') is not null")
-    if not cursor.fetchone()[0]:
+    # Without the table Banyan has never been let near this database. Asked first, and the right to read it as well: a failed
+    # statement ends the transaction, and with it the page.
+    cursor.execute(
+        "select known is not null, has_table_privilege(known, 'select'), current_user from to_regclass('banyan_sync') as known"
+    )
+    there, readable, role = cursor.fetchone()
+    if not there:
         return Phase.LEGACY
+    if not readable:
+        raise PhaseUnknown(
+            f"{role} may not read banyan_sync. `banyan legacy check --create` grants it, or: grant select on banyan_sync to {role}"
+        )
     cursor.execute("select phase from banyan_sync where capability = %s", [CAPABILITY])
     row = cursor.fetchone()
     return Phase(row[0]) if row else Phase.LEGACY

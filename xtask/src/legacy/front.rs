@@ -178,4 +178,24 @@ mod tests {
         let mapping = read(&root().join("examples/oscar/stock.toml")).expect("the example");
         assert!(mapping.contains("url_env = \"LEGACY_URL\""), "the address comes from there");
     }
+
+    #[test]
+    fn the_stand_has_something_to_show_at_the_gates_and_in_the_ledger() {
+        let example = read(&root().join("examples/oscar/gateway.toml")).expect("the example");
+        let routes: toml::Table = example.parse().expect("TOML");
+        let marked: Vec<_> = routes["route"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|route| route.get("touches") == Some(&vec!["stock"].into()))
+            .collect();
+        let compared = marked.iter().filter(|route| route.get("evidence").is_some()).count();
+        assert!(
+            compared > 0 && compared < marked.len(),
+            "one is compared, and one only the shop answers: {marked:?}"
+        );
+        let everything =
+            marked.iter().any(|route| route["path"].as_str() == Some("/") && route.get("headers").is_none());
+        assert!(!everything, "every visitor would be a reference for ever");
+    }
 }

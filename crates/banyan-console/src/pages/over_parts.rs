@@ -208,6 +208,7 @@ pub(crate) fn sync(lang: Lang, status: &Status) -> Markup {
     };
     let n = |n: u64| html! { span.num { (format::number(n)) } };
     html! {
+        @if let Some(first) = &progress.aside_first { (aside(lang, progress.aside, first)) }
         div.cards {
             div.card { h3 { (lang.t(text::SYNC_IN)) } dl.facts {
                 (fact(lang.t(text::STATE), &runs(progress.inward, &progress.trouble.inward)))
@@ -222,10 +223,19 @@ pub(crate) fn sync(lang: Lang, status: &Status) -> Markup {
                 (fact(lang.t(text::LAG), &html! { b.num { (format::millis(progress.out_lag_millis as f64)) } }))
                 (fact(lang.t(text::ROWS), &n(progress.rows_out)))
                 (fact(lang.t(text::WRITTEN_TO), &n(progress.seq_written)))
-                @if let Some(first) = &progress.aside_first {
-                    (fact(lang.t(text::ROWS_ASIDE), &html! { (n(progress.aside)) " " span.hint { (first) } }))
-                }
+                (fact(lang.t(text::ROWS_ASIDE), &html! { span.num .harm-word[progress.aside > 0] { (format::number(progress.aside)) } }))
             } }
+        }
+    }
+}
+
+/// Rows that the old table refuses: how many, the first in the old database's words, and what to do.
+fn aside(lang: Lang, rows: u64, first: &str) -> Markup {
+    html! {
+        div.notice.harm.aside-rows {
+            p { strong { (lang.t(text::ROWS_ASIDE)) ": " (format::number(rows)) } ". " (lang.t(text::ROWS_ASIDE_WHY)) }
+            p.said { code { (first) } }
+            p { (lang.t(text::ROWS_ASIDE_WHAT)) }
         }
     }
 }

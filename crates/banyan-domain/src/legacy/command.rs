@@ -84,10 +84,14 @@ pub enum Command {
         /// Which change at that position, from 0.
         index: u32,
     },
-    /// Note what a comparison came to.
+    /// Note what a comparison came to. If who leads has changed since it began, it says nothing of now, and nothing is noted.
     NoteReconciled {
         /// Of which capability.
         capability: Capability,
+        /// The phase in which it began.
+        phase: Phase,
+        /// The number of the last move that was done when it began.
+        epoch: u64,
         /// As of which position of the stream.
         position: u64,
         /// Rows compared.

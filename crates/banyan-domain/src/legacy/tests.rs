@@ -16,6 +16,7 @@ mod impossible;
 mod lapsing;
 mod looked_at;
 mod messages_twice;
+mod overtaken;
 mod taken_over;
 
 const STOCK: Capability = Capability::Stock;

@@ -1,6 +1,7 @@
 //! Upstreams as they are written, and the addresses in them.
 
 use super::check::not_longer;
+use super::look_millis;
 use http::uri::{Authority, Scheme};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub struct UpstreamSpec {
     pub http: HttpVersion,
     /// Certificates that are trusted for `https` instead of the system's, PEM.
     pub ca: Option<PathBuf>,
+    /// How often the file of `ca` is looked at, in milliseconds: it is read again when it changed.
+    #[serde(default = "look_millis")]
+    pub ca_look_millis: u64,
     /// Most requests under way at once, over all servers; each uses one connection of HTTP/1.1.
     #[serde(default = "requests_max")]
     pub requests_max: usize,
@@ -74,6 +78,7 @@ impl UpstreamSpec {
             urls: vec![url.to_owned()],
             http: HttpVersion::Auto,
             ca: None,
+            ca_look_millis: look_millis(),
             requests_max: requests_max(),
             waiting_max: waiting_max(),
             waiting_millis: waiting_millis(),
@@ -223,6 +228,10 @@ pub(super) fn check(spec: &UpstreamSpec) -> Result<(), String> {
     if spec.requests_max == 0 {
         return Err("requests_max: at least 1, or nothing could be asked".to_owned());
     }
+    if spec.ca_look_millis == 0 {
+        return Err("ca_look_millis: at least 1".to_owned());
+    }
+    not_longer("ca_look_millis", spec.ca_look_millis)?;
     not_longer("waiting_millis", spec.waiting_millis)?;
     not_longer("keep_millis", spec.keep_millis)?;
     not_longer("age_millis", spec.age_millis)?;

@@ -310,6 +310,15 @@ async fn follow(
             account,
         );
     };
+    if let (Some(protocol), Target::Upstream(upstream)) = (&way.upgrade, &target)
+        && !upstream.takes_upgrades()
+    {
+        // No failure of the side: nobody was asked.
+        let detail = no_upgrade(route.name(), protocol);
+        let problem = Problem::new(StatusCode::NOT_IMPLEMENTED, "gateway-no-upgrade", detail);
+        account.status = problem.status.as_u16();
+        return settled(own(client, problem), account);
+    }
     let watching = way.choice.watcher.take().map(Watching::new);
     account.route = Some((route.clone(), side));
     account.watching.clone_from(&watching);
@@ -497,6 +506,15 @@ fn answered(
 }
 
 const NO_SOCKET: &str = "The server was asked for a WebSocket and gave something else.";
+
+/// What stands in the way where a server is spoken to with HTTP/2 without TLS: the other protocol begins with HTTP/1.1.
+fn no_upgrade(route: &str, protocol: &HeaderValue) -> String {
+    let protocol = String::from_utf8_lossy(protocol.as_bytes());
+    format!(
+        "Route {route:?} passes no {protocol}: the gateway speaks to its server with HTTP/2 without TLS, and asks for other protocols \
+         with HTTP/1.1 only. Lead this path by a route of its own to an upstream with `http = \"1.1\"`, or with TLS."
+    )
+}
 
 /// The side answered what cannot be passed on.
 fn unasked(client: &Client, mut account: Box<Account>, detail: &str) -> Response<AnswerBody> {

@@ -22,7 +22,7 @@ pub(crate) mod worker;
 use crate::config::ConfigError;
 use crate::gateway::Inner;
 use crate::upstream::health;
-use crate::{Gateway, admin, certificate};
+use crate::{Gateway, admin, at_rest};
 use connection::Door;
 use std::io;
 use std::net::SocketAddr;
@@ -131,13 +131,18 @@ impl Gateway {
         Ok(serving)
     }
 
-    /// Health checks, the certificate's files and the admin API, until the gateway has ended.
+    /// Health checks, the files of certificates and the admin API, until the gateway has ended.
     async fn look_after(
         self,
         admin: Option<(std::net::TcpListener, String)>,
         stopping: watch::Receiver<bool>,
     ) {
         for upstream in self.all_upstreams() {
+            if let Some(pause) = upstream.ca_look() {
+                let upstream = upstream.clone();
+                let ending = self.inner.ending.subscribe();
+                tokio::spawn(at_rest::watch(pause, ending, move || upstream.look_at_ca()));
+            }
             let Some(check) = upstream.spec().health.clone() else { continue };
             for at in 0..upstream.servers().len() {
                 tokio::spawn(health::watch(
@@ -153,7 +158,7 @@ impl Gateway {
         let mut ending = self.inner.ending.subscribe();
         if let (Some(certificate), Some(files)) = (self.inner.certificate.clone(), &self.config().tls) {
             let pause = Duration::from_millis(files.look_millis);
-            tokio::spawn(certificate::watch(certificate, pause, self.inner.ending.subscribe()));
+            tokio::spawn(at_rest::watch(pause, self.inner.ending.subscribe(), move || certificate.look()));
         }
         if let Some((listener, key)) = admin {
             tokio::spawn(admin::serve(self, listener, key, stopping));

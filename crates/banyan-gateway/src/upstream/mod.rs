@@ -4,9 +4,12 @@ mod breaker;
 pub(crate) mod connect;
 pub(crate) mod health;
 pub(crate) mod pool;
+mod trust;
 
-use crate::config::{Address, Config, UpstreamSpec};
-use crate::tls::ClientTls;
+pub use trust::TrustReport;
+
+use crate::config::{Address, Config, HttpVersion, UpstreamSpec};
+use crate::tls::{self, ClientTls};
 use breaker::{Breaker, Pass};
 use http::HeaderValue;
 use pool::Pool;
@@ -14,9 +17,10 @@ use rustls::ClientConfig;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use trust::Trust;
 
 /// A group of servers that answer alike.
 pub struct Upstream {
@@ -26,9 +30,14 @@ pub struct Upstream {
     room: Semaphore,
     waiting: AtomicUsize,
     named: bool,
-    /// As configured, and for HTTP/1.1 only.
-    tls: OnceLock<Result<[Arc<ClientConfig>; 2], String>>,
+    /// Who vouches for its servers, if it is not whom the system trusts.
+    trust: Option<Trust>,
+    /// Made when first needed, and anew when others vouch.
+    tls: Mutex<Option<Settings>>,
 }
+
+/// TLS towards an upstream: as configured, and for HTTP/1.1 only.
+type Settings = Result<[Arc<ClientConfig>; 2], String>;
 
 /// One server.
 pub(crate) struct Server {
@@ -54,6 +63,8 @@ pub struct UpstreamReport {
     pub requests_max: usize,
     /// Requests that wait for room.
     pub waiting: usize,
+    /// The file of its `ca`, if it has one.
+    pub ca: Option<TrustReport>,
     /// Its servers.
     pub servers: Vec<ServerReport>,
 }
@@ -120,6 +131,7 @@ impl Upstream {
                 failures: AtomicU64::new(0),
             }));
         }
+        let trust = spec.ca.as_deref().map(|file| Trust::open(&spec.name, file)).transpose()?;
         let room = Semaphore::new(spec.requests_max.min(Semaphore::MAX_PERMITS));
         Ok(Self {
             servers,
@@ -128,7 +140,8 @@ impl Upstream {
             waiting: AtomicUsize::new(0),
             named,
             spec,
-            tls: OnceLock::new(),
+            trust,
+            tls: Mutex::default(),
         })
     }
 
@@ -145,19 +158,47 @@ impl Upstream {
         &self.spec
     }
 
+    /// Whether a connection with any of its servers can become something else, such as a WebSocket: with HTTP/2 and no TLS
+    /// there is nothing in which HTTP/1.1 could be agreed on.
+    pub(crate) fn takes_upgrades(&self) -> bool {
+        self.spec.http != HttpVersion::Two || self.servers.iter().all(|server| server.address.is_tls())
+    }
+
     pub(crate) fn servers(&self) -> &[Arc<Server>] {
         &self.servers
     }
 
     /// TLS towards it; `only_one`: HTTP/1.1 is all that is offered.
     pub(crate) fn tls(&self, all: &ClientTls, only_one: bool) -> Result<Arc<ClientConfig>, String> {
-        let make = || {
-            let config = all.config(&self.spec)?;
-            let mut one = ClientConfig::clone(&config);
+        // Whoever vouches is asked under this lock: see `look_at_ca`.
+        let mut made = self.settings();
+        let settings = made.get_or_insert_with(|| {
+            let roots = self.trust.as_ref().map_or_else(|| all.system(), |trust| Ok(trust.roots()))?;
+            let config = tls::client(roots, self.spec.http)?;
+            let mut one = config.clone();
             one.alpn_protocols = vec![b"http/1.1".to_vec()];
-            Ok([config, Arc::new(one)])
-        };
-        self.tls.get_or_init(make).clone().map(|[config, one]| if only_one { one } else { config })
+            Ok([Arc::new(config), Arc::new(one)])
+        });
+        settings.clone().map(|[config, one]| if only_one { one } else { config })
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Option<Settings>> {
+        // What is put there is whole.
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often the file of its `ca` is looked at; nothing if it has none.
+    pub(crate) fn ca_look(&self) -> Option<Duration> {
+        self.trust.as_ref().map(|_| Duration::from_millis(self.spec.ca_look_millis))
+    }
+
+    /// Reads the file of its `ca` again if it changed and is at rest. New connections need whom it names then, and resume
+    /// no session from before. Waits for the disk.
+    pub(crate) fn look_at_ca(&self) {
+        if self.trust.as_ref().is_some_and(Trust::look) {
+            // After the new ones count: what was made meanwhile of the old ones goes, too.
+            *self.settings() = None;
+        }
     }
 
     /// Room for one request, at once or after a bounded wait.
@@ -235,6 +276,7 @@ impl Upstream {
             name: self.spec.name.clone(),
             requests_max: self.spec.requests_max,
             waiting: self.waiting.load(Relaxed),
+            ca: self.trust.as_ref().map(Trust::report),
             servers: self.servers.iter().map(server).collect(),
         }
     }

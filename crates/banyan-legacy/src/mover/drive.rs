@@ -7,7 +7,7 @@ use super::look::{Gatekeeper, Look, Preflight};
 use super::plan::steps;
 use crate::database::{Book, BoxFuture, Hold, LegacyError, OldDatabase, Switch, Switched, Written};
 use crate::desk::{Desk, DeskError};
-use crate::progress::Progress;
+use crate::progress::{Progress, ProgressView};
 use crate::takeover;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, Move, MoveStep, Phase};
 use banyan_domain::stock::ReservationState;
@@ -229,6 +229,10 @@ impl Driver {
 
     /// Writes `phase` under the number of the move into the bookkeeping row.
     async fn tell(&self, state: &CapabilityState, moving: &Move, phase: Phase) -> Result<Told, DriveError> {
+        // A mirror comes and goes without the old shop's knowing: the lead does not change hands.
+        if !self.database.keeps_book() && !state.phase.leads() && !moving.to.leads() {
+            return Ok(Told::Done);
+        }
         let book = self.database.book().await?.ok_or_else(|| {
             DriveError::Person(
                 "there is no bookkeeping row in the old database; banyan legacy check --create makes it"
@@ -245,6 +249,7 @@ impl Driver {
             let why = now.taken_over.as_ref().map(takeover::sentence);
             return Err(DriveError::Person(why.unwrap_or_else(|| "the move has ended meanwhile".into())));
         }
+        let opened = self.progress.view().opened;
         let door = match self.database.hold(HOLD_WAIT_MAX).await? {
             Hold::Held(door) => door,
             Hold::LockBusy => {
@@ -253,61 +258,89 @@ impl Driver {
             }
         };
         // Whoever is to lead must have everything that the other has said before.
+        let awaited = Awaited { position: door.position(), opened, told: None };
         let lacks = match (book.phase.leads(), phase.leads()) {
-            (true, false) => self.catch_up(door.position(), book).await?,
-            (false, true) => self.arrived(door.position()).await?,
+            (true, false) => self.catch_up(awaited, book).await?,
+            (false, true) => self.arrived(awaited).await?,
             _ => None,
         };
-        if let Some(why) = lacks {
+        let elsewhere = match book.phase.switches(phase) {
+            true => self.door_elsewhere(door.system()).await?,
+            false => None,
+        };
+        if let Some(why) = lacks.or(elsewhere) {
             return Ok(Told::Busy(why));
         }
-        let ask = Switch { move_no: moving.number, to: phase, epoch: book.epoch, seq_at_least: book.seq };
+        let ask = Switch {
+            move_no: moving.number,
+            from: book.phase,
+            to: phase,
+            epoch: book.epoch,
+            seq_at_least: book.seq,
+        };
         match door.switch(ask).await? {
             Switched::Done(_) => Ok(Told::Done),
-            Switched::Refused(why) => Err(DriveError::Person(why)),
+            Switched::Refused(why) => {
+                // Perhaps the lead was taken back by hand while the door was held: then nothing more is decided from now on.
+                takeover::look(&self.desk, &*self.database).await?;
+                Err(DriveError::Person(why))
+            }
         }
     }
 
-    /// Waits until everything up to `position` of the old shop's stream is here. From the switch on its orders ask Banyan, which can
-    /// answer none before the switch has come through the stream: behind everything that is still on its way. What it waits for
-    /// in vain, if it does.
-    async fn arrived(&self, position: u64) -> Result<Option<String>, DriveError> {
+    /// Whether the door that is held is another server's than the one whose stream is followed, in words: then what has come
+    /// through the stream says nothing of what was committed before the door.
+    async fn door_elsewhere(&self, door: Option<&str>) -> Result<Option<String>, DriveError> {
+        let followed = self.state().await?.source.map(|source| source.id.system);
+        let (Some(door), Some(followed)) = (door, followed) else { return Ok(None) };
+        let why = || let_go(&format!("the door is that of {door}, and the stream that of {followed}"));
+        Ok((door != &*followed).then(why))
+    }
+
+    /// Makes the stream tell something, and gives how much it had told before, if it will.
+    async fn nudge(&self, until: Instant) -> Result<Option<u64>, DriveError> {
+        // Before it: what is told from now on counts.
+        let told = self.progress.view().told;
+        match tokio::time::timeout_at(until, self.database.nudge()).await {
+            Ok(will_tell) => Ok(will_tell?.then_some(told)),
+            Err(_) => Ok(Some(told)),
+        }
+    }
+
+    /// Waits until everything before the door is here. From the switch on the old shop's orders ask Banyan, which can answer none
+    /// before the switch has come through the stream: behind everything that is still on its way. What it waits for in vain, if
+    /// it does.
+    async fn arrived(&self, mut awaited: Awaited) -> Result<Option<String>, DriveError> {
         let until = Instant::now() + ARRIVE_MAX;
         // An idle stream tells its position now and then only.
-        if let Ok(nudged) = tokio::time::timeout_at(until, self.database.nudge()).await {
-            nudged?;
-        }
+        awaited.told = self.nudge(until).await?;
         loop {
-            let applied = self.progress.view().position_applied;
-            if applied >= position {
-                return Ok(None);
-            }
-            if Instant::now() >= until {
-                let why = format!("the stream is at {applied} of {position} after {ARRIVE_MAX:?}");
-                return Ok(Some(format!("{why}; the door was let go, trying again")));
+            let view = self.progress.view();
+            let Some(why) = awaited.lacks(&view) else { return Ok(None) };
+            if Instant::now() >= until || awaited.is_void(&view) {
+                return Ok(Some(let_go(&why)));
             }
             // Another task brings it about and says so in numbers only.
             tokio::time::sleep(CATCH_UP_LOOK).await;
         }
     }
 
-    /// Waits until everything up to `position` of the old shop's stream is here, and what that came to is in its columns.
-    /// What it waits for in vain, if it does.
-    async fn catch_up(&self, position: u64, book: Book) -> Result<Option<String>, DriveError> {
+    /// Waits until everything before the door is here, and what that came to is in the old columns. What it waits for in vain, if
+    /// it does.
+    async fn catch_up(&self, mut awaited: Awaited, book: Book) -> Result<Option<String>, DriveError> {
         let until = Instant::now() + CATCH_UP_MAX;
-        // An idle stream tells its position now and then only.
         if let Written::Fenced { book: now } = self.database.write(&[], book.seq, book.epoch).await?
             && is_led_otherwise(book, now)
         {
             return Err(DriveError::Person(format!("somebody else leads: {now:?}")));
         }
-        if let Ok(nudged) = tokio::time::timeout_at(until, self.database.nudge()).await {
-            nudged?;
-        }
+        // An idle stream tells its position now and then only.
+        awaited.told = self.nudge(until).await?;
         let mut seq = None;
         loop {
             let view = self.progress.view();
-            if view.position_applied >= position {
+            let lacks = awaited.lacks(&view);
+            if lacks.is_none() {
                 let goal = match seq {
                     Some(seq) => seq,
                     None => *seq.insert(self.desk.look(State::seq).await?),
@@ -319,12 +352,13 @@ impl Driver {
                     }));
                 }
             }
-            if Instant::now() >= until {
-                let why = match seq {
-                    None => format!("the stream is at {} of {position}", view.position_applied),
+            if Instant::now() >= until || awaited.is_void(&view) {
+                let written = || match seq {
+                    None => "the old columns are behind".to_owned(),
                     Some(seq) => format!("the old columns are at event {} of {seq}", view.seq_written),
                 };
-                return Ok(Some(format!("{why} after {CATCH_UP_MAX:?}; the door was let go, trying again")));
+                let why = lacks.unwrap_or_else(written);
+                return Ok(Some(let_go(&why)));
             }
             // Two other tasks bring it about and say so in numbers only.
             tokio::time::sleep(CATCH_UP_LOOK).await;
@@ -336,6 +370,42 @@ impl Driver {
 /// our own sync out writes meanwhile.
 fn is_led_otherwise(was: Book, now: Option<Book>) -> bool {
     now.is_none_or(|now| (now.epoch, now.phase) != (was.epoch, was.phase))
+}
+
+/// What must have come through the stream before the lead may change hands.
+struct Awaited {
+    /// Everything up to here: where the old database's log ended when the door was held.
+    position: u64,
+    /// How often a stream had been begun anew before the door was held.
+    opened: u64,
+    /// How much the stream had told before it was nudged, where it will tell something for that.
+    told: Option<u64>,
+}
+
+impl Awaited {
+    /// Whether nothing can be awaited any more: positions of another stream, perhaps of another server, say nothing of this one.
+    const fn is_void(&self, view: &ProgressView) -> bool {
+        view.opened != self.opened
+    }
+
+    /// What is still missing, in words.
+    fn lacks(&self, view: &ProgressView) -> Option<String> {
+        if self.is_void(view) {
+            return Some("the stream was begun anew".into());
+        }
+        if view.position_applied < self.position {
+            return Some(format!("the stream is at {} of {}", view.position_applied, self.position));
+        }
+        // A stream that is dead, and was further than the server that took over is, tells nothing any more.
+        self.told
+            .filter(|told| view.told <= *told)
+            .map(|_| "the stream has told nothing since the door was held".into())
+    }
+}
+
+/// What an operator is told when the door was held in vain.
+fn let_go(why: &str) -> String {
+    format!("{why}; the door was let go, trying again")
 }
 
 /// What came of telling the old database.

@@ -139,19 +139,27 @@ fn lag(facts: &Facts) -> Gate {
 }
 
 fn equal(facts: &Facts) -> Gate {
-    let needed = "compare both sides (banyan legacy reconcile) within ten minutes before the move".to_owned();
+    let mut needed =
+        "compare both sides (banyan legacy reconcile) within ten minutes before the move".to_owned();
     let (holds, found) = match facts.state.reconciled {
         None => (false, "never compared".into()),
         Some(last) => {
             let age = Duration::from_millis(facts.now.as_millis().saturating_sub(last.at.as_millis()));
             let open = last.differing - last.repaired.min(last.differing);
-            let found = format!(
+            let mut found = format!(
                 "{} rows compared {} s ago, as of position {}; {} differed, {open} still do",
                 last.rows,
                 age.as_secs(),
                 last.position,
                 last.differing
             );
+            if open > 0 && facts.open_reservations > 0 {
+                let held = facts.open_reservations;
+                found += &format!(
+                    "; {held} reservations are open since before the old shop led, and their items differ by what they hold"
+                );
+                needed += ", once those reservations have ended";
+            }
             (open == 0 && age <= COMPARED_WITHIN, found)
         }
     };
@@ -295,6 +303,19 @@ mod tests {
             let failing = failing(&facts, to);
             assert!(failing.contains(&gate), "{from:?} to {to:?}: {failing:?} and not {gate}");
         }
+    }
+
+    #[test]
+    fn reservations_from_before_the_old_shop_led_explain_what_differs_and_keep_the_gate_closed() {
+        let mut facts = facts(Phase::Mirror);
+        facts.open_reservations = 2;
+        let equal = |facts: &Facts| gates(facts, Phase::Lead).into_iter().find(|gate| gate.name == "equal");
+        let gate = equal(&facts).expect("a gate");
+        assert!(gate.holds && !gate.found.contains("since before"), "nothing differs: {gate:?}");
+        facts.state.reconciled.as_mut().expect("one").repaired = 0;
+        let gate = equal(&facts).expect("a gate");
+        assert!(!gate.holds && gate.found.contains("2 reservations are open since before"), "{gate:?}");
+        assert!(gate.needed.ends_with("once those reservations have ended"), "{gate:?}");
     }
 
     fn route(name: &str, holds: bool, found: &str, needed: &str) -> RouteEvidence {

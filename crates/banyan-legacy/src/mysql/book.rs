@@ -165,6 +165,7 @@ struct HeldDoor {
     session: Session,
     database: String,
     capability: String,
+    system: String,
     position: u64,
 }
 
@@ -204,13 +205,18 @@ pub(super) async fn hold(
     }
     // An order's changes are in the log before its lock is free.
     let position = position::end(&mut session).await?.position()?;
+    let system = position::source(&mut session).await?.system;
     let (database, capability) = (address.database().to_owned(), capability.to_owned());
-    Ok(Hold::Held(Box::new(HeldDoor { session, database, capability, position })))
+    Ok(Hold::Held(Box::new(HeldDoor { session, database, capability, system, position })))
 }
 
 impl Door for HeldDoor {
     fn position(&self) -> u64 {
         self.position
+    }
+
+    fn system(&self) -> Option<&str> {
+        Some(&self.system)
     }
 
     fn switch(mut self: Box<Self>, switch: Switch) -> BoxFuture<'static, Result<Switched, LegacyError>> {

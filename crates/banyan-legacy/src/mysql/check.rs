@@ -6,11 +6,12 @@ use super::health;
 use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
 use crate::database::{Finding, LegacyError};
+use crate::extent::Extent;
 use crate::mapping::Mapping;
-use crate::scope::{Scope, scope};
+use crate::scope::{Course, Scope, scope, without_bookkeeping};
 use banyan_domain::legacy::Phase;
 use mysql_async::prelude::Queryable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Shorter than this, and an outage over a night costs a new snapshot.
@@ -52,17 +53,23 @@ pub(super) async fn check(address: &Address, mapping: &Mapping, to: Option<Phase
     };
     let host = settings.host();
     log(&session, &settings, mapping, host, &mut findings);
+    filters(&mut session, &settings, address, mapping, &mut findings).await;
     retention(&mut session, &settings, host, &mut findings).await;
     durability(&session, &settings, &mut findings);
     rights(&mut session, &mut findings).await;
     clock(&mut session, &mut findings).await;
     findings.push(statements(&mut session, &settings, host).await);
-    bookkeeping(&mut session, address, mapping, &mut findings).await;
-    let looked = scope(mapping, phase(&mut session, address, mapping).await, to);
+    bookkeeping(&mut session, address, mapping, to, &mut findings).await;
+    let phase = phase(&mut session, address, mapping).await;
+    let looked = scope(mapping, phase, to);
     findings.push(looked.finding(mapping));
+    let course = Course::of(phase, to);
+    let mut extent = Extent::default();
     for index in (0..mapping.tables.len()).filter(|_| looked == Scope::Tables) {
-        check_tables::check(&mut session, address, mapping, index, &mut findings).await;
+        let table = check_tables::check(&mut session, address, (mapping, index), course, &mut findings).await;
+        extent.add(table);
     }
+    findings.extend(extent.findings().into_iter().map(|finding| course.weigh(finding)));
     findings
 }
 
@@ -204,6 +211,32 @@ fn log(session: &Session, settings: &Settings, mapping: &Mapping, host: Host, fi
             "give the mapping a server_id that neither this server nor any of its replicas has",
         ),
         other => Finding::ok("server_id", format!("{other}; ours is {ours}")),
+    });
+}
+
+/// That the log leaves out none of the databases that matter: neither a row of theirs nor a switch would come.
+async fn filters(
+    session: &mut Session,
+    settings: &Settings,
+    address: &Address,
+    mapping: &Mapping,
+    findings: &mut Vec<Finding>,
+) {
+    let subject = "binary log filters";
+    // Where it cannot be asked, that is a finding of the rights.
+    let Ok(filters) = position::filters(session).await else { return };
+    let mapped = mapping.tables.iter().filter_map(|table| table.name.schema.as_deref());
+    let needed: BTreeSet<&str> = mapped.chain([address.database()]).collect();
+    let is_case_sensitive = matches!(settings.get("lower_case_table_names"), "" | "0");
+    let left_out: Vec<&str> =
+        needed.into_iter().filter(|name| filters.leave_out(name, is_case_sensitive)).collect();
+    findings.push(if left_out.is_empty() {
+        Finding::ok(subject, "leave out no database of ours")
+    } else {
+        let found = format!("changes in {} are not logged ({filters})", left_out.join(", "));
+        let fix = "take binlog-do-db and binlog-ignore-db out of my.cnf, [mysqld], or correct them, and restart the server: \
+                   a replica can leave databases out by itself (replicate-ignore-db)";
+        Finding::stop(subject, found, fix)
     });
 }
 
@@ -378,16 +411,11 @@ async fn bookkeeping(
     session: &mut Session,
     address: &Address,
     mapping: &Mapping,
+    to: Option<Phase>,
     findings: &mut Vec<Finding>,
 ) {
     if !mapping.database.bookkeeping {
-        let found = "bookkeeping = false: Banyan can mirror, not lead, and keeps no place in the log";
-        findings.push(Finding::warn(
-            "bookkeeping",
-            found,
-            "set bookkeeping = true when the stock is to be led",
-        ));
-        return;
+        return findings.push(without_bookkeeping("bookkeeping", to));
     }
     let database = address.database();
     for table in [SYNC, DOOR, OUTBOX, STREAM] {

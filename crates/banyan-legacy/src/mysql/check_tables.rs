@@ -5,8 +5,10 @@ use super::layout::{Layout, Location};
 use super::server::{Address, STATEMENT_MAX, Session, quoted, within};
 use super::shape::Shape;
 use crate::database::{Finding, LegacyError, PageKey};
+use crate::extent::Extent;
 use crate::mapping::Mapping;
-use banyan_domain::limits::ITEM_UNITS_MAX;
+use crate::scope::Course;
+use banyan_domain::limits::{ITEM_UNITS_MAX, ITEMS_MAX, LOCATIONS_MAX};
 use banyan_domain::{LocationId, SkuId};
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
@@ -19,29 +21,31 @@ const ROWS_MAX: usize = 500_000;
 const PAGE_ROWS: u32 = 2_000;
 /// Examples in a finding.
 const EXAMPLES_MAX: usize = 3;
-/// Longest look at all rows.
-const LOOK_MAX: Duration = Duration::from_secs(120);
 
-/// Looks at one table.
+/// Looks at one table. Gives how much there is in it.
 pub(super) async fn check(
     session: &mut Session,
     address: &Address,
-    mapping: &Mapping,
-    index: usize,
+    (mapping, index): (&Mapping, usize),
+    course: Course,
     findings: &mut Vec<Finding>,
-) {
+) -> Extent {
     let table = &mapping.tables[index];
     let schema = table.name.schema.as_deref().unwrap_or(address.database());
     let subject = format!("{schema}.{}", table.name.table);
     let layout = match Shape::read(session, schema, &table.name.table).await {
         Ok(shape) => Layout::of(index, table, schema, shape),
-        Err(error) => return findings.push(unseen(&subject, &error)),
+        Err(error) => {
+            findings.push(unseen(&subject, &error));
+            return Extent::default();
+        }
     };
     let layout = match layout {
         Ok(layout) => layout,
         Err(why) => {
             let fix = "mend the mapping or the table; numbers must be whole, names text (utf8, ascii, latin1) or whole numbers";
-            return findings.push(Finding::stop(subject, why, fix));
+            findings.push(Finding::stop(subject, why, fix));
+            return Extent::default();
         }
     };
     findings.push(Finding::ok(&subject, "the mapped columns are there, and of types that can be used"));
@@ -54,15 +58,58 @@ pub(super) async fn check(
     if let Err(error) = looked.await {
         findings.push(unseen(&subject, &error));
     }
-    match tokio::time::timeout(LOOK_MAX, rows(address, &layout, &subject, findings)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => findings.push(unseen(&subject, &error)),
-        Err(_) => findings.push(Finding::warn(
-            &subject,
-            "its rows could not all be looked at in time",
-            "run the check when the old shop is quiet",
-        )),
+    let mut in_rows = Vec::new();
+    let looked = async {
+        rows(address, &layout, &subject, &mut in_rows).await?;
+        extent(address, &layout).await
+    };
+    let extent = match tokio::time::timeout(look_max(course), looked).await {
+        Ok(Ok(extent)) => extent,
+        Ok(Err(error)) => {
+            in_rows.push(unseen(&subject, &error));
+            Extent::default()
+        }
+        Err(_) => {
+            in_rows.push(Finding::warn(
+                &subject,
+                "its rows could not all be looked at in time",
+                "run the check when the old shop is quiet",
+            ));
+            Extent::default()
+        }
+    };
+    findings.extend(in_rows.into_iter().map(|finding| course.weigh(finding)));
+    extent
+}
+
+/// Longest look at all rows: on the way back, what it finds is only told, and somebody waits.
+const fn look_max(course: Course) -> Duration {
+    match course {
+        Course::Onward => Duration::from_secs(600),
+        Course::Back => Duration::from_secs(20),
     }
+}
+
+/// How much there is in it: rows up to one too many, and as many locations.
+async fn extent(address: &Address, layout: &Layout) -> Result<Extent, LegacyError> {
+    let mut session = address.connect().await?;
+    let doing = "counting rows and locations";
+    let counted = look_max(Course::Onward);
+    let most = u64::from(ITEMS_MAX) + 1;
+    let sql = format!("select count(*) from (select 1 from {} limit {most}) d", layout.from());
+    let rows: Option<u64> = within(doing, counted, session.conn.query_first(sql)).await?;
+    let mut extent = Extent { rows: rows.unwrap_or_default(), ..Extent::default() };
+    let places: Vec<String> = match &layout.location {
+        Location::Constant(place) => vec![place.clone()],
+        Location::Column(at) => {
+            let (column, from, most) = (layout.column(*at), layout.from(), LOCATIONS_MAX + 1);
+            let sql =
+                format!("select distinct coalesce(cast({column} as char), '') from {from} limit {most}");
+            within(doing, counted, session.conn.query(sql)).await?
+        }
+    };
+    extent.locations.extend(places);
+    Ok(extent)
 }
 
 async fn form(

@@ -117,7 +117,8 @@ impl Mysql {
     {
         let idle = self.idle.lock().await.take();
         let session = match idle {
-            Some(session) if !session.conn.is_disconnected() => session,
+            // One of another runtime waits for sockets that nobody looks at where that runtime stands still.
+            Some(session) if session.is_of_here() && !session.conn.is_disconnected() => session,
             _ => self.address.connect().await?,
         };
         let (session, answer) = work(session).await?;
@@ -137,13 +138,20 @@ impl OldDatabase for Mysql {
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
         Box::pin(async move {
-            self.needs_bookkeeping()?;
+            // Nothing else is ours there.
+            if self.bookkeeping().is_none() {
+                return Ok(Vec::new());
+            }
             self.with(|mut session| async {
                 let done = book::create(&mut session, self.database(), self.capability()).await?;
                 Ok((session, done))
             })
             .await
         })
+    }
+
+    fn keeps_book(&self) -> bool {
+        self.bookkeeping().is_some()
     }
 
     fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>> {
@@ -310,12 +318,12 @@ impl OldDatabase for Mysql {
         })
     }
 
-    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
+    fn nudge(&self) -> BoxFuture<'_, Result<bool, LegacyError>> {
         Box::pin(async move {
-            let Some((database, capability)) = self.bookkeeping() else { return Ok(()) };
+            let Some((database, capability)) = self.bookkeeping() else { return Ok(false) };
             self.with(|mut session| async {
                 view::mark(&mut session, database, capability).await?;
-                Ok((session, ()))
+                Ok((session, true))
             })
             .await
         })

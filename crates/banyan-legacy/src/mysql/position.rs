@@ -89,6 +89,49 @@ pub(super) async fn files(session: &mut Session) -> Result<Vec<LogFile>, LegacyE
         .collect()
 }
 
+/// Which databases' changes the server leaves out of its binary log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Filters {
+    /// `binlog-do-db`: these only, if there are any.
+    do_db: Vec<String>,
+    /// `binlog-ignore-db`: not these, if there are none of the other kind.
+    ignore_db: Vec<String>,
+}
+
+impl Filters {
+    /// Whether changes in `database` are left out.
+    pub(super) fn leave_out(&self, database: &str, is_case_sensitive: bool) -> bool {
+        let has = |names: &[String]| {
+            names.iter().any(|name| {
+                name == database || (!is_case_sensitive && name.to_lowercase() == database.to_lowercase())
+            })
+        };
+        if self.do_db.is_empty() { has(&self.ignore_db) } else { !has(&self.do_db) }
+    }
+}
+
+impl std::fmt::Display for Filters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let told = [("binlog-do-db", &self.do_db), ("binlog-ignore-db", &self.ignore_db)];
+        let told = told.iter().filter(|(_, names)| !names.is_empty());
+        let told: Vec<String> = told.map(|(name, names)| format!("{name} = {}", names.join(", "))).collect();
+        f.write_str(&told.join("; "))
+    }
+}
+
+/// What the server leaves out of its binary log.
+pub(super) async fn filters(session: &mut Session) -> Result<Filters, LegacyError> {
+    let doing = "asking what the binary log leaves out";
+    let status = session.flavor.log_status();
+    let row: Option<Row> = within(doing, STATEMENT_MAX, session.conn.query_first(status)).await?;
+    let names = |at: usize| -> Vec<String> {
+        let text = row.as_ref().and_then(|row| row.get_opt::<Option<String>, _>(at)?.ok()?);
+        let text = text.unwrap_or_default();
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    };
+    Ok(Filters { do_db: names(2), ignore_db: names(3) })
+}
+
 /// Where the binary log ends now. Transactions before it may not be visible yet: they are written there first.
 pub(super) async fn end(session: &mut Session) -> Result<Place, LegacyError> {
     let doing = "asking where the binary log ends";
@@ -225,6 +268,21 @@ mod tests {
             matches!(at("a.000001", 1 << 32), Err(LegacyError::SourceUnknown(why)) if why.contains("4 GiB"))
         );
         assert!(matches!(at("nonsense", 4), Err(LegacyError::Refused(_))));
+    }
+
+    #[test]
+    fn a_list_of_what_is_logged_goes_before_one_of_what_is_not() {
+        let filters = |do_db: &[&str], ignore_db: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            Filters { do_db: names(do_db), ignore_db: names(ignore_db) }
+        };
+        assert!(!Filters::default().leave_out("shop", true));
+        assert!(filters(&[], &["blog", "shop"]).leave_out("shop", true));
+        assert!(!filters(&[], &["blog"]).leave_out("shop", true));
+        assert!(filters(&["blog"], &[]).leave_out("shop", true));
+        assert!(!filters(&["blog", "shop"], &["shop"]).leave_out("shop", true));
+        assert!(filters(&["Shop"], &[]).leave_out("shop", true));
+        assert!(!filters(&["Shop"], &[]).leave_out("shop", false));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::shape::Shape;
 use super::view::{View, Way};
 use crate::database::{BoxFuture, LegacyError};
 use crate::mapping::Mapping;
+use crate::scope::{WITHOUT_TABLES, needs_rows};
 use crate::stream::{ChangeStream, Item, SourceId};
 use banyan_domain::legacy::Phase;
 use futures_util::StreamExt;
@@ -301,6 +302,10 @@ impl Opening {
             Some((database, capability)) => view.said(database, capability).await?,
             None => (None, Vec::new()),
         };
+        // The tables were looked for before. A copy without them, where their rows count, would say that the old shop has nothing.
+        if !scope.needs_tables && needs_rows(book) {
+            return Err(LegacyError::Broken(WITHOUT_TABLES.to_owned()));
+        }
         if items.send(Ok(Item::SnapshotBegin { source, position, book })).await.is_err() {
             return Ok(None);
         }
@@ -329,7 +334,7 @@ impl Opening {
 
     async fn dump(&self, place: &position::Place) -> Result<BinlogStream, LegacyError> {
         let doing = "asking for the binary log";
-        let Session { mut conn, flavor } = self.address.connect_reader().await?;
+        let Session { mut conn, flavor, .. } = self.address.connect_reader().await?;
         let beat = format!(
             "set @master_heartbeat_period = {}, @source_heartbeat_period = {0}",
             HEARTBEAT.as_nanos()

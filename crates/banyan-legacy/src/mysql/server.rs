@@ -6,6 +6,7 @@ use mysql_async::{Conn, Error, Opts, OptsBuilder, SslOpts};
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::runtime::{self, Handle};
 
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -42,6 +43,15 @@ pub(super) struct Flavor {
 pub(super) struct Session {
     pub(super) conn: Conn,
     pub(super) flavor: Flavor,
+    /// In which it was opened: its socket belongs to it.
+    runtime: runtime::Id,
+}
+
+impl Session {
+    /// Whether it was opened in the runtime that asks.
+    pub(super) fn is_of_here(&self) -> bool {
+        self.runtime == Handle::current().id()
+    }
 }
 
 impl Address {
@@ -105,7 +115,7 @@ impl Address {
         let setup = "set names utf8mb4, time_zone = '+00:00', \
                      sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'";
         within("setting the session up", STATEMENT_MAX, conn.query_drop(setup)).await?;
-        Ok(Session { conn, flavor })
+        Ok(Session { conn, flavor, runtime: Handle::current().id() })
     }
 }
 
@@ -141,6 +151,11 @@ pub(super) fn fault(doing: &str, error: &Error) -> LegacyError {
         Error::Url(_) => LegacyError::Refused(text),
         _ => LegacyError::Broken(text),
     }
+}
+
+/// Whether a fault of this number passes.
+pub(super) fn is_passing(code: u16) -> bool {
+    PASSING.contains(&code)
 }
 
 /// Whether a lock was not had in time; the transaction is still open.

@@ -2,7 +2,7 @@
 
 use super::book::{OUTBOX, SYNC, commit, ours, read, rollback};
 use super::layout::{Layout, Location};
-use super::server::{STATEMENT_MAX, Session, fault, is_deadlock, within};
+use super::server::{STATEMENT_MAX, Session, fault, is_deadlock, is_passing, within};
 use super::shape::Origin;
 use crate::database::{LegacyError, PageKey, TargetRow, Written};
 use mysql_async::prelude::Queryable;
@@ -227,17 +227,47 @@ fn failed_or_late(
 }
 
 fn failed(error: &mysql_async::Error) -> Failed {
-    if is_deadlock(error) { Failed::Deadlock } else { Failed::Fault(fault("writing", error)) }
+    match error {
+        _ if is_deadlock(error) => Failed::Deadlock,
+        // Whoever signals that says that it may go well later.
+        mysql_async::Error::Server(server) if is_of(&server.state, &PASSING) => {
+            Failed::Fault(LegacyError::Broken(format!("writing: {error}")))
+        }
+        _ => Failed::Fault(fault("writing", error)),
+    }
 }
 
-/// What is wrong with a row, if it is one of the rows that is at fault and not the whole: its data (SQLSTATE 22), a constraint
-/// (23, 44), what a trigger says of it (45), and those that have a number only: cut off (1265), no value for the type (1366),
-/// signalled under a state of the shop's own (1644), a check of MySQL (3819).
+/// Classes of SQLSTATE that pass, whoever signals them: the connection (08), a rollback to be tried again (40), a lack of room (53),
+/// a state of something else (55), an operator or a time limit (57, 70), the system (58).
+const PASSING: [&str; 7] = ["08", "40", "53", "55", "57", "58", "70"];
+/// Classes that are about the statement, the session or the server: what is not supported (0A), transactions (25, XA), access (28),
+/// names (3D, 42, which has missing rights as well), and whatever has no class of its own (HY).
+const OF_THE_WHOLE: [&str; 7] = ["0A", "25", "28", "3D", "42", "HY", "XA"];
+/// Numbers without a class of their own that are about a row: no default (1364), no value for the type (1366), for a function
+/// (1411), no partition (1526, 1748), a check of MySQL (3819).
+const OF_A_ROW: [u16; 6] = [1364, 1366, 1411, 1526, 1748, 3819];
+/// What `SIGNAL` has, unless it says a number itself.
+const SIGNALLED: u16 = 1644;
+/// From here on numbers are of those who signal, and not of a server.
+const OWN_NUMBERS: u16 = 20_000;
+
+/// What is wrong with a row, if it is one of the rows that may be at fault and not the whole. A trigger may signal any state, so
+/// what is not known to be of the whole is of the row: at worst all of them are set aside, told, and tried again.
 fn row_fault(error: &mysql_async::Error) -> Option<String> {
     let mysql_async::Error::Server(server) = error else { return None };
-    let is_row = ["22", "23", "44", "45"].iter().any(|class| server.state.starts_with(class));
-    let is_number = [1265, 1366, 1644, 3819].contains(&server.code);
-    (is_row || is_number).then(|| format!("{} (error {})", server.message, server.code))
+    let is_row = is_row_fault(&server.state, server.code);
+    is_row.then(|| format!("{} (error {}, SQLSTATE {})", server.message, server.code, server.state))
+}
+
+fn is_row_fault(state: &str, code: u16) -> bool {
+    let is_by_number = OF_A_ROW.contains(&code) || code == SIGNALLED || code >= OWN_NUMBERS;
+    // The server's own number is certain, whatever state somebody gave it.
+    let passes = is_of(state, &PASSING) || is_passing(code);
+    !passes && (!is_of(state, &OF_THE_WHOLE) || is_by_number)
+}
+
+fn is_of(state: &str, classes: &[&str]) -> bool {
+    classes.iter().any(|class| state.starts_with(class))
 }
 
 /// Deletes outbox rows up to `id`. The stream has told them already, so nothing is lost with them.
@@ -256,4 +286,46 @@ pub(super) async fn clear_outbox(
     );
     within("clearing the outbox", STATEMENT_MAX, session.conn.exec_drop(sql, (capability,))).await?;
     Ok(session.conn.affected_rows())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_certainly_about_the_whole_is_about_the_row() {
+        let table = [
+            // A value, a constraint, a view's check, a trigger's word.
+            ("22003", 1264, true),
+            ("23000", 4025, true),
+            ("44000", 1369, true),
+            ("45000", 1644, true),
+            ("01000", 1265, true),
+            ("21000", 1242, true),
+            // Signalled under a state or number of the shop's own, or of somebody else's.
+            ("99001", 1644, true),
+            ("42000", 1644, true),
+            ("HY000", 1644, true),
+            ("XX001", 5001, true),
+            ("HY000", 30_001, true),
+            ("HY000", 3819, true),
+            // A right, a column, a server that is read only, a full disk, a trigger that names itself.
+            ("42000", 1142, false),
+            ("42S22", 1054, false),
+            ("HY000", 1290, false),
+            ("HY000", 1114, false),
+            ("25006", 1792, false),
+            // What passes, whoever says so.
+            ("40001", 1213, false),
+            ("HY000", 1205, false),
+            ("40001", 1644, false),
+            ("08S01", 1644, false),
+            ("53000", 1644, false),
+            ("45000", 1205, false),
+            ("70100", 1317, false),
+        ];
+        for (state, code, is_row) in table {
+            assert_eq!(is_row_fault(state, code), is_row, "{state} {code}");
+        }
+    }
 }

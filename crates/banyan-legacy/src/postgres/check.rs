@@ -3,13 +3,15 @@
 use super::address::{Address, fault};
 use super::bookkeeping::{OUTBOX, SYNC, ours};
 use super::catalog;
+use super::check_rows;
 use super::check_tables;
+use super::grants;
 use super::health::COUNTED;
 use super::sessions::Sessions;
 use super::write::read_book;
 use crate::database::{Finding, LegacyError};
 use crate::mapping::Mapping;
-use crate::scope::{Scope, scope};
+use crate::scope::{Course, Scope, scope, without_bookkeeping};
 use banyan_domain::legacy::Phase;
 use pgwire_replication::config::SslMode;
 use tokio_postgres::types::FromSqlOwned;
@@ -29,6 +31,15 @@ pub(super) enum Host {
     CloudSql,
 }
 
+/// What is looked at, and what for.
+struct Look<'a> {
+    mapping: &'a Mapping,
+    user: &'a str,
+    to: Option<Phase>,
+    tables: bool,
+    course: Course,
+}
+
 /// Looks at everything that is needed, also for a move to `to`.
 pub(super) async fn check(sessions: &Sessions, mapping: &Mapping, to: Option<Phase>) -> Vec<Finding> {
     let looked = sessions
@@ -42,17 +53,29 @@ pub(super) async fn check(sessions: &Sessions, mapping: &Mapping, to: Option<Pha
             let looked = scope(mapping, phase, to);
             findings.push(looked.finding(mapping));
             let tables = looked == Scope::Tables;
-            server(client, mapping, (sessions.address().user(), tables), &mut findings).await;
+            let course = Course::of(phase, to);
+            let look = Look { mapping, user: sessions.address().user(), to, tables, course };
+            server(client, &look, &mut findings).await;
+            let must_write = phase == Phase::Lead || to == Some(Phase::Lead);
+            let mut readable = Vec::new();
             for table in (0..mapping.tables.len()).filter(|_| tables) {
-                check_tables::check(client, mapping, table, &mut findings).await;
+                if check_tables::check(client, mapping, table, must_write, &mut findings).await {
+                    readable.push(table);
+                }
             }
-            Ok((lease, findings))
+            Ok((lease, (findings, readable, course)))
         })
         .await;
-    looked.unwrap_or_else(|error| {
-        let fix = "check the address, the password, and what stands between (firewall, pg_hba.conf); then try again";
-        vec![Finding::stop("connection", error.to_string(), fix)]
-    })
+    match looked {
+        Ok((mut findings, readable, course)) => {
+            check_rows::check(sessions, mapping, &readable, course, &mut findings).await;
+            findings
+        }
+        Err(error) => {
+            let fix = "check the address, the password, and what stands between (firewall, pg_hba.conf); then try again";
+            vec![Finding::stop("connection", error.to_string(), fix)]
+        }
+    }
 }
 
 /// Asks for one row; what cannot be had becomes a finding.
@@ -102,12 +125,8 @@ async fn protection(client: &Client, address: &Address) -> Finding {
     }
 }
 
-async fn server(
-    client: &Client,
-    mapping: &Mapping,
-    (user, tables): (&str, bool),
-    findings: &mut Vec<Finding>,
-) {
+async fn server(client: &Client, look: &Look<'_>, findings: &mut Vec<Finding>) {
+    let Look { mapping, user, tables, .. } = *look;
     let host = host(client).await;
     findings.push(version(client).await.unwrap_or_else(|unseen| unseen));
     findings.push(primary(client).await.unwrap_or_else(|unseen| unseen));
@@ -121,7 +140,7 @@ async fn server(
     findings.push(long_transactions(client).await.unwrap_or_else(|unseen| unseen));
     findings.push(slot(client, mapping).await.unwrap_or_else(|unseen| unseen));
     findings.push(publication(client, mapping, user, tables).await);
-    findings.push(bookkeeping(client, mapping).await.unwrap_or_else(|unseen| unseen));
+    findings.extend(bookkeeping(client, look).await.unwrap_or_else(|unseen| vec![unseen]));
     findings.push(origin(client).await.unwrap_or_else(|unseen| unseen));
     findings.push(statements(client, user, host).await.unwrap_or_else(|unseen| unseen));
 }
@@ -352,23 +371,28 @@ async fn publication(client: &Client, mapping: &Mapping, user: &str, tables: boo
     }
 }
 
-async fn bookkeeping(client: &Client, mapping: &Mapping) -> Result<Finding, Finding> {
+async fn bookkeeping(client: &Client, look: &Look<'_>) -> Result<Vec<Finding>, Finding> {
     let subject = "bookkeeping tables";
+    let Look { mapping, user, to, course, .. } = *look;
     if !mapping.database.bookkeeping {
-        return Ok(Finding::warn(
-            subject,
-            "not wanted (bookkeeping = false)",
-            "Banyan can mirror, and not lead; there is no outbox",
-        ));
+        return Ok(vec![without_bookkeeping(subject, to)]);
     }
     let sql = "select to_regclass($1) is not null and to_regclass($2) is not null, \
          coalesce((select relreplident = 'f' from pg_class where oid = to_regclass($1)), false)";
     let row = ask(client, subject, sql, &[&ours(mapping, SYNC), &ours(mapping, OUTBOX)]).await?;
     let create = "`banyan legacy check --create` makes it so";
     Ok(match (row.get(0), row.get(1)) {
-        (false, _) => Finding::stop(subject, format!("{SYNC} and {OUTBOX} are not there"), create),
-        (true, false) => Finding::stop(subject, format!("{SYNC} has not REPLICA IDENTITY FULL"), create),
-        (true, true) => Finding::ok(subject, "there"),
+        (false, _) => {
+            vec![Finding::stop(subject, format!("{SYNC} and {OUTBOX} are not there"), create)]
+        }
+        (true, false) => {
+            vec![Finding::stop(subject, format!("{SYNC} has not REPLICA IDENTITY FULL"), create)]
+        }
+        (true, true) => {
+            let mut findings = vec![Finding::ok(subject, "there")];
+            findings.extend(grants::check(client, mapping, user, course).await);
+            findings
+        }
     })
 }
 

@@ -1,4 +1,4 @@
-//! The preflight of one mapped table: its columns, its key, its identity, what hangs on it, and its rows.
+//! The preflight of one mapped table: its columns, its key, its identity, and what hangs on it.
 
 use super::address::fault;
 use super::bookkeeping::quoted;
@@ -18,18 +18,27 @@ pub(super) enum Identity {
     Lacking(String),
 }
 
-/// Looks at one table.
-pub(super) async fn check(client: &Client, mapping: &Mapping, table: usize, findings: &mut Vec<Finding>) {
+/// Looks at one table, which Banyan must be able to write if `must_write`. Gives whether its rows can be looked at.
+pub(super) async fn check(
+    client: &Client,
+    mapping: &Mapping,
+    table: usize,
+    must_write: bool,
+    findings: &mut Vec<Finding>,
+) -> bool {
     let target = &mapping.tables[table];
     let name = target.name.to_string();
     let live = match catalog::columns(client, target).await {
         Ok(live) if live.is_empty() => {
             let fix = "check the name in the mapping, with its schema, and the role's right to see it";
             findings.push(Finding::stop(name, "there is no such table", fix));
-            return;
+            return false;
         }
         Ok(live) => live,
-        Err(error) => return findings.push(unseen(&name, &error)),
+        Err(error) => {
+            findings.push(unseen(&name, &error));
+            return false;
+        }
     };
     let before = findings.len();
     columns(target, &live, findings);
@@ -47,17 +56,15 @@ pub(super) async fn check(client: &Client, mapping: &Mapping, table: usize, find
             ),
         ),
     });
-    findings.push(rights(client, target).await.unwrap_or_else(|unseen| unseen));
+    findings.push(rights(client, target, must_write).await.unwrap_or_else(|unseen| unseen));
     findings.push(triggers(client, target).await.unwrap_or_else(|unseen| unseen));
     findings.push(index(client, target).await.unwrap_or_else(|unseen| unseen));
     // Rows of columns that are not there, or not numbers, cannot be counted.
-    if !findings[before..].iter().any(|finding| {
+    !findings[before..].iter().any(|finding| {
         finding.subject.starts_with(&format!("{name}."))
             && !finding.fix.is_empty()
             && finding.level == crate::database::CheckLevel::Stop
-    }) {
-        rows(client, target, findings).await;
-    }
+    })
 }
 
 fn columns(table: &TableMapping, live: &BTreeMap<String, LiveColumn>, findings: &mut Vec<Finding>) {
@@ -205,7 +212,7 @@ pub(super) async fn identity(
     Ok(Identity::Enough)
 }
 
-async fn rights(client: &Client, table: &TableMapping) -> Result<Finding, Finding> {
+async fn rights(client: &Client, table: &TableMapping, must_write: bool) -> Result<Finding, Finding> {
     let subject = format!("{} rights", table.name);
     let written: Vec<&str> =
         [Some(table.in_stock.as_str()), table.allocated.as_deref()].into_iter().flatten().collect();
@@ -218,13 +225,18 @@ async fn rights(client: &Client, table: &TableMapping) -> Result<Finding, Findin
         (false, ..) => {
             Finding::stop(subject, "our role may not read it", format!("grant select on {name} to …"))
         }
+        (true, false, _) if must_write => {
+            let fix = format!("grant update ({}) on {name} to …", written.join(", "));
+            Finding::stop(subject, "our role may read it, and not write", fix)
+        }
         (true, false, _) => {
             let fix = format!("before Banyan leads: grant update ({}) on {name} to …", written.join(", "));
             Finding::warn(subject, "our role may read it, and not write", fix)
         }
         (true, true, Some(true)) => Finding::ok(subject, "our role may read and write it, and owns it"),
         (true, true, _) => {
-            let fix = "a publication can only be made by the table's owner: let the owner run `--create`, or make it by hand";
+            let fix = "a publication can only be made by the table's owner: let the owner run `--create`, then grant our role what the \
+                       next check says, or make it by hand";
             Finding::warn(subject, "our role may read and write it, and does not own it", fix)
         }
     })
@@ -270,96 +282,6 @@ async fn index(client: &Client, table: &TableMapping) -> Result<Finding, Finding
             )
         }
     })
-}
-
-/// What the rows hold. One pass for what each says, one for what they say together.
-async fn rows(client: &Client, table: &TableMapping, findings: &mut Vec<Finding>) {
-    let subject = format!("{} rows", table.name);
-    let name = table_sql(table);
-    let sku = format!("coalesce({}::text, '')", quoted(&table.sku));
-    let place = match &table.location {
-        LocationFrom::Column(column) => format!("coalesce({}::text, '')", quoted(column)),
-        LocationFrom::Constant(place) => format!("'{}'", place.replace('\'', "''")),
-    };
-    let in_stock = format!("coalesce({}, 0)", quoted(&table.in_stock));
-    let allocated =
-        table.allocated.as_ref().map_or("0".to_owned(), |column| format!("coalesce({}, 0)", quoted(column)));
-    let bad_sku = format!("rtrim({sku}) !~ '^[!-~]{{1,64}}$'");
-    let bad_place = format!("rtrim({place}) !~ '^[a-z0-9][a-z0-9-]{{0,47}}$'");
-    let beyond =
-        format!("({in_stock} < 0 or {allocated} < 0 or {in_stock} > 4294967295 or {allocated} > 4294967295)");
-    let sql = format!(
-        "select /* banyan */ count(*), count(*) filter (where {bad_sku}), min({sku}) filter (where {bad_sku}), \
-         count(*) filter (where {bad_place}), min({place}) filter (where {bad_place}), \
-         count(*) filter (where {beyond}), min({sku}) filter (where {beyond}), \
-         count(*) filter (where {allocated} > {in_stock}), min({sku}) filter (where {allocated} > {in_stock}) from {name}"
-    );
-    let row = match ask(client, &subject, &sql, &[]).await {
-        Ok(row) => row,
-        Err(finding) => return findings.push(finding),
-    };
-    let count = |at: usize| row.get::<_, i64>(at);
-    let example = |at: usize| row.get::<_, Option<String>>(at).unwrap_or_default();
-    let mut fine = true;
-    let mut fault = |finding: Finding| {
-        fine = false;
-        findings.push(finding);
-    };
-    if count(1) > 0 {
-        let found =
-            format!("{} rows have no SKU, or one that cannot be taken, such as {:?}", count(1), example(2));
-        fault(Finding::stop(
-            subject.clone(),
-            found,
-            "a SKU is 1 to 64 visible ASCII characters without spaces: correct the rows",
-        ));
-    }
-    if count(3) > 0 {
-        let found =
-            format!("{} rows have a location that cannot be taken, such as {:?}", count(3), example(4));
-        fault(Finding::stop(
-            subject.clone(),
-            found,
-            "a location is 1 to 48 of a-z, 0-9 and -: map another column, or a constant",
-        ));
-    }
-    if count(5) > 0 {
-        let found = format!(
-            "{} rows have a number below 0 or above 4294967295, such as that of {:?}",
-            count(5),
-            example(6)
-        );
-        fault(Finding::stop(subject.clone(), found, "correct the rows: such numbers are no counts"));
-    }
-    if count(7) > 0 {
-        let found = format!(
-            "{} rows are oversold: more is allocated than in stock, such as {:?}",
-            count(7),
-            example(8)
-        );
-        let fix = "they can be mirrored: nothing more of them is sold, and what is missing is shown as short";
-        fault(Finding::warn(subject.clone(), found, fix));
-    }
-    let sql = format!(
-        "select /* banyan */ count(*), min(s) from (select rtrim({sku}) as s, rtrim({place}) as p from {name} group by 1, 2 having count(*) > 1) d"
-    );
-    match ask(client, &subject, &sql, &[]).await {
-        Err(finding) => fault(finding),
-        Ok(twice) if twice.get::<_, i64>(0) > 0 => {
-            let example: Option<String> = twice.get(1);
-            let found = format!(
-                "{} items have more than one row, such as SKU {:?}",
-                twice.get::<_, i64>(0),
-                example.unwrap_or_default()
-            );
-            let fix = "an item is one SKU at one location: map the column that tells such rows apart as the location, or merge them";
-            fault(Finding::stop(subject.clone(), found, fix));
-        }
-        Ok(_) => {}
-    }
-    if fine {
-        findings.push(Finding::ok(subject, format!("{} rows, all can be mirrored", count(0))));
-    }
 }
 
 fn schema(table: &TableMapping) -> &str {

@@ -4,6 +4,7 @@ use super::address::fault;
 use super::bookkeeping::{OUTBOX, SYNC, ours, quoted, statements};
 use super::catalog::{self, table_sql};
 use super::check_tables::{Identity, identity};
+use super::grants;
 use super::sessions::Sessions;
 use super::write::needs_tables;
 use crate::database::LegacyError;
@@ -49,42 +50,37 @@ pub(super) async fn create(sessions: &Sessions, mapping: &Mapping) -> Result<Vec
         .await
 }
 
+/// Our tables, and who may use them, in one transaction: as soon as the old shop can see them, it reads them.
 async fn bookkeeping(client: &Client, mapping: &Mapping, done: &mut Vec<String>) -> Result<(), LegacyError> {
+    let is_new = !is_whole(client, mapping).await?;
+    let within = |error: tokio_postgres::Error| fault("making our own tables", &error);
+    client.batch_execute("begin").await.map_err(within)?;
+    for statement in statements(mapping).iter().filter(|_| is_new) {
+        run(client, statement, done).await?;
+    }
+    for grant in grants::missing(client, mapping).await? {
+        run(client, &grant, done).await?;
+    }
+    client.batch_execute("commit").await.map_err(within)?;
+    let first = &mapping.tables[0];
+    if is_new && catalog::columns(client, first).await?.is_empty() {
+        let table = &first.name;
+        done.push(format!("-- {table} is gone: grant its former owner select on {SYNC}, and select, insert, delete on {OUTBOX}"));
+    }
+    Ok(())
+}
+
+async fn is_whole(client: &Client, mapping: &Mapping) -> Result<bool, LegacyError> {
     let there = "select to_regclass($1) is not null and to_regclass($2) is not null \
          and exists (select 1 from pg_class where oid = to_regclass($1) and relreplident = 'f')";
     let names = [ours(mapping, SYNC), ours(mapping, OUTBOX)];
     let row = client.query_one(there, &[&names[0], &names[1]]).await;
-    let whole = row.map_err(|error| fault("looking for our own tables", &error))?.get::<_, bool>(0);
-    if whole {
-        let sql = format!("select 1 from {} where capability = $1", names[0]);
-        let row = client.query_opt(&sql, &[&mapping.capability]).await;
-        if row.map_err(|error| fault("looking for our own row", &error))?.is_some() {
-            return Ok(());
-        }
+    if !row.map_err(|error| fault("looking for our own tables", &error))?.get::<_, bool>(0) {
+        return Ok(false);
     }
-    for statement in statements(mapping) {
-        run(client, &statement, done).await?;
-    }
-    // The old shop reads who leads, and writes into the outbox, as whoever owns its tables.
-    let schema = mapping.tables[0].name.schema.as_deref().unwrap_or("public");
-    let owner = client
-        .query_opt(
-            "select quote_ident(pg_get_userbyid(c.relowner)) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-             where n.nspname = $1 and c.relname = $2",
-            &[&schema, &mapping.tables[0].name.table],
-        )
-        .await
-        .map_err(|error| fault("looking for the owner of the mapped table", &error))?;
-    let Some(owner) = owner else {
-        let table = &mapping.tables[0].name;
-        done.push(format!("-- {table} is gone: grant its former owner select on {SYNC}, and select, insert, delete on {OUTBOX}"));
-        return Ok(());
-    };
-    let owner: String = owner.get(0);
-    run(client, &format!("grant select on {} to {owner}", names[0]), done).await?;
-    run(client, &format!("grant select, insert, delete on {} to {owner}", names[1]), done).await?;
-    let sequence = format!("{}.{}", quoted(schema), quoted("banyan_outbox_id_seq"));
-    run(client, &format!("grant usage on sequence {sequence} to {owner}"), done).await
+    let sql = format!("select 1 from {} where capability = $1", names[0]);
+    let row = client.query_opt(&sql, &[&mapping.capability]).await;
+    Ok(row.map_err(|error| fault("looking for our own row", &error))?.is_some())
 }
 
 async fn publication(

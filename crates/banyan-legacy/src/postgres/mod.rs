@@ -8,8 +8,10 @@ mod assemble;
 mod bookkeeping;
 mod catalog;
 mod check;
+mod check_rows;
 mod check_tables;
 mod create;
+mod grants;
 mod health;
 mod marker;
 mod pages;
@@ -36,6 +38,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A Postgres database. Cheap to share.
+///
+/// Whatever is asked of it must be asked within a runtime of tokio with I/O and time, or it panics. A session belongs to the
+/// runtime that opened it: runtimes may share this handle, and each opens sessions of its own. A stream and a door that is held
+/// stay with the runtime in which they were opened, and must be used while that one runs: when it has ended, they fail.
 pub struct Postgres {
     mapping: Arc<Mapping>,
     sessions: Sessions,
@@ -72,6 +78,10 @@ impl OldDatabase for Postgres {
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
         Box::pin(create::create(&self.sessions, &self.mapping))
+    }
+
+    fn keeps_book(&self) -> bool {
+        self.mapping.database.bookkeeping
     }
 
     fn book(&self) -> BoxFuture<'_, Result<Option<Book>, LegacyError>> {
@@ -156,8 +166,11 @@ impl OldDatabase for Postgres {
         Box::pin(health::drop_stream(&self.sessions, &self.mapping))
     }
 
-    fn nudge(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
-        Box::pin(pages::nudge(&self.sessions))
+    fn nudge(&self) -> BoxFuture<'_, Result<bool, LegacyError>> {
+        Box::pin(async move {
+            pages::nudge(&self.sessions).await?;
+            Ok(true)
+        })
     }
 
     fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {

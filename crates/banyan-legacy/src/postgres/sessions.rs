@@ -1,4 +1,4 @@
-//! Sessions with the old database, kept for the next who asks.
+//! Sessions with the old database, kept for the next who asks in the same runtime.
 
 use super::address::{Address, Session, fault};
 use super::catalog::{self, Catalog};
@@ -8,16 +8,20 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::{self, Handle};
 
 /// Sessions that are kept: writer, reconcile, and one more.
 const IDLE_MAX: usize = 3;
 /// Longest a piece of work may take, whatever the old database does: then its connection is given up.
 const WORK_MAX: Duration = Duration::from_secs(60);
+/// The same of work that looks at every row of a table.
+const SCAN_MAX: Duration = Duration::from_secs(1_800);
 /// What every session of ours sets: our statements must neither hold up the old shop nor depend on its settings.
 const SETTINGS: &str = "set lock_timeout = '5s'; set statement_timeout = '30s'; \
      set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on";
 
-/// A small pool.
+/// A small pool. A session belongs to the runtime that opened it, whose task reads and writes its connection: where that runtime
+/// stands still, another one would wait in vain. So each runtime is given sessions of its own only.
 pub(super) struct Sessions {
     address: Address,
     idle: Mutex<Vec<Lease>>,
@@ -31,6 +35,8 @@ pub(super) struct Lease {
     pub(super) catalog: Option<Arc<Catalog>>,
     /// Whether this session's commits carry our replication origin; not tried yet if nothing.
     pub(super) origin: Option<bool>,
+    /// Whose task carries its connection.
+    runtime: runtime::Id,
 }
 
 impl Sessions {
@@ -48,6 +54,30 @@ impl Sessions {
         W: FnOnce(Lease) -> F,
         F: Future<Output = Result<(Lease, T), LegacyError>>,
     {
+        self.with_within(WORK_MAX, work).await
+    }
+
+    /// As [`Self::with`], for work that looks at every row of a table, with `statement_max` for each of its statements.
+    pub(super) async fn scan<T, W, F>(&self, statement_max: Duration, work: W) -> Result<T, LegacyError>
+    where
+        W: FnOnce(Lease) -> F,
+        F: Future<Output = Result<(Lease, T), LegacyError>>,
+    {
+        let patient = |lease: Lease| async move {
+            let limit = format!("set statement_timeout = {}", statement_max.as_millis());
+            lease.set(&limit).await?;
+            let (lease, value) = work(lease).await?;
+            lease.set(SETTINGS).await?;
+            Ok((lease, value))
+        };
+        self.with_within(SCAN_MAX, patient).await
+    }
+
+    async fn with_within<T, W, F>(&self, limit: Duration, work: W) -> Result<T, LegacyError>
+    where
+        W: FnOnce(Lease) -> F,
+        F: Future<Output = Result<(Lease, T), LegacyError>>,
+    {
         let working = async {
             let lease = match self.take() {
                 Some(lease) => lease,
@@ -55,9 +85,9 @@ impl Sessions {
             };
             work(lease).await
         };
-        let done = tokio::time::timeout(WORK_MAX, working).await;
+        let done = tokio::time::timeout(limit, working).await;
         let (lease, value) = done.unwrap_or_else(|_| {
-            Err(LegacyError::Broken(format!("no answer within {} s", WORK_MAX.as_secs())))
+            Err(LegacyError::Broken(format!("no answer within {} s", limit.as_secs())))
         })?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX && !lease.session.client.is_closed() {
@@ -67,27 +97,28 @@ impl Sessions {
     }
 
     fn take(&self) -> Option<Lease> {
+        let here = Handle::current().id();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(lease) = idle.pop() {
-            if !lease.session.client.is_closed() {
-                return Some(lease);
-            }
-        }
-        None
+        // Those of a runtime that has ended, too, whose number may be another's by now.
+        idle.retain(|lease| !lease.session.client.is_closed());
+        let last = idle.iter().rposition(|lease| lease.runtime == here)?;
+        Some(idle.remove(last))
     }
 
     async fn open(&self) -> Result<Lease, LegacyError> {
         let session = self.address.connect().await?;
-        session
-            .client
-            .batch_execute(SETTINGS)
-            .await
-            .map_err(|error| fault("setting up a session", &error))?;
-        Ok(Lease { session, catalog: None, origin: None })
+        let lease = Lease { session, catalog: None, origin: None, runtime: Handle::current().id() };
+        lease.set(SETTINGS).await?;
+        Ok(lease)
     }
 }
 
 impl Lease {
+    async fn set(&self, settings: &str) -> Result<(), LegacyError> {
+        let set = self.session.client.batch_execute(settings).await;
+        set.map_err(|error| fault("setting up a session", &error))
+    }
+
     /// What the tables look like, as of this session's beginning. A statement that it no longer fits fails, and the session
     /// with it.
     pub(super) async fn catalog(&mut self, mapping: &Mapping) -> Result<Arc<Catalog>, LegacyError> {

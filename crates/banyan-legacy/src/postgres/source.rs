@@ -7,6 +7,7 @@ use super::snapshot;
 use super::stream::PostgresStream;
 use crate::database::LegacyError;
 use crate::mapping::Mapping;
+use crate::scope::{WITHOUT_TABLES, needs_rows};
 use crate::stream::{Item, SourceId};
 use pgwire_replication::client::ReplicationClient;
 use pgwire_replication::{Lsn, PgWireError};
@@ -57,6 +58,10 @@ pub(super) async fn open(
         }
         let (consistent, exported) = create_slot(address, &mut client, name).await?;
         let (pages, book) = snapshot::begin(address, mapping, &exported).await?;
+        // The tables were looked for before. A copy without them, where their rows count, would say that the old shop has nothing.
+        if !needs_tables && needs_rows(book) {
+            return Err(LegacyError::Broken(WITHOUT_TABLES.to_owned()));
+        }
         // The slot begins with the first commit at this point or after it: the snapshot is everything before.
         let position = consistent.saturating_sub(1);
         let begin = Item::SnapshotBegin { source, position, book };

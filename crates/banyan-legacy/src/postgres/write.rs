@@ -13,6 +13,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Client;
+use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 
 /// How long the ends of other transactions are waited for, and how often it is looked.
@@ -151,13 +152,33 @@ async fn transaction(
     }
 }
 
-/// What is wrong with a row, if it is one of the rows that is at fault and not the whole: its data (class 22), a constraint (23,
-/// 44), or what a trigger says of it (27, P0).
+/// Classes of SQLSTATE that pass, whoever raises them: the connection (08), a rollback to be tried again (40), a lack of room (53), a
+/// state of something else (55), an operator or a time limit (57), the system (58), a snapshot that is too old (72).
+const PASSING: [&str; 7] = ["08", "40", "53", "55", "57", "58", "72"];
+/// Classes that are about the statement, the session or the server: what is not supported (0A), roles (0B, 0L, 0P), cursors and
+/// transactions (24, 25, 2D, 34, 3B), names (26, 3D, 3F, 42, which has missing rights as well), access (28, 2B), settings (F0),
+/// another server behind this one (HV).
+const OF_THE_WHOLE: [&str; 17] =
+    ["0A", "0B", "0L", "0P", "24", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "42", "F0", "HV"];
+/// Where in the server an error comes from that a rule of the old shop makes, under whatever code: `RAISE` in a trigger, a policy of
+/// row-level security.
+const RULES: [&str; 2] = ["exec_stmt_raise", "ExecWithCheckOptions"];
+
+/// What is wrong with a row, if it is one of the rows that may be at fault and not the whole. Anybody may raise any code, so what
+/// is not known to be of the whole is of the row: at worst all of them are set aside, told, and tried again.
 fn row_fault(error: &tokio_postgres::Error) -> Option<String> {
     let db = error.as_db_error()?;
+    // Anything graver ends the session as well.
+    if db.parsed_severity().is_some_and(|severity| severity != Severity::Error) {
+        return None;
+    }
     let code = db.code().code();
-    let is_row = ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class));
-    is_row.then(|| format!("{} (SQLSTATE {code})", db.message()))
+    is_row_fault(code, db.routine()).then(|| format!("{} (SQLSTATE {code})", db.message()))
+}
+
+fn is_row_fault(code: &str, routine: Option<&str>) -> bool {
+    let is_of = |classes: &[&str]| classes.iter().any(|class| code.starts_with(class));
+    !is_of(&PASSING) && (!is_of(&OF_THE_WHOLE) || routine.is_some_and(|routine| RULES.contains(&routine)))
 }
 
 /// Updates what differs, and gives the numbers (from 1) of the rows that are not there.
@@ -290,4 +311,43 @@ pub(super) async fn touch(
             Ok((lease, ()))
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_certainly_about_the_whole_is_about_the_row() {
+        let raised = Some("exec_stmt_raise");
+        // Code, whether of a row if the server says it, and whether if a trigger raises it.
+        let table = [
+            ("22003", true, true),
+            ("23514", true, true),
+            ("44000", true, true),
+            ("P0001", true, true),
+            ("XX001", true, true),
+            ("54000", true, true),
+            ("U0001", true, true),
+            ("21000", true, true),
+            ("38000", true, true),
+            ("42501", false, true),
+            ("42P01", false, true),
+            ("0A000", false, true),
+            ("25006", false, true),
+            ("08006", false, false),
+            ("40001", false, false),
+            ("40P01", false, false),
+            ("53100", false, false),
+            ("55P03", false, false),
+            ("57014", false, false),
+            ("58030", false, false),
+        ];
+        for (code, by_the_server, by_a_trigger) in table {
+            assert_eq!(is_row_fault(code, Some("ExecInitNode")), by_the_server, "{code} by the server");
+            assert_eq!(is_row_fault(code, None), by_the_server, "{code} by whomever");
+            assert_eq!(is_row_fault(code, raised), by_a_trigger, "{code} by a trigger");
+        }
+        assert!(is_row_fault("42501", Some("ExecWithCheckOptions")), "a policy of row-level security");
+    }
 }

@@ -44,6 +44,11 @@ async fn the_lead_taken_back_by_hand_closes_banyans_stock_until_an_operator_move
     until_taken_over(&banyan).await;
     // What is reserved still stays what it is: 9 - 2 are on hand, of which it is one.
     until_books(&banyan, "A", (9, 3)).await;
+    assert!(trouble(&banyan).await.iter().any(|why| why.contains("open since before that: 1")), "it is told");
+    assert_eq!(banyan.keeper().compare(true).await.map(|(_, differing)| differing), Ok(1));
+    let gates = banyan.keeper().plan(Phase::Lead).await.expect("it runs").gates;
+    let equal = gates.iter().find(|gate| gate.name == "equal").expect("a gate");
+    assert!(!equal.holds && equal.found.contains("1 reservations are open since before"), "{equal:?}");
 
     // Settled by moving on from here, once both sides are equal: what was reserved has ended.
     banyan.ask(stock::Command::ReleaseReservation { reservation }).await;

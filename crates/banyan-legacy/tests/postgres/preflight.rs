@@ -144,3 +144,21 @@ async fn partitions_each_have_their_identity_and_stream_under_the_name_of_the_wh
     let seen = crate::shop::transaction(&mut stream).await;
     assert_eq!(seen.changes.len(), 3, "{seen:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_used_by_the_runtime_that_opened_it_and_by_no_other() {
+    let shop = Shop::open(PostgresOptions::default()).await;
+    let database = shop.database(&mapping(""));
+    let asking = tokio::task::spawn_blocking(move || {
+        let runtime =
+            || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (first, second) = (runtime(), runtime());
+        first.block_on(database.position()).expect("an answer");
+        // The first one stands still from here on, and with it the connection of its session.
+        second.block_on(database.position()).expect("an answer of a session of its own");
+        first.block_on(database.position()).expect("its session is still there");
+        drop(first);
+        second.block_on(database.position()).expect("an answer");
+    });
+    asking.await.expect("every question was answered");
+}

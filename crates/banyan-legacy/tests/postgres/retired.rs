@@ -1,6 +1,6 @@
 //! Phase `retired`: the mapped columns may go, the outbox is still heard, and the way back needs the columns.
 
-use crate::shop::{Shop, TABLE, mapping, next, snapshot, transaction};
+use crate::shop::{Shop, TABLE, mapping, next, session, snapshot, transaction};
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{CheckLevel, Finding, Item, LegacyError, Mapping, OldDatabase, OutboxRow};
 use std::sync::Arc;
@@ -123,4 +123,47 @@ async fn a_mapping_of_the_outbox_alone_leaves_the_table_alone_and_only_in_retire
     assert!(refused.iter().any(|stop| stop.contains("does not have public.stockrecord")), "{refused:?}");
     whole.create().await.expect("made");
     assert_eq!(stops(&whole.check_for(Phase::Lead).await), [""; 0]);
+}
+
+/// Waits until so many sessions read our slot, or make it.
+async fn until_readers(shop: &Shop, count: i64) {
+    let reads = "select count(*) from pg_replication_slots where slot_name = 'banyan_stock' and active";
+    let end = tokio::time::Instant::now() + crate::shop::PATIENCE;
+    while shop.number(reads).await != count {
+        assert!(tokio::time::Instant::now() < end, "waited in vain for {count} readers");
+    }
+}
+
+/// (It was a copy without rows, which count where the old shop leads: every item would have become zero.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_was_begun_without_the_tables_is_refused_if_its_own_row_says_that_they_count() {
+    let (shop, whole) = Shop::ready().await;
+    shop.add("A", 5, 0).await;
+    shop.lead().await;
+    shop.run(RETIRE).await;
+    let outbox_only = Arc::new(Mapping { outbox_only: true, ..(*mapping("")).clone() });
+    let outbox_only = Arc::new(shop.database(&outbox_only));
+    outbox_only.create().await.expect("made");
+    // What is wrong is found when the tables are looked at again.
+    for (database, then) in
+        [(outbox_only, "outbox_only = true"), (Arc::new(whole), "does not have public.stockrecord")]
+    {
+        shop.run(RETIRE).await;
+        // The lead is taken back by hand after the tables were looked for, and before the copy's own moment: the slot begins when
+        // every transaction under way has ended.
+        until_readers(&shop, 0).await;
+        let by_hand = session(&shop.server.url()).await;
+        let take = "begin; update banyan_sync set phase = 'legacy', epoch = 3";
+        by_hand.batch_execute(take).await.expect("taken");
+        let copying = tokio::spawn({
+            let database = database.clone();
+            async move { database.stream(None).await.err() }
+        });
+        until_readers(&shop, 1).await;
+        by_hand.batch_execute("commit").await.expect("committed");
+        let error = copying.await.expect("no panic").expect("no copy");
+        assert!(matches!(&error, LegacyError::Broken(why) if why.contains("left out")), "{error}");
+        let error = database.stream(None).await.err().expect("no copy");
+        assert!(matches!(&error, LegacyError::Refused(why) if why.contains(then)), "{error}");
+    }
 }

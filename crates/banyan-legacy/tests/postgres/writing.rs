@@ -115,7 +115,8 @@ async fn the_switch_waits_for_orders_and_comes_through_the_stream_in_its_place()
         .expect("written");
     transaction_of_order.commit().await.expect("committed");
     let Ok(Hold::Held(door)) = database.hold(Duration::from_secs(20)).await else { panic!("free") };
-    let ask = Switch { move_no: 1, to: Phase::Mirror, epoch: 0, seq_at_least: 0 };
+    let (from, to) = (Phase::Legacy, Phase::Mirror);
+    let ask = Switch { move_no: 1, from, to, epoch: 0, seq_at_least: 0 };
     let order = transaction(&mut stream).await;
     assert!(order.position <= door.position(), "an order before the door is before its position");
     assert_eq!((order.outbox.len(), order.outbox[0].kind.as_str()), (1, "ship"));
@@ -130,10 +131,10 @@ async fn the_switch_waits_for_orders_and_comes_through_the_stream_in_its_place()
     };
     assert_eq!(again(ask).await, Switched::Done(book));
     assert!(matches!(again(Switch { move_no: 2, ..ask }).await, Switched::Refused(_)));
-    let late = Switch { move_no: 2, to: Phase::Lead, epoch: 1, seq_at_least: 5 };
+    let late = Switch { move_no: 2, from: to, to: Phase::Lead, epoch: 1, seq_at_least: 5 };
     assert!(matches!(again(late).await, Switched::Refused(why) if why.contains("position 0")));
     // A move that was given up is fenced by its number, with the phase that is there.
-    let fence = Switch { move_no: 2, to: Phase::Mirror, epoch: 1, seq_at_least: 0 };
+    let fence = Switch { move_no: 2, from: to, to, epoch: 1, seq_at_least: 0 };
     assert!(matches!(again(fence).await, Switched::Done(Book { epoch: 2, move_no: 2, .. })));
     assert!(matches!(again(Switch { seq_at_least: 0, ..late }).await, Switched::Refused(_)));
 }

@@ -5,13 +5,12 @@ use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::front::Place;
 use crate::keys;
-use crate::old_shop;
+use crate::old_shop::OldShop;
 use crate::webhooks;
 use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
 use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
 use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start, wall_clock};
-use banyan_legacy::{NoRoutes, Routes};
 use banyan_log::{Archiver, DiskLog, DiskOptions, LogError, RealStorage, open_for_reading};
 use banyan_saga::{Executor, Services, read_services};
 use banyan_views::record::{Rebuilder, RecordOptions, RecordView};
@@ -121,6 +120,9 @@ struct Running {
 }
 
 async fn serve(args: UpArgs) -> Result<(), Failure> {
+    // Before anything is there: what this build cannot do, and what is wrong with a file.
+    let front = Place::read(args.gateway.as_deref(), args.legacy.is_some())?;
+    let old_shop = args.legacy.as_deref().map(OldShop::read).transpose()?;
     let dir = DataDir::create(&args.data)?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
         Failure::environment(format!(
@@ -149,15 +151,10 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         streams_max: 64,
         stopping: stopping.clone(),
     });
-    let front = Place::default();
-    let kept = match &args.legacy {
-        Some(file) => {
+    let kept = match old_shop {
+        Some(old_shop) => {
             let every = [args.legacy_quiet, args.legacy_compare].map(Duration::from_secs);
-            let routes: Arc<dyn Routes> = match args.gateway {
-                Some(_) => front.routes(),
-                None => Arc::new(NoRoutes),
-            };
-            let keeper = old_shop::keeper(file, &shard, every, routes)?;
+            let keeper = old_shop.keeper(&shard, every, front.routes());
             app.set_keeper(keeper.clone());
             Some(tokio::spawn(keeper.run(stopping.clone())))
         }
@@ -196,9 +193,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         Some(shop) => router.merge(shop),
         None => router,
     };
-    let gateway = args.gateway.as_deref();
-    let open = |file| front.open(file, router.clone(), stopping.clone(), args.legacy.is_some());
-    let gateway = gateway.map(open).transpose()?;
+    let gateway = front.open(|| router.clone(), stopping.clone())?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     if let Some(kept) = kept {

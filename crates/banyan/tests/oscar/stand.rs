@@ -154,17 +154,6 @@ def count(sku, units):
     record.save()
 ";
 
-/// A caller whose every request is about stock: its route is marked.
-const WAREHOUSE: &str = "
-[[route]]
-name = \"warehouse\"
-path = \"/catalogue\"
-headers = { banyan-caller = \"warehouse\" }
-mode = \"legacy\"
-upstream = \"http://127.0.0.1:8000\"
-touches = [\"stock\"]
-";
-
 impl Stand {
     /// Puts the plugin in, with these references reading from Banyan.
     pub(crate) fn put_plugin_in(&mut self, way: &Way, reads: &[&str]) {
@@ -201,7 +190,7 @@ impl Way {
         let routes = std::fs::read_to_string(project().join("gateway.toml")).expect("the example's routes");
         let routes = routes.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
         assert!(routes.contains("http://127.0.0.1:8000"), "the shop's address comes from here");
-        let routes = format!("{routes}{WAREHOUSE}").replace("http://127.0.0.1:8000", &stand.oscar.url());
+        let routes = routes.replace("http://127.0.0.1:8000", &stand.oscar.url());
         let routes = write("gateway.toml", &routes);
         let more = ["--gateway", text(&routes), "--legacy", text(&mapping), "--legacy-quiet", "15"];
         let server = Server::start(binary, &folder.path().join("data"), &more);
@@ -227,6 +216,14 @@ impl Way {
         let page =
             self.through_the_gateway().send("GET", "/catalogue/", &[("banyan-caller", "warehouse")], b"");
         assert_eq!(page.expect("an answer").status, 200);
+    }
+
+    /// A marketplace asks the shop's feed, through the gateway, how much of a SKU can be sold.
+    #[track_caller]
+    pub(crate) fn the_marketplace_asks(&self, sku: &str) -> Value {
+        let path = format!("/feeds/stock/{sku}");
+        let asked = self.through_the_gateway().send("GET", &path, &[("banyan-caller", "marketplace")], b"");
+        asked.expect("an answer").expect(200)
     }
 
     /// Who still touches the old columns.

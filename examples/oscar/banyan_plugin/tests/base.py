@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client, SimpleTestCase
 from oscar.core.loading import get_model
 
-from banyan_plugin import client, phase
+from banyan_plugin import client, levels, phase
 from banyan_plugin.tests.fake import KEY, FakeBanyan
 
 BOOKKEEPING = """
@@ -45,6 +45,7 @@ class PluginTest(SimpleTestCase):
         self.enterContext(self.settings(BANYAN_URL=self.banyan.url, BANYAN_KEY_FILE=key, BANYAN_READS=set()))
         # Patience that suits a test; what is waited for is the same.
         self.enterContext(mock.patch.multiple(client, TRY_SECONDS=0.5, RESERVE_SECONDS=3.0, LOOK_SECONDS=0.4))
+        levels.forget()
         with connection.cursor() as cursor:
             cursor.execute(BOOKKEEPING)
         self.set_phase("legacy")

@@ -62,7 +62,15 @@ fn moves_notices_and_old_books_are_in_the_rows() {
         begin(Phase::Lead),
         Command::AbortMove { capability: STOCK, number: 2, why: reason("not today"), fenced: false },
         batch(20, 3, 4, vec![OutboxItem { id: 7, kind: unknown }]),
-        Command::NoteReconciled { capability: STOCK, position: 20, rows: 1, differing: 1, repaired: 1 },
+        Command::NoteReconciled {
+            capability: STOCK,
+            phase: Phase::Mirror,
+            epoch: 1,
+            position: 20,
+            rows: 1,
+            differing: 1,
+            repaired: 1,
+        },
         Command::NoteBreach {
             capability: STOCK,
             sku,
