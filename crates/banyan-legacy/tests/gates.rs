@@ -185,8 +185,7 @@ impl Comparer for Compares {
                 let inner = self.1.inner();
                 (inner.position, inner.differing)
             };
-            let note =
-                Command::NoteReconciled { capability: STOCK, position, rows: 2, differing, repaired: 0 };
+            let note = reconciled(&self.0, position, differing).await;
             self.0.ask(note).await.map_err(|error| error.to_string())?;
             Ok((2, differing))
         })
@@ -492,8 +491,7 @@ async fn a_move_that_was_interrupted_compares_for_itself() {
     let (by, reason) = (Actor::new("op").expect("a name"), banyan_domain::Reason::new("").expect("words"));
     ask(&world.desk, begin_move(Phase::Lead, by, reason)).await;
     // As if it had been long ago: the last comparison found something.
-    let note =
-        Command::NoteReconciled { capability: STOCK, position: 100, rows: 2, differing: 1, repaired: 0 };
+    let note = reconciled(&world.desk, 100, 1).await;
     ask(&world.desk, note).await;
     let running = world.start(Duration::from_millis(1));
     world.arrives(Phase::Lead).await;
@@ -569,4 +567,11 @@ async fn who_goes_without_a_gate_says_why() {
 
 fn begin_move(to: Phase, by: Actor, reason: banyan_domain::Reason) -> Command {
     Command::BeginMove { capability: STOCK, from: None, to, by, reason, without: vec![] }
+}
+
+/// That a comparison found so many of two rows to differ.
+async fn reconciled(desk: &Desk, position: u64, differing: u64) -> Command {
+    let state = desk.look(|state| state.legacy().capability(STOCK)).await.expect("it runs");
+    let (capability, phase, epoch, rows, repaired) = (STOCK, state.phase, state.epoch, 2, 0);
+    Command::NoteReconciled { capability, phase, epoch, position, rows, differing, repaired }
 }
