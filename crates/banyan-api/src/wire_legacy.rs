@@ -14,9 +14,9 @@ pub struct BeginMoveJson {
     /// Where to: `legacy`, `mirror`, `lead` or `retired`, one step from where the capability is.
     #[schema(example = "mirror")]
     pub to: String,
-    /// Why, for the record.
+    /// Why, for the record. Needed where `without` names something.
     pub reason: String,
-    /// Gates to go without: those that may be overridden, by name. They are named in the log.
+    /// Gates to go without: those that may be overridden, by name. They are kept in the log with what was found of them.
     #[serde(default)]
     pub without: Vec<String>,
 }
@@ -90,12 +90,23 @@ pub struct MoveJson {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// What it goes without, in writing, as it was when it was begun.
+    pub without: Vec<WithoutJson>,
     /// Since when.
     pub begun_at: String,
     /// Its steps, in order.
     pub steps: Vec<StepJson>,
     /// What it waits for, or what stands in its way.
     pub waits_for: Option<String>,
+}
+
+/// A gate that a move goes without.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct WithoutJson {
+    /// Its name.
+    pub gate: String,
+    /// What was found of it.
+    pub found: String,
 }
 
 /// One step of a move.
@@ -192,7 +203,7 @@ pub struct PlanJson {
     pub from: &'static str,
     /// Where to.
     pub to: &'static str,
-    /// Whether it is one step away and every gate holds.
+    /// Whether it is one step away and every gate holds, or is one that was asked to be gone without and may be.
     pub may_begin: bool,
     /// What would be done, in order. Empty if it is not one step away.
     pub steps: Vec<PlannedJson>,
@@ -218,6 +229,8 @@ pub struct GateJson {
     pub holds: bool,
     /// Whether a move may be begun without it, in writing.
     pub may_be_overridden: bool,
+    /// Whether it is gone without: that was asked, and may be.
+    pub without: bool,
     /// What was found.
     pub found: String,
     /// What to do if it does not hold.
@@ -345,6 +358,15 @@ fn moving(state: &CapabilityState, waits_for: Option<String>) -> Option<MoveJson
         to: moving.to.as_str(),
         by: moving.by.as_str().to_owned(),
         reason: moving.reason.as_str().to_owned(),
+        without: moving
+            .without
+            .iter()
+            .flatten()
+            .map(|one| WithoutJson {
+                gate: one.gate.as_str().to_owned(),
+                found: one.found.as_str().to_owned(),
+            })
+            .collect(),
         begun_at: rfc3339(moving.begun_at),
         steps: steps.collect(),
         waits_for,
@@ -383,26 +405,28 @@ impl From<&ProgressView> for SyncJson {
     }
 }
 
-impl From<&Plan> for PlanJson {
-    fn from(plan: &Plan) -> Self {
+impl PlanJson {
+    /// The plan of a move that goes without the gates named.
+    pub(crate) fn new(plan: &Plan, without: &[String]) -> Self {
         let planned =
             plan.steps.iter().map(|planned| PlannedJson { step: planned.step.as_str(), what: planned.what });
         Self {
             from: plan.from.as_str(),
             to: plan.to.as_str(),
-            may_begin: !plan.steps.is_empty() && plan.gates.iter().all(|gate| gate.holds),
+            may_begin: plan.may_begin(without),
             steps: planned.collect(),
-            gates: plan.gates.iter().map(GateJson::from).collect(),
+            gates: plan.gates.iter().map(|gate| GateJson::new(gate, without)).collect(),
         }
     }
 }
 
-impl From<&Gate> for GateJson {
-    fn from(gate: &Gate) -> Self {
+impl GateJson {
+    fn new(gate: &Gate, without: &[String]) -> Self {
         Self {
             gate: gate.name,
             holds: gate.holds,
             may_be_overridden: gate.may_be_overridden,
+            without: gate.is_passed_over(without),
             found: gate.found.clone(),
             needed: gate.needed.clone(),
         }

@@ -149,7 +149,7 @@ impl State {
         let one = |event: Event| Ok(Decided::One(AnyEvent::Legacy(event)));
         match command {
             Command::ApplySource(batch) => self.apply_source(*batch).map_err(AnyRefusal::Legacy),
-            Command::BeginMove { capability, to, by, reason } => {
+            Command::BeginMove { capability, from, to, by, reason, without } => {
                 let state = self.legacy.capability(capability);
                 match &state.moving {
                     Some(moving) if moving.to == to => {
@@ -159,10 +159,14 @@ impl State {
                     None if state.phase == to => {
                         return Ok(self.before(Outcome::Move { number: state.epoch }));
                     }
-                    None if !state.phase.is_next_to(to) => return Err(Refusal::PhaseNotNext.into()),
+                    // What was looked at was of another move.
+                    None if from.is_some_and(|from| from != state.phase) || !state.phase.is_next_to(to) => {
+                        return Err(Refusal::PhaseNotNext.into());
+                    }
                     None => {}
                 }
-                one(Event::MoveBegun { capability, number: state.moves + 1, to, by, reason })
+                let without = (!without.is_empty()).then_some(without);
+                one(Event::MoveBegun { capability, number: state.moves + 1, to, by, reason, without })
             }
             Command::NoteMove { capability, number, step, note } => {
                 let state = self.legacy.capability(capability);

@@ -135,7 +135,10 @@ impl Banyan {
     /// Begins a move without looking at its gates, and gives its number.
     pub async fn begins(&self, to: legacy::Phase) -> u64 {
         let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("a reason"));
-        match self.ask(Command::BeginMove { capability: STOCK, to, by, reason }).await {
+        match self
+            .ask(Command::BeginMove { capability: STOCK, from: None, to, by, reason, without: vec![] })
+            .await
+        {
             Outcome::Legacy(legacy::Outcome::Move { number }) => number,
             other => panic!("a move was begun with {other:?}"),
         }

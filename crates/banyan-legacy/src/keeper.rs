@@ -1,7 +1,9 @@
 //! Keeps one capability where its phase says: runs the parts of the sync that the phase needs, drives the move under way,
 //! watches lag, comparison, the old database's patience and who still touches what. The handle for everybody who asks.
 
-use crate::database::{BoxFuture, OldDatabase, StreamHealth};
+mod again;
+
+use crate::database::{BoxFuture, Finding, OldDatabase, StreamHealth};
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
 use crate::mover::{
@@ -12,7 +14,7 @@ use crate::progress::{LagPoint, Progress, ProgressView};
 use crate::references::{References, ReferencesView};
 use crate::takeover;
 use crate::watermark;
-use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase};
+use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase, Without};
 use banyan_domain::{Actor, Outcome as AnyOutcome, Timestamp};
 use banyan_engine::wall_clock;
 use std::fmt;
@@ -116,6 +118,8 @@ pub struct Keeper {
     quiet_for: Duration,
     compare_every: Duration,
     seen: Mutex<Seen>,
+    /// Held from asking who touches the tables until it is noted: an older answer behind a newer one would be new uses.
+    looking: tokio::sync::Mutex<()>,
 }
 
 /// What was seen last.
@@ -164,11 +168,22 @@ pub struct Plan {
     pub gates: Vec<Gate>,
 }
 
+impl Plan {
+    /// Whether it may begin: it is one step away, and every gate holds or is one of `overridden` that may be passed over.
+    #[must_use]
+    pub fn may_begin(&self, overridden: &[String]) -> bool {
+        let is_open = |gate: &Gate| gate.holds || gate.is_passed_over(overridden);
+        !self.steps.is_empty() && self.gates.iter().all(is_open)
+    }
+}
+
 /// Why a move was not begun.
 #[derive(Clone, Debug)]
 pub enum BeginError {
     /// These gates do not hold.
     Gates(Vec<Gate>),
+    /// It is to go without a gate, and nothing was written about why.
+    NoReason,
     /// The rules refuse it.
     Desk(DeskError),
 }
@@ -181,7 +196,8 @@ impl Keeper {
             options;
         let comparer = parts.comparer.clone();
         let driver = Driver { desk, database, progress, comparer, flush_goal: Mutex::default() };
-        Arc::new(Self { driver, mapping, parts, routes, quiet_for, compare_every, seen: Mutex::default() })
+        let (seen, looking) = (Mutex::default(), tokio::sync::Mutex::default());
+        Arc::new(Self { driver, mapping, parts, routes, quiet_for, compare_every, seen, looking })
     }
 
     /// Runs until told to stop.
@@ -197,7 +213,7 @@ impl Keeper {
             inward.keep(needs_inward(&state), &self.parts.inward);
             outward.keep(needs_outward(&state), &self.parts.outward);
             if state.moving.is_some() && Instant::now() >= drive_from {
-                match self.driver.step().await {
+                match self.driver.step_past(&*self).await {
                     Ok(Stage::Stepped(step)) => {
                         tracing::info!(step = step.as_str(), "the move has come one step further");
                         self.seen().stage = None;
@@ -272,25 +288,32 @@ impl Keeper {
     /// # Errors
     /// [`DeskError::Stopping`].
     pub async fn plan(&self, to: Phase) -> Result<Plan, DeskError> {
+        let findings = self.driver.database.check_for(to).await;
+        let facts = self.facts(findings).await?;
+        let from = facts.state.phase;
+        Ok(Plan { from, to, steps: steps(from, to), gates: gates(&facts, to) })
+    }
+
+    /// What is known now, after the preflight found this: that takes long, and what was looked at before it is old.
+    async fn facts(&self, findings: Vec<Finding>) -> Result<Facts, DeskError> {
         let look =
             |state: &banyan_domain::State| (state.legacy().capability(STOCK), open_reservations(state).0);
         let (state, open_reservations) = self.driver.desk.look(look).await?;
-        let from = state.phase;
-        let facts = Facts {
+        Ok(Facts {
             state,
             now: wall_clock(),
-            findings: self.driver.database.check_for(to).await,
+            findings,
             progress: self.driver.progress.view(),
             lag_max: self.mapping.watch.lag_max,
             references: self.references(),
             quiet_for: self.quiet_for,
             routes: self.routes.evidence(STOCK),
             open_reservations,
-        };
-        Ok(Plan { from, to, steps: steps(from, to), gates: gates(&facts, to) })
+        })
     }
 
-    /// Begins a move if its gates hold, but for those in `overridden`, which are named in the log.
+    /// Begins a move if its gates hold, but for those in `overridden`, which are named in the log with what was found of them. These
+    /// need a reason that says something. The gates are looked at again while the move is under way.
     ///
     /// # Errors
     /// [`BeginError`]: nothing was begun.
@@ -301,21 +324,30 @@ impl Keeper {
         reason: &str,
         overridden: &[String],
     ) -> Result<u64, BeginError> {
-        let plan = self.plan(to).await.map_err(BeginError::Desk)?;
-        let is_overridden =
-            |gate: &Gate| gate.may_be_overridden && overridden.iter().any(|name| name == gate.name);
-        let (open, passed): (Vec<Gate>, Vec<Gate>) =
-            plan.gates.into_iter().filter(|gate| !gate.holds).partition(|gate| !is_overridden(gate));
-        if !open.is_empty() && plan.from.is_next_to(to) {
-            return Err(BeginError::Gates(open));
+        if !overridden.is_empty() && reason.trim().is_empty() {
+            return Err(BeginError::NoReason);
         }
+        let plan = self.plan(to).await.map_err(BeginError::Desk)?;
+        let from = plan.from;
+        let stands = |gate: &Gate| !gate.holds && !gate.is_passed_over(overridden);
+        // Where it is not one step away, that is what is said, and not what else is in the way.
+        if from.is_next_to(to) && plan.gates.iter().any(stands) {
+            return Err(BeginError::Gates(plan.gates.into_iter().filter(stands).collect()));
+        }
+        // Also those that hold: the move looks at them again, and was told to go without.
+        let without: Vec<&Gate> = plan.gates.iter().filter(|gate| gate.is_passed_over(overridden)).collect();
         // First what was gone without: a long reason is cut, and that must not be.
-        let without: Vec<&str> = passed.iter().map(|gate| gate.name).collect();
         let text = match without.as_slice() {
             [] => reason.to_owned(),
-            names => format!("[without {}] {reason}", names.join(", ")),
+            gates => {
+                let names: Vec<&str> = gates.iter().map(|gate| gate.name).collect();
+                format!("[without {}] {reason}", names.join(", "))
+            }
         };
-        let command = Command::BeginMove { capability: STOCK, to, by, reason: as_reason(&text) };
+        let note = |gate: &Gate| Without { gate: as_reason(gate.name), found: as_reason(&gate.found) };
+        let without = without.into_iter().map(note).collect();
+        let reason = as_reason(&text);
+        let command = Command::BeginMove { capability: STOCK, from: Some(from), to, by, reason, without };
         match self.driver.desk.ask(command).await.map_err(BeginError::Desk)? {
             AnyOutcome::Legacy(Outcome::Move { number }) => Ok(number),
             other => unreachable!("a move was begun with {other:?}"),
@@ -385,27 +417,44 @@ impl Keeper {
                 look_from = Instant::now() + WATCH_EVERY;
                 match (state.phase, &state.moving) {
                     (Phase::Legacy, None) => self.look_for_left_behind().await,
-                    (Phase::Legacy, Some(_)) => self.seen().left_behind = None,
-                    _ => self.look(now).await,
+                    (Phase::Legacy, Some(moving)) => {
+                        self.seen().left_behind = None;
+                        // From the first copy on there is a stream, and a copy may take long.
+                        if moving.has_noted(MoveStep::Prepared) {
+                            self.look_at_stream().await;
+                        }
+                    }
+                    _ => self.look().await,
                 }
             }
             let _stopped = tokio::time::timeout(LAG_EVERY, stop.changed()).await;
         }
     }
 
-    async fn look(&self, now: Timestamp) {
+    async fn look(&self) {
         self.seen().left_behind = None;
         if let Err(error) = takeover::look(&self.driver.desk, &*self.driver.database).await {
             tracing::debug!("whether the lead was taken back could not be looked at: {error}");
         }
+        self.look_at_stream().await;
+        self.look_at_references().await;
+    }
+
+    /// How the old database sees the stream, and whether it keeps too much for it.
+    async fn look_at_stream(&self) {
         let health = self.driver.database.health().await.map_err(|error| error.to_string());
         if let Ok(health) = &health {
             self.guard(health).await;
         }
+        self.seen().health = Some(health);
+    }
+
+    /// Who touches what is to go.
+    async fn look_at_references(&self) {
+        let _alone = self.looking.lock().await;
         let references = self.driver.database.references().await;
-        let ledger = self.routes.ledger(STOCK);
+        let (now, ledger) = (wall_clock(), self.routes.ledger(STOCK));
         let mut seen = self.seen();
-        seen.health = Some(health);
         seen.references.routes(now, ledger);
         match references {
             Ok(Some(statements)) => seen.references.statements(now, statements),
@@ -581,6 +630,9 @@ impl fmt::Display for BeginError {
                     write!(f, "{}: {} (needed: {}). ", gate.name, gate.found, gate.needed)?;
                 }
                 Ok(())
+            }
+            Self::NoReason => {
+                f.write_str("going without a gate needs a reason that says why: it is kept in the log")
             }
             Self::Desk(error) => error.fmt(f),
         }

@@ -53,7 +53,9 @@ pub use mapping::{
     Connection, DatabaseKind, DatabaseSettings, InvalidMapping, LocationFrom, Mapping, TableMapping,
     TableName, Watch,
 };
-pub use mover::{Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, gates, steps};
+pub use mover::{
+    Comparer, DriveError, Driver, Facts, Gate, Gatekeeper, Look, Planned, RouteEvidence, Stage, gates, steps,
+};
 pub use parts::parts;
 pub use progress::{LagPoint, Progress, ProgressView, Trouble};
 pub use ranges::digest_of;

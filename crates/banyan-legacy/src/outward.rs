@@ -473,6 +473,7 @@ mod tests {
                 reason: Reason::new("a test").expect("words"),
                 begun_at: Timestamp::default(),
                 noted: Vec::new(),
+                without: None,
             }),
             ..CapabilityState::default()
         };

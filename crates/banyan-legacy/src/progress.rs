@@ -142,6 +142,11 @@ impl Progress {
         }
     }
 
+    /// It was measured how long something takes from there to here.
+    pub fn measured(&self, lag_millis: u64) {
+        self.lag_millis.store(lag_millis, Ordering::Relaxed);
+    }
+
     /// Everything up to `seq` is in the old tables; `rows` were written for it, `lag_millis` after it happened.
     pub fn wrote(&self, seq: u64, rows: u64, lag_millis: u64) {
         // Whoever sees it sees also what was set aside before.

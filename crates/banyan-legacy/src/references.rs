@@ -7,11 +7,11 @@
 use crate::database::SqlReference;
 use crate::keeper::{RouteCaller, RouteLedger};
 use banyan_domain::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Most references kept; the ones used longest ago go first.
-const REFERENCES_MAX: usize = 2_000;
+/// Most references kept of each kind; of those that are not told any more, the ones used longest ago go first.
+pub(crate) const REFERENCES_MAX: usize = 2_000;
 
 /// How a reference reaches what is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ pub struct Reference {
 /// Every reference at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReferencesView {
-    /// Since when it is watched without a gap.
+    /// Since when it is watched without a gap; the moment of this view if it is not watched at all.
     pub since: Timestamp,
     /// All, the last used first.
     pub all: Vec<Reference>,
@@ -52,8 +52,11 @@ pub struct References {
     since: Option<Timestamp>,
     /// Routes that touch the capability, with when that was first seen: their callers are known from then on.
     marked: BTreeMap<String, Timestamp>,
-    known: BTreeMap<(ReferenceKind, String, String), (u64, Timestamp)>,
+    known: BTreeMap<Key, (u64, Timestamp)>,
 }
+
+/// How, who, what.
+type Key = (ReferenceKind, String, String);
 
 impl ReferenceKind {
     /// In one word.
@@ -67,12 +70,23 @@ impl ReferenceKind {
 }
 
 impl References {
-    /// Takes a look at the database's statistics.
+    /// Takes a look at the database's statistics. More statements than are kept are no look at all: of those left out nobody would
+    /// know when they come.
     pub fn statements(&mut self, now: Timestamp, statements: Vec<SqlReference>) {
+        let mut told: BTreeMap<Key, u64> = BTreeMap::new();
         for SqlReference { caller, statement, calls, .. } in statements {
-            self.look(now, (ReferenceKind::Sql, caller, statement), calls);
+            // The same words may be counted in several places: within functions and outside of them, or in several schemas.
+            let sum = told.entry((ReferenceKind::Sql, caller, statement)).or_default();
+            *sum = sum.saturating_add(calls);
         }
-        self.looked(now);
+        if told.len() > REFERENCES_MAX {
+            return self.gap();
+        }
+        for (key, calls) in &told {
+            self.look(now, key.clone(), *calls);
+        }
+        self.since.get_or_insert(now);
+        self.forget(ReferenceKind::Sql, |key| told.contains_key(key));
     }
 
     /// Takes a look at the routes, and at their callers, of whom the gateway knows itself when they were last seen. Callers of
@@ -83,9 +97,13 @@ impl References {
         for route in routes {
             self.marked.entry(route).or_insert(now);
         }
+        let mut told = BTreeSet::new();
         for RouteCaller { route, caller, count, last_seen } in callers {
-            self.known.insert((ReferenceKind::Route, caller, route), (count, last_seen));
+            let key = (ReferenceKind::Route, caller, route);
+            self.known.insert(key.clone(), (count, last_seen));
+            told.insert(key);
         }
+        self.forget(ReferenceKind::Route, |key| told.contains(key));
     }
 
     /// Nobody could look: what was used meanwhile is not known, so watching begins anew.
@@ -113,7 +131,7 @@ impl References {
         ReferencesView { since, all }
     }
 
-    fn look(&mut self, now: Timestamp, key: (ReferenceKind, String, String), calls: u64) {
+    fn look(&mut self, now: Timestamp, key: Key, calls: u64) {
         match self.known.get_mut(&key) {
             // Fewer: the statistics were reset, and the statement was used since.
             Some((count, last_seen)) if *count != calls => (*count, *last_seen) = (calls, now),
@@ -124,11 +142,18 @@ impl References {
         }
     }
 
-    fn looked(&mut self, now: Timestamp) {
-        self.since.get_or_insert(now);
-        while self.known.len() > REFERENCES_MAX {
-            let oldest = self.known.iter().min_by_key(|(_, (_, last_seen))| *last_seen);
-            let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
+    /// Keeps no more of `kind` than there is room for. Who is still told stays: forgotten, it would come again as new with the next
+    /// look, and count as used then.
+    fn forget(&mut self, kind: ReferenceKind, is_told: impl Fn(&Key) -> bool) {
+        let of_kind = self.known.iter().filter(|((of, ..), _)| *of == kind);
+        let mut silent: Vec<(Timestamp, Key)> = of_kind
+            .clone()
+            .filter(|(key, _)| !is_told(key))
+            .map(|(key, (_, last_seen))| (*last_seen, key.clone()))
+            .collect();
+        let over = of_kind.count().saturating_sub(REFERENCES_MAX);
+        silent.sort();
+        for (_, key) in silent.into_iter().take(over) {
             self.known.remove(&key);
         }
     }

@@ -186,7 +186,7 @@ impl<'a> Banyan<'a> {
 
     async fn begin(&self, to: Phase) {
         let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("a reason"));
-        self.ask(Command::BeginMove { capability: STOCK, to, by, reason }).await;
+        self.ask(Command::BeginMove { capability: STOCK, from: None, to, by, reason, without: vec![] }).await;
     }
 
     async fn state(&self) -> CapabilityState {

@@ -27,8 +27,11 @@ pub(super) const fn event_type(event: &Event) -> &'static str {
 /// What the event has. A position is a text: it is larger than a number of JSON may be relied upon.
 pub(super) fn details(event: &Event) -> Map<String, Value> {
     let mut object = super::object(match event {
-        Event::MoveBegun { number, to, by, reason, .. } => {
-            json!({"move": number, "to": to.as_str(), "by": by.as_str(), "reason": reason.as_str()})
+        Event::MoveBegun { number, to, by, reason, without, .. } => {
+            let without = without.iter().flatten();
+            let without = without.map(|one| json!({"gate": one.gate.as_str(), "found": one.found.as_str()}));
+            let without: Vec<Value> = without.collect();
+            json!({"move": number, "to": to.as_str(), "by": by.as_str(), "reason": reason.as_str(), "without": without})
         }
         Event::MoveNoted { step, note, .. } => json!({"step": step.as_str(), "note": note.as_str()}),
         Event::MoveDone { .. } | Event::SourceCopied { .. } => json!({}),

@@ -22,6 +22,9 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlanQuery {
     to: String,
+    /// Names with commas between.
+    #[serde(default)]
+    without: String,
 }
 
 /// Shows where a capability stands.
@@ -41,7 +44,7 @@ pub(crate) async fn show_legacy(
 
 /// Shows what a move would do and whether it may begin. Changes nothing; looks at the old database.
 #[utoipa::path(
-    get, path = "/v1/legacy/{capability}/plan", tag = "legacy", params(("capability" = String, Path, example = "stock"), ("to" = String, Query, example = "lead")),
+    get, path = "/v1/legacy/{capability}/plan", tag = "legacy", params(("capability" = String, Path, example = "stock"), ("to" = String, Query, example = "lead"), ("without" = Option<String>, Query, description = "Gates to go without, with commas between", example = "lag,evidence")),
     responses((status = 200, description = "Steps and gates", body = PlanJson), (status = 403, description = "forbidden"), (status = 404, description = "legacy-not-configured")),
 )]
 pub(crate) async fn plan_move(
@@ -53,14 +56,15 @@ pub(crate) async fn plan_move(
     app.identify(&headers)?.must_operate()?;
     let keeper = keeper(&app, &capability)?;
     let plan = keeper.plan(phase(&query.to)?).await.map_err(of_desk)?;
-    Ok(write(&PlanJson::from(&plan), StatusCode::OK, false))
+    let without: Vec<String> = query.without.split(',').map(|name| name.trim().to_owned()).collect();
+    Ok(write(&PlanJson::new(&plan, &without), StatusCode::OK, false))
 }
 
 /// Begins a move if its gates hold. It goes on by itself; `GET /v1/legacy/{capability}` shows how far it is. The same again
 /// while it is under way is answered with the same number.
 #[utoipa::path(
     post, path = "/v1/legacy/{capability}/moves", tag = "legacy", request_body = BeginMoveJson, params(("capability" = String, Path, example = "stock")),
-    responses((status = 202, description = "Begun", body = MoveBegunJson), (status = 403, description = "forbidden"), (status = 409, description = "gates-closed, move-under-way or phase-not-next")),
+    responses((status = 202, description = "Begun", body = MoveBegunJson), (status = 403, description = "forbidden"), (status = 409, description = "gates-closed, move-under-way or phase-not-next"), (status = 422, description = "reason-required")),
 )]
 pub(crate) async fn begin_move(
     State(app): State<Arc<App>>,
@@ -76,6 +80,9 @@ pub(crate) async fn begin_move(
     let begun = keeper.begin(to, principal.name.clone(), &reason, &without).await;
     let number = begun.map_err(|error| match error {
         BeginError::Gates(_) => Problem::new(StatusCode::CONFLICT, "gates-closed", error.to_string()),
+        BeginError::NoReason => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reason-required", error.to_string())
+        }
         BeginError::Desk(error) => of_desk(error),
     })?;
     tracing::info!(capability, number, to = to.as_str(), by = principal.name.as_str(), "a move was begun");

@@ -215,9 +215,10 @@ fn list(viewer: &Viewer, events: &[Found]) -> Markup {
             li {
                 span.kind { a href=(parts::event_href(found.seq)) { (found.kind()) } }
                 span.what { @match event {
-                    LegacyEvent::MoveBegun { number, to, by, reason, .. } => {
+                    LegacyEvent::MoveBegun { number, to, by, reason, without, .. } => {
                         (lang.f(text::MOVE_N, &[&number.to_string()])) " → " b { (lang.t(phase_word(*to))) } " "
                         span.by { (lang.f(text::BY, &[by.as_str()])) } q.reason { (reason) }
+                        @for one in without.iter().flatten() { " " span.hint { (one.gate) ": " (one.found) } }
                     },
                     LegacyEvent::MoveAborted { why, .. } => { q.reason { (why) } },
                     LegacyEvent::BreachNoted { sku, location, what, .. } => {

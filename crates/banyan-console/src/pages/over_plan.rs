@@ -171,6 +171,7 @@ async fn begin(viewer: &Viewer, keeper: &Keeper, fields: &Fields) -> Result<u64,
     let by = viewer.who.principal.name.clone();
     keeper.begin(to, by, reason.as_str(), &without).await.map_err(|error| match error {
         BeginError::Gates(_) => (StatusCode::CONFLICT, lang.f(text::GATES_STOPPED, &[&error.to_string()])),
+        BeginError::NoReason => wrong(error.to_string()),
         BeginError::Desk(error) => of_desk(lang, error),
     })
 }

@@ -1,6 +1,6 @@
 //! What can be asked on the way over.
 
-use super::{Breach, Capability, MoveStep, Phase, SourceId};
+use super::{Breach, Capability, MoveStep, Phase, SourceId, Without};
 use crate::{Actor, LocationId, Reason, ReservationNo, SkuId, Timestamp};
 
 /// Something asked. Checked texts only. Each is safe to repeat: by the number of the move, or by the source's position.
@@ -10,12 +10,17 @@ pub enum Command {
     BeginMove {
         /// What is to move.
         capability: Capability,
+        /// The phase that was looked at before it was asked: if another move has ended since, what was seen is not of this one,
+        /// and it is refused. None: from wherever it is.
+        from: Option<Phase>,
         /// Where to.
         to: Phase,
         /// Who asks.
         by: Actor,
         /// Why.
         reason: Reason,
+        /// What it goes without, in writing.
+        without: Vec<Without>,
     },
     /// Note a point that the move has come to. Noting it again changes nothing.
     NoteMove {

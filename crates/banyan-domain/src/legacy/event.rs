@@ -1,6 +1,6 @@
 //! What can happen on the way over. Events are stored for ever: fields get new numbers, never new meanings.
 
-use super::{Capability, MoveStep, NamedBreach, Phase, SourceId};
+use super::{Capability, MoveStep, NamedBreach, Phase, SourceId, Without};
 use crate::{Actor, ItemNo, LocationId, Reason, SkuId, Timestamp};
 use minicbor::{Decode, Encode};
 
@@ -22,9 +22,12 @@ pub enum Event {
         /// By whom.
         #[n(3)]
         by: Actor,
-        /// Why; what was overridden, if something was.
+        /// Why; the names of what was overridden, if something was.
         #[n(4)]
         reason: Reason,
+        /// What was overridden, with what was found of it then; none if nothing was, and in a log from before this was kept.
+        #[n(50)]
+        without: Option<Vec<Without>>,
     },
     /// A move came to a point from which it can be gone on with.
     #[n(1)]

@@ -25,5 +25,5 @@ pub use event::Event;
 pub use known::Known;
 pub use phase::{Capability, MoveStep, Phase};
 pub use refusal::Refusal;
-pub use state::{CapabilityState, Legacy, Mirrored, Move, Reconciled, Source, SourceId};
+pub use state::{CapabilityState, Legacy, Mirrored, Move, Reconciled, Source, SourceId, Without};
 pub use takeover::Takeover;

@@ -83,6 +83,20 @@ pub struct Move {
     /// The points it has come to, with when and what was seen, in order.
     #[n(5)]
     pub noted: Vec<(MoveStep, Timestamp, Reason)>,
+    /// What it goes without, in writing.
+    #[n(50)]
+    pub without: Option<Vec<Without>>,
+}
+
+/// Something that must be so before a move, and that a move goes without, in writing.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Without {
+    /// Its name, one word.
+    #[n(0)]
+    pub gate: Reason,
+    /// What was found of it when the move was begun.
+    #[n(1)]
+    pub found: Reason,
 }
 
 /// A stream of an old database.
@@ -180,6 +194,12 @@ impl Move {
     #[must_use]
     pub fn has_noted(&self, step: MoveStep) -> bool {
         self.noted.iter().any(|(noted, _, _)| *noted == step)
+    }
+
+    /// Whether it goes without what `gate` names, in writing.
+    #[must_use]
+    pub fn goes_without(&self, gate: &str) -> bool {
+        self.without.iter().flatten().any(|without| without.gate.as_str() == gate)
     }
 }
 
@@ -309,7 +329,7 @@ impl Legacy {
 impl CapabilityState {
     fn apply(&mut self, at: Timestamp, event: &Event) -> Result {
         match event {
-            Event::MoveBegun { number, to, by, reason, .. } => {
+            Event::MoveBegun { number, to, by, reason, without, .. } => {
                 ensure(self.moving.is_none(), "a move began while another was under way")?;
                 ensure(*number == self.moves + 1, "moves must be numbered one after the other")?;
                 ensure(self.phase.is_next_to(*to), "a move skips a phase")?;
@@ -321,6 +341,7 @@ impl CapabilityState {
                     reason: reason.clone(),
                     begun_at: at,
                     noted: Vec::new(),
+                    without: without.clone(),
                 });
             }
             Event::MoveNoted { step, note, .. } => {

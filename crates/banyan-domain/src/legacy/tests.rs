@@ -14,6 +14,7 @@ use proptest::prelude::*;
 mod breaches;
 mod impossible;
 mod lapsing;
+mod looked_at;
 mod messages_twice;
 mod overtaken;
 mod taken_over;
@@ -75,7 +76,14 @@ impl Shard {
     }
 
     fn begin(&mut self, to: Phase) -> Result<u64, AnyRefusal> {
-        let ask = Command::BeginMove { capability: STOCK, to, by: actor(), reason: reason("because") };
+        let ask = Command::BeginMove {
+            capability: STOCK,
+            from: None,
+            to,
+            by: actor(),
+            reason: reason("because"),
+            without: vec![],
+        };
         match self.ask(ask)? {
             AnyOutcome::Legacy(Outcome::Move { number }) => Ok(number),
             other => panic!("{other:?}"),

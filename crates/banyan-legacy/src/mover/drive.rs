@@ -3,10 +3,9 @@
 //! The driver remembers nothing. What it does next follows from the log and, for the switch, from the old database's
 //! bookkeeping row: so it may be stopped, or killed, between any two lines here.
 
+use super::look::{Gatekeeper, Look, Preflight};
 use super::plan::steps;
-use crate::database::{
-    Book, BoxFuture, CheckLevel, Hold, LegacyError, OldDatabase, Switch, Switched, Written,
-};
+use crate::database::{Book, BoxFuture, Hold, LegacyError, OldDatabase, Switch, Switched, Written};
 use crate::desk::{Desk, DeskError};
 use crate::progress::{Progress, ProgressView};
 use crate::takeover;
@@ -43,7 +42,8 @@ pub enum Stage {
     Stepped(MoveStep),
     /// It waits for something, in words.
     Waiting(String),
-    /// The door was held, or tried, in vain, and orders of the old shop waited for it: it rests before it tries again.
+    /// A gate is closed that was open when the move was begun; or the door was held, or tried, in vain, and orders of the old shop
+    /// waited for it: it rests before it tries again.
     Resting(String),
     /// It is done.
     Done(Phase),
@@ -85,11 +85,19 @@ impl Driver {
         Ok(self.desk.look(|state| state.legacy().capability(STOCK)).await?)
     }
 
-    /// Goes one step further with the move under way.
+    /// Goes one step further with the move under way, for who sees the old database only: of the gates it looks at the preflight.
     ///
     /// # Errors
     /// [`DriveError`]: nothing is lost; call again.
     pub async fn step(&self) -> Result<Stage, DriveError> {
+        self.step_past(&Preflight(&*self.database)).await
+    }
+
+    /// Goes one step further with the move under way, if `gates` let it.
+    ///
+    /// # Errors
+    /// [`DriveError`]: nothing is lost; call again.
+    pub async fn step_past(&self, gates: &dyn Gatekeeper) -> Result<Stage, DriveError> {
         let state = self.state().await?;
         let Some(moving) = state.moving.clone() else { return Ok(Stage::Idle) };
         let next = steps(state.phase, moving.to).iter().find(|planned| !moving.has_noted(planned.step));
@@ -100,7 +108,7 @@ impl Driver {
             return Ok(Stage::Resting(waits));
         }
         match next {
-            Some(planned) => self.take(&state, &moving, planned.step).await,
+            Some(planned) => self.take(&state, &moving, planned.step, gates).await,
             None if state.phase.switches(moving.to) => {
                 Ok(Stage::Waiting("the old database was told; its stream will say from when".into()))
             }
@@ -143,17 +151,14 @@ impl Driver {
         state: &CapabilityState,
         moving: &Move,
         step: MoveStep,
+        gates: &dyn Gatekeeper,
     ) -> Result<Stage, DriveError> {
         let seen = match step {
-            MoveStep::Checked => {
-                let findings = self.database.check_for(moving.to).await;
-                let stop = findings.iter().find(|finding| finding.level == CheckLevel::Stop);
-                if let Some(stop) = stop {
-                    let why = format!("{}: {}. {}", stop.subject, stop.found, stop.fix);
-                    return Err(DriveError::Person(why));
-                }
-                format!("{} checks", findings.len())
-            }
+            // The second only notes it: the old database is told at the next step, and from then on until it is known to be done.
+            MoveStep::Checked | MoveStep::Switched => match gates.look(moving).await? {
+                Look::Open(found) => found,
+                Look::Closed(why) => return Ok(Stage::Resting(why)),
+            },
             MoveStep::Prepared => self.database.create().await?.join("; "),
             MoveStep::Copied => match &state.source {
                 Some(source) if !source.copying => format!("as of position {}", source.position),
@@ -194,8 +199,6 @@ impl Driver {
                 }
                 format!("the old columns are at event {written}")
             }
-            // Only noted: it is sent at the next step, and from then on until it is known to be done.
-            MoveStep::Switched => "about to tell the old database".into(),
             MoveStep::Cleared => {
                 self.database.drop_stream().await?;
                 "the stream is given up".into()

@@ -63,6 +63,14 @@ pub struct Gate {
     pub needed: String,
 }
 
+impl Gate {
+    /// Whether who names these gates goes on without this one.
+    #[must_use]
+    pub fn is_passed_over(&self, names: &[String]) -> bool {
+        self.may_be_overridden && names.iter().any(|name| name == self.name)
+    }
+}
+
 /// The gates of the move to `to`.
 #[must_use]
 pub fn gates(facts: &Facts, to: Phase) -> Vec<Gate> {
@@ -80,7 +88,7 @@ pub fn gates(facts: &Facts, to: Phase) -> Vec<Gate> {
     gates
 }
 
-fn preflight(findings: &[Finding]) -> Gate {
+pub(super) fn preflight(findings: &[Finding]) -> Gate {
     let stops: Vec<&Finding> = findings.iter().filter(|finding| finding.level == CheckLevel::Stop).collect();
     let warnings = findings.iter().filter(|finding| finding.level == CheckLevel::Warn).count();
     let found = match stops.first() {
@@ -196,7 +204,14 @@ fn holds(facts: &Facts) -> Gate {
 fn references(facts: &Facts) -> Gate {
     let left = facts.references.left(facts.now, facts.quiet_for);
     let watched = facts.references.watched_for(facts.now);
-    let found = format!("{left} left; watched for {} s", watched.as_secs());
+    let found = match watched {
+        Duration::ZERO => {
+            format!(
+                "{left} left; not watched yet, or the old database does not tell: see banyan legacy check"
+            )
+        }
+        watched => format!("{left} left; watched for {} s", watched.as_secs()),
+    };
     let needed = format!("nobody may touch the old columns for {} s", facts.quiet_for.as_secs());
     Gate {
         name: "references",

@@ -35,7 +35,10 @@ pub fn steps(from: Phase, to: Phase) -> &'static [Planned] {
         (Phase::Mirror, Phase::Lead) => {
             const {
                 &[
-                    planned(MoveStep::Checked, "look at lag, comparison and evidence"),
+                    planned(
+                        MoveStep::Checked,
+                        "look at the gates again: preflight, stream, lag, comparison, evidence",
+                    ),
                     planned(MoveStep::Compared, "compare both sides, row by row: they must be equal"),
                     planned(
                         MoveStep::Switched,
@@ -47,7 +50,7 @@ pub fn steps(from: Phase, to: Phase) -> &'static [Planned] {
         (Phase::Lead, Phase::Mirror) => {
             const {
                 &[
-                    planned(MoveStep::Checked, "look at the old database and at the sync out"),
+                    planned(MoveStep::Checked, "look at the gates again: preflight, stream, sync out"),
                     planned(
                         MoveStep::Drained,
                         "reserve nothing more, and wait for the reservations that are open",
@@ -64,7 +67,7 @@ pub fn steps(from: Phase, to: Phase) -> &'static [Planned] {
                 &[
                     planned(
                         MoveStep::Checked,
-                        "look at who still touches the old columns: nobody for the time stated",
+                        "look again at who still touches the old columns: nobody for the time stated",
                     ),
                     planned(
                         MoveStep::Switched,

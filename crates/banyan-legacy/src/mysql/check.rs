@@ -2,6 +2,7 @@
 
 use super::book::{self, DOOR, OUTBOX, STREAM, SYNC};
 use super::check_tables;
+use super::health;
 use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
 use crate::database::{Finding, LegacyError};
@@ -17,6 +18,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const KEEP_SECONDS_MIN: u64 = 24 * 3_600;
 /// Clocks that differ more than this make the lag wrong that is shown.
 const CLOCKS_MILLIS_MAX: u64 = 2_000;
+
+/// A statement that is longer than the server's statistics keep may name anything behind the cut.
+const DIGEST_BYTES_MIN: u64 = 4_096;
 
 /// Who runs the server: what to do for a finding depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,7 @@ pub(super) async fn check(address: &Address, mapping: &Mapping, to: Option<Phase
     durability(&session, &settings, &mut findings);
     rights(&mut session, &mut findings).await;
     clock(&mut session, &mut findings).await;
+    findings.push(statements(&mut session, &settings, host).await);
     bookkeeping(&mut session, address, mapping, to, &mut findings).await;
     let phase = phase(&mut session, address, mapping).await;
     let looked = scope(mapping, phase, to);
@@ -354,6 +359,52 @@ async fn clock(session: &mut Session, findings: &mut Vec<Finding>) {
         let found = format!("{apart} ms apart from ours: the lag that is shown is wrong by that");
         Finding::warn(subject, found, "let both machines follow the same time servers")
     });
+}
+
+/// Whether it can be told who still touches the tables by SQL. If not, the way to `retired` is closed, and nothing else.
+async fn statements(session: &mut Session, settings: &Settings, host: Host) -> Finding {
+    let subject = "statistics of statements";
+    let (place, untold) = (host.place(), "who still touches the tables by SQL cannot be told");
+    if !settings.is("performance_schema", "ON") {
+        let fix = format!("set performance_schema = ON {place}, and restart the server");
+        return Finding::warn(subject, format!("performance_schema is OFF: {untold}"), fix);
+    }
+    match health::counts_statements(session).await {
+        Err(error) => {
+            let fix = "grant select on performance_schema.* to the user";
+            return Finding::warn(subject, format!("could not be looked at ({error}): {untold}"), fix);
+        }
+        Ok(false) => {
+            let fix = "update performance_schema.setup_consumers set enabled = 'YES' where name in ('global_instrumentation', \
+                       'statements_digest'); update performance_schema.setup_instruments set enabled = 'YES', timed = 'YES' \
+                       where name like 'statement/sql/%'";
+            return Finding::warn(subject, format!("switched off: {untold}"), fix);
+        }
+        Ok(true) => {}
+    }
+    if let Ok(count @ 1..) = health::unnamed_statements(session).await {
+        let found = format!(
+            "no room for more: {count} times a statement came that is not told; while there are more, {untold}"
+        );
+        let fix = format!(
+            "set performance_schema_digests_size to more {place}, and restart the server; or \
+             truncate performance_schema.events_statements_summary_by_digest"
+        );
+        return Finding::warn(subject, found, fix);
+    }
+    let lengths = ["performance_schema_max_digest_length", "max_digest_length"];
+    let short = lengths.iter().filter_map(|name| {
+        let bytes = settings.get(name).parse::<u64>().ok()?;
+        (bytes < DIGEST_BYTES_MIN).then(|| format!("{name} is {bytes}"))
+    });
+    let short: Vec<String> = short.collect();
+    if short.is_empty() {
+        return Finding::ok(subject, "kept");
+    }
+    let found =
+        format!("{}: every longer statement counts as one that may touch the tables", short.join(", "));
+    let fix = format!("set {} = {DIGEST_BYTES_MIN} {place}, and restart the server", lengths.join(" and "));
+    Finding::warn(subject, found, fix)
 }
 
 async fn bookkeeping(

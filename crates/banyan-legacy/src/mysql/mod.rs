@@ -45,6 +45,8 @@ pub struct Mysql {
     idle: Mutex<Option<Session>>,
     way: Option<Way>,
     place: Arc<watch::Sender<Option<u64>>>,
+    /// How often a statement came that the server's statistics had no room for, as of the last look.
+    unnamed: std::sync::Mutex<Option<u64>>,
 }
 
 impl Mysql {
@@ -64,7 +66,8 @@ impl Mysql {
     pub fn at(mapping: Arc<Mapping>, address: &str) -> Result<Self, String> {
         let address = Address::parse(address)?;
         let (place, _) = watch::channel(None);
-        Ok(Self { mapping, address, idle: Mutex::new(None), way: None, place: Arc::new(place) })
+        let (idle, place) = (Mutex::new(None), Arc::new(place));
+        Ok(Self { mapping, address, idle, way: None, place, unnamed: std::sync::Mutex::default() })
     }
 
     /// Takes snapshots in this way, and not in the best that the server has.
@@ -295,7 +298,7 @@ impl OldDatabase for Mysql {
             self.with(|mut session| async {
                 // In phase retired some may be gone, and the others count.
                 let layouts = layout::read_there(&mut session, &self.mapping, self.database()).await?;
-                let references = health::references(&mut session, &layouts).await?;
+                let references = health::references(&mut session, &layouts, &self.unnamed).await?;
                 Ok((session, references))
             })
             .await

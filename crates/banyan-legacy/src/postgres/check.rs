@@ -6,6 +6,7 @@ use super::catalog;
 use super::check_rows;
 use super::check_tables;
 use super::grants;
+use super::health::COUNTED;
 use super::sessions::Sessions;
 use super::write::read_book;
 use crate::database::{Finding, LegacyError};
@@ -141,7 +142,7 @@ async fn server(client: &Client, look: &Look<'_>, findings: &mut Vec<Finding>) {
     findings.push(publication(client, mapping, user, tables).await);
     findings.extend(bookkeeping(client, look).await.unwrap_or_else(|unseen| vec![unseen]));
     findings.push(origin(client).await.unwrap_or_else(|unseen| unseen));
-    findings.push(statements(client, host).await.unwrap_or_else(|unseen| unseen));
+    findings.push(statements(client, user, host).await.unwrap_or_else(|unseen| unseen));
 }
 
 async fn host(client: &Client) -> Host {
@@ -408,16 +409,37 @@ async fn origin(client: &Client) -> Result<Finding, Finding> {
     })
 }
 
-async fn statements(client: &Client, host: Host) -> Result<Finding, Finding> {
+/// Whether it can be told who still touches the tables by SQL. If not, the way to `retired` is closed, and nothing else.
+async fn statements(client: &Client, user: &str, host: Host) -> Result<Finding, Finding> {
     let subject = "pg_stat_statements";
     let sql = "select exists (select 1 from pg_extension where extname = 'pg_stat_statements')";
-    if value::<bool>(client, subject, sql).await? {
-        return Ok(Finding::ok(subject, "there"));
-    }
+    let is_there = value::<bool>(client, subject, sql).await?;
+    let counted = ask(client, subject, COUNTED, &[]).await?;
+    let (track, may_see): (Option<String>, bool) = (counted.get(0), counted.get(1));
+    let untold = |why: &str| format!("{why}: who still touches the tables by SQL cannot be told");
     let load = match host {
         Host::Own => "shared_preload_libraries = 'pg_stat_statements', restart, and ",
         Host::Rds | Host::Aurora | Host::CloudSql => "",
     };
-    let fix = format!("{load}create extension pg_stat_statements; grant pg_read_all_stats to our role");
-    Ok(Finding::warn(subject, "not there: who still touches the tables by SQL cannot be told", fix))
+    Ok(match track.as_deref() {
+        _ if !is_there => {
+            let fix =
+                format!("{load}create extension pg_stat_statements; grant pg_read_all_stats to {user};");
+            Finding::warn(subject, untold("not there"), fix)
+        }
+        None => {
+            let fix = "shared_preload_libraries = 'pg_stat_statements', and restart the server";
+            Finding::warn(subject, untold("not loaded by the server"), fix)
+        }
+        Some("none") => {
+            let fix = "alter system set pg_stat_statements.track = 'all'; select pg_reload_conf();";
+            Finding::warn(subject, untold("it counts nothing (track = none)"), fix)
+        }
+        Some(_) if !may_see => {
+            let fix = format!("grant pg_read_all_stats to {user};");
+            Finding::warn(subject, untold(&format!("others' statements are hidden from {user}")), fix)
+        }
+        Some("top") => Finding::ok(subject, "there; what functions do inside is not counted (track = top)"),
+        Some(_) => Finding::ok(subject, "there"),
+    })
 }

@@ -7,9 +7,13 @@ use super::sessions::Sessions;
 use super::write::needs_tables;
 use crate::database::{LegacyError, SqlReference, StreamHealth};
 use crate::mapping::Mapping;
+use crate::references::REFERENCES_MAX;
+use tokio_postgres::Row;
 
-/// Statements in the list at most, the most frequent first.
-const REFERENCES_MAX: i64 = 200;
+/// What is counted, and whether it can be seen: `pg_stat_statements.track` (nothing where the server has not loaded it), and the
+/// right to read what others do, without which their texts are hidden.
+pub(super) const COUNTED: &str = "select /* banyan */ current_setting('pg_stat_statements.track', true), \
+     pg_has_role(current_user, 'pg_read_all_stats', 'usage')";
 
 /// Asks for the slot's state.
 pub(super) async fn health(sessions: &Sessions, mapping: &Mapping) -> Result<StreamHealth, LegacyError> {
@@ -43,7 +47,8 @@ pub(super) async fn health(sessions: &Sessions, mapping: &Mapping) -> Result<Str
 }
 
 /// Statements of others that name a mapped table and one of its stock columns, or all its columns: a table may hold much else
-/// that stays with the old shop. Nothing where `pg_stat_statements` is not installed, or not for us.
+/// that stays with the old shop. Nothing where that cannot be known: `pg_stat_statements` is not installed, counts nothing, hides
+/// others' texts from our role or has lost some, or there are more statements than anybody would look through.
 pub(super) async fn references(
     sessions: &Sessions,
     mapping: &Mapping,
@@ -61,6 +66,12 @@ pub(super) async fn references(
                 .await
                 .map_err(looking)?;
             let Some(schema) = schema else { return Ok((lease, None)) };
+            let counted = client.query_one(COUNTED, &[]).await.map_err(looking)?;
+            let track: Option<String> = counted.get(0);
+            let may_see: bool = counted.get(1);
+            if !may_see || track.is_none_or(|track| track == "none") {
+                return Ok((lease, None));
+            }
             let names: Vec<String> = mapping.tables.iter().map(|table| escaped(&table.name.table)).collect();
             // Letters, digits and underscores to either side would make it another name.
             let pattern = format!(r"(^|[^a-zA-Z0-9_])({})([^a-zA-Z0-9_]|$)", names.join("|"));
@@ -69,12 +80,16 @@ pub(super) async fn references(
             // A star behind a parenthesis only counts rows.
             let columns = format!(r"(^|[^a-zA-Z0-9_])({})([^a-zA-Z0-9_]|$)|[^(]\*", columns.join("|"));
             let ours = format!("(/\\* banyan \\*/|{SYNC}|{OUTBOX}|banyan_rows)");
+            // Names may be written in any case. A text that the server has lost may be anything; a statement within a function is
+            // counted apart from the same one outside.
             let sql = format!(
-                "select coalesce(r.rolname::text, '?'), s.query, s.calls, s.rows from {}.pg_stat_statements s \
-                 left join pg_roles r on r.oid = s.userid \
+                "select coalesce(r.rolname::text, '?'), s.query, sum(s.calls)::bigint, sum(s.rows)::bigint \
+                 from {}.pg_stat_statements s left join pg_roles r on r.oid = s.userid \
                  where s.dbid = (select oid from pg_database where datname = current_database()) \
-                 and s.query ~ $1 and s.query ~ $3 and s.query !~ $2 order by s.calls desc limit {REFERENCES_MAX}",
-                quoted(&schema.get::<_, String>(0))
+                 and (s.query is null or (s.query ~* $1 and s.query ~* $3 and s.query !~ $2)) \
+                 group by 1, 2 order by s.query nulls first limit {}",
+                quoted(&schema.get::<_, String>(0)),
+                REFERENCES_MAX + 1
             );
             let rows = match client.query(&sql, &[&pattern, &ours, &columns]).await {
                 Ok(rows) => rows,
@@ -83,13 +98,16 @@ pub(super) async fn references(
                 Err(error) => return Err(looking(error)),
             };
             let count = |value: i64| u64::try_from(value).unwrap_or(0);
-            let found = rows.iter().map(|row| SqlReference {
-                caller: row.get(0),
-                statement: row.get(1),
-                calls: count(row.get(2)),
-                rows: count(row.get(3)),
-            });
-            Ok((lease, Some(found.collect())))
+            let read = |row: &Row| {
+                Some(SqlReference {
+                    caller: row.get(0),
+                    statement: row.get::<_, Option<String>>(1)?,
+                    calls: count(row.get(2)),
+                    rows: count(row.get(3)),
+                })
+            };
+            let found: Option<Vec<SqlReference>> = rows.iter().map(read).collect();
+            Ok((lease, found.filter(|found| found.len() <= REFERENCES_MAX)))
         })
         .await
 }

@@ -6,6 +6,7 @@ mod found_later;
 mod grants;
 mod moving;
 mod preflight;
+mod references;
 mod refused;
 mod retired;
 mod shop;

@@ -129,7 +129,7 @@ async fn leading(skus: &[&str]) -> Desk {
     let (capability, source) = (Capability::Stock, SourceId { system: "s".into(), stream: "banyan".into() });
     let begin = async |to: Phase| {
         let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("a reason"));
-        ask(Command::BeginMove { capability, to, by, reason }).await;
+        ask(Command::BeginMove { capability, from: None, to, by, reason, without: vec![] }).await;
     };
     let apply = async |position: u64, rows: Vec<MirrorRow>, switched: Option<(u64, Phase)>| {
         let (source, outbox) = (source.clone(), vec![]);

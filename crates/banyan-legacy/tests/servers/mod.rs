@@ -402,7 +402,10 @@ impl World {
 
     pub(crate) async fn begin(&self, to: Phase) -> u64 {
         let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("a reason"));
-        match self.ask(Command::BeginMove { capability: STOCK, to, by, reason }).await {
+        match self
+            .ask(Command::BeginMove { capability: STOCK, from: None, to, by, reason, without: vec![] })
+            .await
+        {
             Outcome::Legacy(legacy::Outcome::Move { number }) => number,
             other => panic!("{other:?}"),
         }

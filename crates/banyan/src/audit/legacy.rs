@@ -173,7 +173,7 @@ mod tests {
 
     fn begun(number: u64, to: Phase) -> Event {
         let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("sale").expect("a reason"));
-        Event::MoveBegun { capability: STOCK, number, to, by, reason }
+        Event::MoveBegun { capability: STOCK, number, to, by, reason, without: None }
     }
 
     #[test]

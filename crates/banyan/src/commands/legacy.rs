@@ -86,13 +86,13 @@ pub(crate) struct MoveArgs {
     to: String,
     #[command(flatten)]
     ask: AskArgs,
-    /// Only show what would be done
+    /// Only show what would be done, and whether it may begin
     #[arg(long)]
     dry_run: bool,
     /// Why, for the record
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
-    /// Go without this gate (lag, evidence, references). Named in the log with your reason
+    /// Go without this gate (lag, evidence, references). Kept in the log with what was found, and with your reason
     #[arg(long, value_name = "GATE", requires = "reason")]
     without: Vec<String>,
     /// Do not wait until it is done
@@ -113,8 +113,11 @@ pub(crate) fn run(command: &LegacyCommand) -> Result<ExitCode, Failure> {
     match command {
         LegacyCommand::Check(args) => check(args),
         LegacyCommand::Status(args) => ask(args, "", Method::GET, status_text),
-        LegacyCommand::Plan(args) => plan(&args.ask, &args.to),
-        LegacyCommand::Move(args) if args.dry_run => plan(&args.ask, &args.to),
+        LegacyCommand::Plan(args) => plan(&args.ask, &args.to, &[]),
+        LegacyCommand::Move(args) if !args.without.is_empty() && args.reason.trim().is_empty() => {
+            Err(Failure::usage("--without needs a --reason that says why: it is kept in the log"))
+        }
+        LegacyCommand::Move(args) if args.dry_run => plan(&args.ask, &args.to, &args.without),
         LegacyCommand::Move(args) => block_on(begin(args)),
         LegacyCommand::Abort(args) => abort(args),
         LegacyCommand::Reconcile(args) => ask(args, "/reconcile", Method::POST, |answer| {
@@ -198,21 +201,34 @@ fn print(args: &AskArgs, answer: &Value, show: impl Fn(&Value) -> String) {
     }
 }
 
-fn plan(args: &AskArgs, to: &str) -> Result<ExitCode, Failure> {
+fn plan(args: &AskArgs, to: &str, without: &[String]) -> Result<ExitCode, Failure> {
     let answer = block_on(async {
         let mut client = args.server.connect().await?;
-        look_at_plan(&mut client, &args.capability, to).await
+        look_at_plan(&mut client, &args.capability, to, without).await
     })?;
     print(args, &answer, plan_text);
     Ok(if answer["may_begin"] == true { ExitCode::SUCCESS } else { ExitCode::from(CHECK) })
 }
 
-async fn look_at_plan(client: &mut Client, capability: &str, to: &str) -> Result<Value, Failure> {
+async fn look_at_plan(
+    client: &mut Client,
+    capability: &str,
+    to: &str,
+    without: &[String],
+) -> Result<Value, Failure> {
     let known = ["legacy", "mirror", "lead", "retired"];
     if !known.contains(&to) {
         return Err(Failure::usage(format!("{to} is no phase: write legacy, mirror, lead or retired")));
     }
-    let path = format!("/v1/legacy/{capability}/plan?to={to}");
+    let is_word =
+        |name: &String| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    if let Some(name) = without.iter().find(|name| !is_word(name)) {
+        return Err(Failure::usage(format!("{name:?} is no gate: write lag, evidence or references")));
+    }
+    let mut path = format!("/v1/legacy/{capability}/plan?to={to}");
+    if !without.is_empty() {
+        path += &format!("&without={}", without.join(","));
+    }
     client.get(&path).await?.expect_success("planning")
 }
 
@@ -223,7 +239,7 @@ async fn begin(args: &MoveArgs) -> Result<ExitCode, Failure> {
     let body = json!({"to": args.to, "reason": args.reason, "without": args.without});
     let answer = client.json(Method::POST, &format!("{path}/moves"), &body).await?;
     if answer.body["title"] == "gates-closed" {
-        let plan = look_at_plan(&mut client, capability, &args.to).await?;
+        let plan = look_at_plan(&mut client, capability, &args.to, &args.without).await?;
         print(&args.ask, &plan, plan_text);
         return Ok(ExitCode::from(CHECK));
     }
@@ -281,8 +297,12 @@ fn plan_text(plan: &Value) -> String {
         lines.push(format!("  {place}. {:<9} {}", text(&step["step"]), text(&step["what"])));
     }
     for gate in plan["gates"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        let holds = gate["holds"] == true;
-        let mark = if holds { "holds " } else { "CLOSED" };
+        let (holds, without) = (gate["holds"] == true, gate["without"] == true);
+        let mark = match (holds, without) {
+            (true, _) => "holds ",
+            (false, true) => "waived",
+            (false, false) => "CLOSED",
+        };
         lines.push(format!("  {mark} {:<10} {}", text(&gate["gate"]), text(&gate["found"])));
         if !holds {
             lines.push(format!("         needed: {}", text(&gate["needed"])));
@@ -303,6 +323,9 @@ fn status_text(status: &Value) -> String {
     let moving = &status["moving"];
     if !moving.is_null() {
         lines.push(format!("moving to {}: {}", text(&moving["to"]), progress_text(moving)));
+        for one in moving["without"].as_array().into_iter().flatten() {
+            lines.push(format!("  without {}: {}", text(&one["gate"]), text(&one["found"])));
+        }
     }
     let sync = &status["sync"];
     if !status["source"].is_null() {

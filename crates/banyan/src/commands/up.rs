@@ -78,7 +78,7 @@ pub(crate) struct UpArgs {
     #[arg(long, conflicts_with = "legacy")]
     old_shop_gone: bool,
     /// For how many seconds nobody may have touched the old columns before they may be retired
-    #[arg(long, value_name = "SECONDS", default_value_t = 604_800, requires = "legacy")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 604_800, requires = "legacy", value_parser = clap::value_parser!(u64).range(1..))]
     legacy_quiet: u64,
     /// How many seconds between two comparisons of both sides
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "legacy")]

@@ -262,7 +262,14 @@ fn a_log_from_before_is_read_and_one_from_now_on_is_checked() {
         };
         events.into_iter().for_each(|event| shard.apply(event));
     };
-    let begin = |to| Command::BeginMove { capability: STOCK, to, by: actor(), reason: reason("") };
+    let begin = |to| Command::BeginMove {
+        capability: STOCK,
+        from: None,
+        to,
+        by: actor(),
+        reason: reason(""),
+        without: vec![],
+    };
     let batch = |position, rows, switched| {
         let (outbox, part) = (vec![], 1);
         let batch =

@@ -12,7 +12,7 @@ use rusqlite::{Params, params};
 pub(super) fn apply(moment: Moment<'_>, event: &Event) -> Result<(), Fault> {
     let Moment { seq, at, .. } = moment;
     match event {
-        Event::MoveBegun { capability, number, to, by, reason } => {
+        Event::MoveBegun { capability, number, to, by, reason, .. } => {
             let values = params![
                 capability.as_str(),
                 *number as i64,

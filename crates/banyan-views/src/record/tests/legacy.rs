@@ -16,7 +16,7 @@ fn reason(text: &str) -> Reason {
 
 fn begin(to: Phase) -> Command {
     let by = Actor::new("mina").expect("a name");
-    Command::BeginMove { capability: STOCK, to, by, reason: reason("sale day") }
+    Command::BeginMove { capability: STOCK, from: None, to, by, reason: reason("sale day"), without: vec![] }
 }
 
 fn note(number: u64, step: MoveStep, note: &str) -> Command {

@@ -9,7 +9,14 @@ const NONE: [Kind; 0] = [];
 
 /// Item 1 is the old shop's, item 2 is not; Banyan leads. One of each is reserved until [`END`].
 fn leading(watched: bool) -> Vec<Event> {
-    let begun = |number, to| Legacy::MoveBegun { capability: STOCK, number, to, by: by(), reason: reason() };
+    let begun = |number, to| Legacy::MoveBegun {
+        capability: STOCK,
+        number,
+        to,
+        by: by(),
+        reason: reason(),
+        without: None,
+    };
     let applied = |position| Legacy::SourceApplied {
         capability: STOCK,
         position,

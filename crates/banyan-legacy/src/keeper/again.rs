@@ -1,0 +1,76 @@
+//! Looking at the gates of a move under way again. What the move itself brings about must not stop it: nobody compares but the move
+//! itself, and what is read for that delays the stream for a moment.
+
+use super::Keeper;
+use crate::database::BoxFuture;
+use crate::mover::{DriveError, Gate, Gatekeeper, Look, closed, gates, looked};
+use banyan_domain::legacy::{Move, Phase};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long gates are looked at that may open by themselves in a moment, before the move rests.
+const OPENS_WITHIN: Duration = Duration::from_secs(2);
+/// How often.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Gatekeeper for Keeper {
+    fn look<'a>(&'a self, moving: &'a Move) -> BoxFuture<'a, Result<Look, DriveError>> {
+        Box::pin(self.look_again(moving))
+    }
+}
+
+impl Keeper {
+    async fn look_again(&self, moving: &Move) -> Result<Look, DriveError> {
+        let findings = self.driver.database.check_for(moving.to).await;
+        if moving.to == Phase::Retired {
+            self.look_at_references().await;
+        }
+        let mut until = Instant::now() + OPENS_WITHIN;
+        let mut has_compared = false;
+        loop {
+            let facts = self.facts(findings.clone()).await?;
+            let gates = gates(&facts, moving.to);
+            let closed: Vec<&Gate> = closed(&gates, moving).collect();
+            let is_closed = |name| closed.iter().any(|gate| gate.name == name);
+            if is_closed("equal") && !has_compared {
+                has_compared = true;
+                // What stands in its way is told by the gate, and by the step that compares.
+                let _seen = self.driver.comparer.compare(true).await;
+                until = Instant::now() + OPENS_WITHIN;
+                continue;
+            }
+            let may_open = closed.iter().all(|gate| matches!(gate.name, "lag" | "stream" | "sync-out"));
+            if closed.is_empty() || !may_open || Instant::now() >= until {
+                let look = looked(&gates, moving);
+                if let Look::Closed(why) = &look {
+                    tracing::warn!(number = moving.number, to = moving.to.as_str(), "the move waits: {why}");
+                }
+                return Ok(look);
+            }
+            if is_closed("lag") {
+                self.measure_lag().await;
+            }
+            // Other tasks bring it about and say so in numbers only.
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Measures how long something takes from there to here now. What is known otherwise is of the last transaction, which after a
+    /// pause of Banyan's was as long on its way as that, and of an idle shop stays the last one.
+    async fn measure_lag(&self) {
+        let (database, progress) = (&self.driver.database, &self.driver.progress);
+        let began = Instant::now();
+        let Ok(position) = database.position().await else { return };
+        if database.nudge().await.is_err() {
+            return;
+        }
+        while progress.view().position_applied < position {
+            if began.elapsed() > self.mapping.watch.lag_max {
+                return;
+            }
+            // Another task brings it about and says so in numbers only.
+            tokio::time::sleep(LOOK).await;
+        }
+        progress.measured(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    }
+}
