@@ -7,7 +7,6 @@ use banyan_legacy::{Finding, Keeper};
 use banyan_legacy_testkit::{seen, until};
 use common::{Browser, Page, Store, old_shop};
 use http::StatusCode;
-use std::sync::Arc;
 
 fn main(page: &Page) -> &str {
     page.body.split("<main").nth(1).unwrap_or(&page.body)
@@ -234,9 +233,13 @@ async fn a_move_that_waits_can_be_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_the_old_table_refuses_are_told_in_its_words_with_what_to_do() {
     let store = Store::open();
-    let progress = Arc::default();
-    let (keeper, _shop) = old_shop::keep_reporting(&store, &progress);
-    let refuses = |sku: &str, why: Option<&str>| old_shop::refuses(&progress, sku, why);
+    let (keeper, shop) = old_shop::keep(&store);
+    let aside = async |rows: u64| {
+        until("the old table has refused what it refuses", async || {
+            keeper.status().await.expect("it runs").progress.aside == rows
+        })
+        .await;
+    };
     let mut browser = Browser::signed_in(store.console(), &store.operator).await;
     for (from, to) in [("legacy", "mirror"), ("mirror", "lead")] {
         let phase = Phase::from_word(to).expect("a phase");
@@ -249,8 +252,10 @@ async fn rows_that_the_old_table_refuses_are_told_in_its_words_with_what_to_do()
         main(&page).contains("Rows set aside") && !main(&page).contains("Correct the table"),
         "none: nothing to do"
     );
-    refuses("tea-sejak", Some("violates check constraint \"in_stock\" <b>"));
-    refuses("mug-white", Some("violates check constraint \"in_stock\""));
+    shop.refuses(|_| Some("violates check constraint \"in_stock\" <b>"));
+    store.stock("tea-sejak", "main", 30).await;
+    store.stock("mug-white", "main", 200).await;
+    aside(2).await;
     for (lang, todo) in [("en", "Correct the table"), ("ko", "규칙을 고치거나")] {
         browser.get(&format!("/console/language/{lang}?back=/console")).await;
         let page = browser.get("/console/over").await;
@@ -260,11 +265,15 @@ async fn rows_that_the_old_table_refuses_are_told_in_its_words_with_what_to_do()
         }
         assert!(!told.contains("tea-sejak"), "the first stands for all");
     }
-    refuses("mug-white", None);
+    shop.refuses(|row| (row.sku == "tea-sejak").then_some("violates check constraint \"in_stock\" <b>"));
+    store.stock("mug-white", "main", 210).await;
+    aside(1).await;
     let live = browser.event("/console/live?of=over:2.0", "tick").await;
     let sync = live["parts"]["over-sync"].as_str().unwrap_or_default();
     assert!(sync.contains("tea-sejak") && sync.contains("&lt;b&gt;"), "its words are only text: {sync}");
-    refuses("tea-sejak", None);
+    shop.refuses_nothing();
+    store.stock("tea-sejak", "main", 40).await;
+    aside(0).await;
     assert!(
         !main(&browser.get("/console/over").await).contains("aside-rows"),
         "and told no more when they are written"
