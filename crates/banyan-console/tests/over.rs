@@ -235,7 +235,7 @@ async fn a_move_that_waits_can_be_given_up() {
 async fn rows_that_the_old_table_refuses_are_told_in_its_words_with_what_to_do() {
     let store = Store::open();
     let progress = Arc::default();
-    let (keeper, _shop) = old_shop::keep_reporting(&store, Arc::clone(&progress));
+    let (keeper, _shop) = old_shop::keep_reporting(&store, &progress);
     let refuses = |sku: &str, why: Option<&str>| old_shop::refuses(&progress, sku, why);
     let mut browser = Browser::signed_in(store.console(), &store.operator).await;
     for (from, to) in [("legacy", "mirror"), ("mirror", "lead")] {
@@ -246,7 +246,7 @@ async fn rows_that_the_old_table_refuses_are_told_in_its_words_with_what_to_do()
     }
     let page = browser.get("/console/over").await;
     assert!(
-        main(&page).contains("rows set aside") && !main(&page).contains("Correct the table"),
+        main(&page).contains("Rows set aside") && !main(&page).contains("Correct the table"),
         "none: nothing to do"
     );
     refuses("tea-sejak", Some("violates check constraint \"in_stock\" <b>"));

@@ -5,7 +5,6 @@
 //! the ledger was watching: it says since when it does, for each route. A route that is touched from now on, matches other
 //! requests from now on, or was not watched because no gateway ran, begins anew.
 
-use crate::config::RouteSpec;
 use crate::shadow::now_millis;
 use crate::side::Side;
 use crate::table::Table;
@@ -158,7 +157,7 @@ impl Ledger {
         let mut before = self.watched();
         let after: BTreeMap<String, Watched> = touching
             .map(|route| {
-                let matching = matching(route.spec());
+                let matching = route.spec().matches();
                 let since = before.get(route.name()).filter(|known| known.matching == matching);
                 let since = since.map_or(now, |known| known.since);
                 (route.name().to_owned(), Watched { since, matching })
@@ -207,7 +206,7 @@ impl Ledger {
             .map(|route| {
                 // It may have changed since the last look.
                 let known =
-                    watched.get(route.name()).filter(|known| known.matching == matching(route.spec()));
+                    watched.get(route.name()).filter(|known| known.matching == route.spec().matches());
                 let since = known.map_or(now, |known| known.since);
                 Touching { route: route.name().to_owned(), mode: route.mode().as_str(), since }
             })
@@ -269,12 +268,6 @@ impl Ledger {
             caller.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
         self.parts[sum % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Which requests a route gets, as far as it says so itself.
-fn matching(spec: &RouteSpec) -> String {
-    let parts = (&spec.host, &spec.path, &spec.methods, &spec.headers);
-    blake3::hash(format!("{parts:?}").as_bytes()).to_hex()[..32].to_owned()
 }
 
 /// Who asks, as far as a request tells.
@@ -342,7 +335,7 @@ mod tests {
         let ledger = Ledger::open_at(state.path(), 0).expect("opens");
         ledger.watch(&gateway.table(), 0);
         assert!(ledger.report(&gateway.table(), "stock", 7 * DAY, 7 * DAY).watched);
-        let change = |change: fn(&mut RouteSpec), now: u64| {
+        let change = |change: fn(&mut crate::RouteSpec), now: u64| {
             let mut spec = gateway.table().routes()[0].spec().clone();
             change(&mut spec);
             let change = crate::Change::SetRoute(Box::new(spec));

@@ -7,6 +7,7 @@ use crate::journal::Journal;
 use crate::limits::REASON_BYTES_MAX;
 use crate::metrics::Metrics;
 use crate::rules::Rules;
+use crate::shadow::Proof;
 use crate::side::{Side, Sides};
 use crate::table::{Route, RouteParts, Table, Target};
 use crate::tls::ClientTls;
@@ -315,17 +316,16 @@ fn compile(
         let body_bytes_max = spec.body_bytes_max.unwrap_or(config.limits.body_bytes_max);
         let whole = own.whole_millis.unwrap_or(all.whole_millis);
         let mut rules = Rules::new(spec, Some(*sides.override_key())).map_err(Refused::Invalid)?;
-        if let Some(route) = before.and_then(|before| before.route(&spec.name))
-            && route.spec().asks_the_same(spec)
-        {
-            rules.keep_proof(route.rules());
-        }
+        let lane = sides.store.lane(&spec.name);
+        let (asks, route) = (spec.asks(), before.and_then(|before| before.route(&spec.name)));
+        let known = route.filter(|route| route.spec().asks() == asks).and_then(|route| route.rules().proof());
+        rules.set_proof(known.cloned().unwrap_or_else(|| Proof::of(asks, &lane)));
         let parts = RouteParts {
             legacy,
             banyan,
             traffic,
             rules,
-            lane: sides.store.lane(&spec.name),
+            lane,
             first_byte: Duration::from_millis(own.first_byte_millis.unwrap_or(all.first_byte_millis)),
             idle: Duration::from_millis(own.idle_millis.unwrap_or(all.idle_millis)),
             whole: (whole > 0).then(|| Duration::from_millis(whole)),

@@ -88,8 +88,8 @@ impl Gateway {
     pub fn restart_evidence(&self, route: &str) -> Result<(), Refused> {
         let route = self.find(route)?;
         self.inner.sides.courses.restart(&route);
-        if let Some(shadow) = &route.rules().shadow {
-            shadow.proof.forget();
+        if let Some(proof) = route.rules().proof() {
+            proof.forget();
         }
         Ok(())
     }

@@ -73,14 +73,17 @@ impl Rules {
         })
     }
 
-    /// Goes on with what was found out about the side that is copied to, from the version before.
-    pub(crate) fn keep_proof(&mut self, before: &Self) {
-        if let (Some(shadow), Some(before)) = (&mut self.shadow, &before.shadow)
-            // They were made a moment ago, and nobody else has them.
-            && let Some(shadow) = Arc::get_mut(shadow)
-        {
-            shadow.proof = before.proof.clone();
+    /// Takes what is known about the side that is copied to.
+    pub(crate) fn set_proof(&mut self, proof: Proof) {
+        // They were made a moment ago, and nobody else has them.
+        if let Some(shadow) = self.shadow.as_mut().and_then(Arc::get_mut) {
+            shadow.proof = proof;
         }
+    }
+
+    /// What is known about the side that is copied to.
+    pub(crate) fn proof(&self) -> Option<&Proof> {
+        self.shadow.as_ref().map(|shadow| &shadow.proof)
     }
 
     /// Where the route stands at a time.

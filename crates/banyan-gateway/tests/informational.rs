@@ -4,8 +4,8 @@ mod common;
 
 use bytes::Bytes;
 use common::{
-    RawServer, Reply, SOON, body, field, get, message_end, ok, one_answer, raw, read_until, rest, route_to,
-    slug, start, start_with, status,
+    RawServer, Reply, body, field, get, message_end, ok, one_answer, raw, read_until, rest, route_to, slug,
+    start, start_with, status,
 };
 use http::{Request, Response};
 use std::sync::Arc;

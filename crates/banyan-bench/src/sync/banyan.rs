@@ -8,6 +8,7 @@ use banyan_domain::legacy::{Capability, CapabilityState, Phase};
 use banyan_domain::stock::{self, Line, Lines};
 use banyan_domain::{Actor, Command, LocationId, Millis, SkuId, State};
 use banyan_engine::{Answer, Shard};
+use banyan_legacy::reconcile::Reconciler;
 use banyan_legacy::{Desk, Keeper, KeeperOptions, Mapping, NoRoutes, OldDatabase, Progress, parts};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -29,6 +30,8 @@ pub(super) struct Banyan {
     pub(super) shard: Arc<Shard>,
     pub(super) progress: Arc<Progress>,
     desk: Desk,
+    database: Arc<dyn OldDatabase>,
+    mapping: Arc<Mapping>,
     keeper: Arc<Keeper>,
     runtime: Runtime,
     running: Option<(watch::Sender<bool>, JoinHandle<()>)>,
@@ -47,7 +50,7 @@ impl Banyan {
         let keeper = Keeper::new(KeeperOptions {
             desk: desk.clone(),
             parts: parts(&desk, &database, mapping, &progress),
-            database,
+            database: database.clone(),
             mapping: mapping.clone(),
             progress: progress.clone(),
             routes: Arc::new(NoRoutes),
@@ -58,7 +61,7 @@ impl Banyan {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).thread_name("banyan").enable_all().build();
         let runtime = runtime.map_err(|e| failed("starting Banyan's runtime", e))?;
-        Ok(Self { shard, progress, desk, keeper, runtime, running: None })
+        Ok(Self { shard, progress, desk, database, mapping: mapping.clone(), keeper, runtime, running: None })
     }
 
     /// Runs the sync.
@@ -131,6 +134,23 @@ impl Banyan {
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
         }
+    }
+
+    /// One that compares both sides and remembers nothing yet.
+    pub(super) fn reconciler(&self) -> Arc<Reconciler> {
+        let (database, mapping) = (self.database.clone(), self.mapping.clone());
+        Arc::new(Reconciler::new(self.desk.clone(), database, mapping, self.progress.clone()))
+    }
+
+    /// Compares both sides, which are equal and have `rows` rows, of which so many need not be read.
+    pub(super) fn pass(&self, by: &Arc<Reconciler>, rows: u64, by_digest: u64) -> Result<(), Failure> {
+        let by = by.clone();
+        let report = self.on_thread(async move { by.pass(false).await })?;
+        let report = report.map_err(|why| failed("comparing both sides", why))?;
+        if (report.rows, report.by_digest, report.differing) == (rows, by_digest, 0) {
+            return Ok(());
+        }
+        Err(failed(format!("comparing {rows} rows, {by_digest} of them by digests"), format!("{report:?}")))
     }
 
     /// Reserves one unit of each of these items, and gives the position of the last decision.

@@ -1,4 +1,4 @@
-//! What is measured, one function for each figure: lag and backlog, in and out, and the raw limit of each backlog.
+//! What is measured, one function for each figure: lag and backlog, in and out, the raw limit of each backlog, and comparing.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use banyan_testkit::{Launch, tree};
+use banyan_legacy::reconcile::Reconciler;
+use banyan_testkit::tree;
 use hdrhistogram::Histogram;
 use tokio::task::LocalSet;
-use tokio_postgres::Client;
 
 use super::banyan::{Banyan, decided, reserve};
-use super::shop::{RAW_SLOT, SLOT, Sent, Shop, Writes, session, told};
+use super::shop::{OldShop, Sent, Writes, write};
 use super::{PATIENCE, watch};
 use crate::measure::{Cpu, process_seconds, thread_seconds};
 use crate::pace::Turns;
@@ -25,6 +25,8 @@ const DECIDERS: usize = 256;
 const LAG_MAX_US: u64 = 120_000_000;
 /// Rows of one write: as many as the sync out writes at most.
 const WRITE_ROWS: usize = 1_000;
+/// Rows that are compared for one figure, at least.
+const COMPARED_ROWS: u64 = 100_000;
 /// Processor time is told in steps of 1/100 s.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -33,8 +35,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(super) struct Used {
     /// This process without the thread that drives the load and without those that look on.
     pub(super) banyan: f64,
-    /// Postgres with all its sessions.
-    pub(super) postgres: f64,
+    /// The old database with all its sessions.
+    pub(super) database: f64,
     /// Everybody else on the machine, in percent of all of it.
     pub(super) others_percent: f64,
 }
@@ -64,12 +66,16 @@ pub(super) struct Burst {
 }
 
 /// In at a fixed rate: from the commit in the old database to durable in Banyan.
-pub(super) async fn steady_in(shop: &Shop, banyan: &Banyan, writes: Writes) -> Result<Steady, Failure> {
+pub(super) async fn steady_in<S: OldShop>(
+    shop: &S,
+    banyan: &Banyan,
+    writes: Writes,
+) -> Result<Steady, Failure> {
     let count = writes.transactions() * writes.rows_each;
     let arrivals = watch::arrivals(&banyan.shard, writes.first, count)?;
     let meter = Meter::start(shop);
     let start = Instant::now();
-    let sent = shop.write(writes).await?;
+    let sent = write(shop, writes).await?;
     let took = start.elapsed();
     let arrivals = arrivals.end()?;
     let used = meter.used(arrivals.cpu);
@@ -89,7 +95,12 @@ pub(super) async fn steady_in(shop: &Shop, banyan: &Banyan, writes: Writes) -> R
 }
 
 /// In, a backlog: the sync starts, and the last row of it is durable.
-pub(super) fn burst_in(shop: &Shop, banyan: &mut Banyan, first: u64, count: u64) -> Result<Burst, Failure> {
+pub(super) fn burst_in<S: OldShop>(
+    shop: &S,
+    banyan: &mut Banyan,
+    first: u64,
+    count: u64,
+) -> Result<Burst, Failure> {
     let arrivals = watch::arrivals(&banyan.shard, first, count)?;
     let meter = Meter::start(shop);
     let start = Instant::now();
@@ -99,45 +110,34 @@ pub(super) fn burst_in(shop: &Shop, banyan: &mut Banyan, first: u64, count: u64)
     Ok(Burst { rows: count, took: last - start, used: meter.used(arrivals.cpu) })
 }
 
-/// The raw limit of it: Postgres's own reader of the same changes, from a slot that was made together with ours, to nowhere.
-pub(super) fn raw_in(shop: &Shop, count: u64, until: u64) -> Result<Burst, Failure> {
-    let log = shop.server.log().with_file_name("recvlogical.log");
-    let args = [
-        "--dbname".to_owned(),
-        shop.server.url(),
-        format!("--slot={RAW_SLOT}"),
-        "--start".to_owned(),
-        format!("--endpos={:X}/{:X}", until >> 32, until & 0xFFFF_FFFF),
-        "--file=/dev/null".to_owned(),
-        "--no-loop".to_owned(),
-        "--option=proto_version=1".to_owned(),
-        format!("--option=publication_names={SLOT}"),
-        "--option=messages=true".to_owned(),
-    ];
+/// The raw limit of it: the server's own reader of the same changes, to nowhere.
+pub(super) fn raw_in<S: OldShop>(shop: &S, count: u64, until: u64) -> Result<Burst, Failure> {
+    let launch = shop.raw_reader(until)?;
+    let name = launch.name.clone();
     let meter = Meter::start(shop);
     let start = Instant::now();
-    let mut reader = Launch::new("pg_recvlogical", "pg_recvlogical", log).args(args).start()?;
+    let mut reader = launch.start()?;
     // Looked at often: what is left of the time it took is the error of the figure.
     let status = loop {
         if let Some(status) = reader.exited()? {
             break status;
         }
         if start.elapsed() > PATIENCE {
-            return Err(failed("reading with pg_recvlogical", reader.log_tail()));
+            return Err(failed(format!("reading with {name}"), reader.log_tail()));
         }
         // A condition is looked at again; nobody tells it.
         std::thread::sleep(Duration::from_millis(1));
     };
     let took = start.elapsed();
     if !status.success() {
-        return Err(failed(format!("pg_recvlogical ended with {status}"), reader.log_tail()));
+        return Err(failed(format!("{name} ended with {status}"), reader.log_tail()));
     }
     Ok(Burst { rows: count, took, used: meter.used(0.0) })
 }
 
 /// Out at a fixed rate: from a decision's answer to the commit in the old table.
-pub(super) async fn steady_out(
-    shop: &Shop,
+pub(super) async fn steady_out<S: OldShop>(
+    shop: &S,
     banyan: &Banyan,
     rate: f64,
     duration: Duration,
@@ -146,7 +146,7 @@ pub(super) async fn steady_out(
     let written = watch::written(&banyan.progress, &until)?;
     let meter = Meter::start(shop);
     let start = Instant::now();
-    let decisions = decide(shop, banyan, rate, duration).await;
+    let decisions = decide(banyan, shop.rows(), rate, duration).await;
     let took = start.elapsed();
     // Also when it failed: whoever looks on must end.
     let last = decisions.as_ref().ok().and_then(|all| all.iter().map(|decision| decision.seq).max());
@@ -164,9 +164,9 @@ pub(super) async fn steady_out(
 }
 
 /// Out, a backlog: one decision about every item while nothing is written; then the sync starts, and all rows are committed.
-pub(super) fn burst_out(shop: &Shop, banyan: &mut Banyan) -> Result<Burst, Failure> {
+pub(super) fn burst_out<S: OldShop>(shop: &S, banyan: &mut Banyan) -> Result<Burst, Failure> {
     banyan.stop()?;
-    let last = banyan.reserve_all(1..shop.rows + 1)?;
+    let last = banyan.reserve_all(1..shop.rows() + 1)?;
     let written = watch::written(&banyan.progress, &Arc::new(AtomicU64::new(last)))?;
     let meter = Meter::start(shop);
     let start = Instant::now();
@@ -174,32 +174,41 @@ pub(super) fn burst_out(shop: &Shop, banyan: &mut Banyan) -> Result<Burst, Failu
     let written = written.end()?;
     let used = meter.used(written.cpu);
     let at = written.when(last).ok_or("the last one was waited for")?;
-    Ok(Burst { rows: shop.rows, took: at - start, used })
+    Ok(Burst { rows: shop.rows(), took: at - start, used })
 }
 
 /// The raw limit of it: the same rows in a copy of the table, updated in transactions of as many rows, by a client that does
 /// nothing else.
-pub(super) async fn raw_out(shop: &Shop, value: i32) -> Result<Burst, Failure> {
+pub(super) async fn raw_out<S: OldShop>(shop: &S, value: i32) -> Result<Burst, Failure> {
     let meter = Meter::start(shop);
     let start = Instant::now();
-    let mut client = session(&shop.server).await?;
-    let items: Vec<u64> = (1..shop.rows + 1).collect();
+    let mut session = shop.session().await?;
+    let items: Vec<u64> = (1..shop.rows() + 1).collect();
     for items in items.chunks(WRITE_ROWS) {
-        update(&mut client, items, value).await.map_err(|e| failed("updating the copy", told(&e)))?;
+        S::raw_update(&mut session, items, (1_000_000 + value, value)).await?;
     }
-    Ok(Burst { rows: shop.rows, took: start.elapsed(), used: meter.used(0.0) })
+    Ok(Burst { rows: shop.rows(), took: start.elapsed(), used: meter.used(0.0) })
 }
 
-async fn update(client: &mut Client, items: &[u64], value: i32) -> Result<(), tokio_postgres::Error> {
-    let skus: Vec<String> = items.iter().map(|item| super::shop::sku(*item)).collect();
-    let (places, in_stock) = (vec![1_i32; items.len()], vec![1_000_000 + value; items.len()]);
-    let allocated = vec![value; items.len()];
-    let transaction = client.transaction().await?;
-    let sql = "update rawrecord t set num_in_stock = u.in_stock, num_allocated = u.allocated \
-         from unnest($1::text[], $2::integer[], $3::integer[], $4::integer[]) as u(sku, place, in_stock, allocated) \
-         where t.partner_sku = u.sku and t.partner_id = u.place";
-    transaction.execute(sql, &[&skus, &places, &in_stock, &allocated]).await?;
-    transaction.commit().await
+/// Comparing both sides, which must be equal: by reading all rows, as the first comparison after a start does, and by digests, as
+/// the next ones do.
+pub(super) fn compare<S: OldShop>(shop: &S, banyan: &Banyan) -> Result<[Burst; 2], Failure> {
+    let rows = shop.rows();
+    // A table that is small is compared often, so that processor time has steps enough.
+    let passes = COMPARED_ROWS.div_ceil(rows);
+    let fresh: Vec<Arc<Reconciler>> = (0..passes).map(|_| banyan.reconciler()).collect();
+    let meter = Meter::start(shop);
+    let start = Instant::now();
+    for reconciler in &fresh {
+        banyan.pass(reconciler, rows, 0)?;
+    }
+    let read = Burst { rows: rows * passes, took: start.elapsed(), used: meter.used(0.0) };
+    let meter = Meter::start(shop);
+    let start = Instant::now();
+    for reconciler in &fresh {
+        banyan.pass(reconciler, rows, rows)?;
+    }
+    Ok([read, Burst { rows: rows * passes, took: start.elapsed(), used: meter.used(0.0) }])
 }
 
 struct Decision {
@@ -209,19 +218,13 @@ struct Decision {
 }
 
 /// Reserves a unit of one item after the other, at a fixed rate.
-async fn decide(
-    shop: &Shop,
-    banyan: &Banyan,
-    rate: f64,
-    duration: Duration,
-) -> Result<Vec<Decision>, Failure> {
+async fn decide(banyan: &Banyan, rows: u64, rate: f64, duration: Duration) -> Result<Vec<Decision>, Failure> {
     let turns = Rc::new(Turns::new());
     let all: Rc<RefCell<Vec<Decision>>> = Rc::default();
     let local = LocalSet::new();
     let mut tasks = Vec::new();
     for _ in 0..DECIDERS {
-        let (turns, all, shard, rows) =
-            (Rc::clone(&turns), Rc::clone(&all), Arc::clone(&banyan.shard), shop.rows);
+        let (turns, all, shard) = (Rc::clone(&turns), Rc::clone(&all), Arc::clone(&banyan.shard));
         tasks.push(local.spawn_local(async move {
             while let Some((number, _)) = turns.next().await {
                 let command = reserve(number % rows + 1)?;
@@ -248,19 +251,19 @@ async fn decide(
 struct Meter {
     process: f64,
     thread: f64,
-    postgres_pid: u32,
-    postgres: u64,
+    database_pid: u32,
+    database: u64,
     machine: Cpu,
 }
 
 impl Meter {
-    fn start(shop: &Shop) -> Self {
-        let postgres_pid = shop.server.pid();
+    fn start<S: OldShop>(shop: &S) -> Self {
+        let database_pid = shop.pid();
         Self {
             process: process_seconds(),
             thread: thread_seconds(),
-            postgres_pid,
-            postgres: tree::cpu_ticks(postgres_pid),
+            database_pid,
+            database: tree::cpu_ticks(database_pid),
             machine: Cpu::now(std::process::id(), &BTreeMap::new()),
         }
     }
@@ -273,7 +276,7 @@ impl Meter {
         machine.client = 0.0;
         Used {
             banyan: process_seconds() - self.process - driving - looking,
-            postgres: (tree::cpu_ticks(self.postgres_pid) - self.postgres) as f64 / TICKS_PER_SECOND,
+            database: (tree::cpu_ticks(self.database_pid) - self.database) as f64 / TICKS_PER_SECOND,
             others_percent: machine.others_percent(),
         }
     }

@@ -160,6 +160,7 @@ pub(crate) fn totals(lang: Lang, status: &Status) -> Markup {
             (count(text::ITEMS_SHORT, short as u64, true))
             (count(text::BREACHES, status.state.breaches, true))
             (count(text::OUTBOX_REFUSED, status.state.refused, true))
+            (count(text::ROWS_ASIDE, status.progress.aside, true))
             (count(text::HOLDS_WAITING, status.holds_waiting as u64, false))
             (count(text::REFERENCES_LEFT, status.references_left as u64, false))
             (count(text::MOVES_SO_FAR, status.state.moves, false))

@@ -158,13 +158,14 @@ pub(crate) const AT_MOST: Text = Text("At most", "상한");
 pub(crate) const NOT_ENOUGH: Text = Text("too few yet", "아직 부족");
 pub(crate) const NOT_KNOWN_YET: Text = Text("not known yet", "아직 모름");
 pub(crate) const EVIDENCE_SURE: Text = Text("The upper bounds hold with {0} % confidence at look {1}: each further look asks for more, so that looking often proves nothing by itself.", "상한은 {1}번째 판단에서 {0} % 신뢰도로 성립합니다. 자주 본다고 증명되지 않도록 볼 때마다 더 엄격해집니다.");
-pub(crate) const EVIDENCE_BACKS: Text = Text("It went back by itself {0} times since the gateway started.", "게이트웨이 시작 후 {0}번 스스로 되돌아갔습니다.");
+pub(crate) const EVIDENCE_BACKS: Text = Text("It went back by itself {0} times.", "{0}번 스스로 되돌아갔습니다.");
 
 /// A rule of evidence.
 pub(crate) fn rule(name: &str) -> Text {
     match name {
         "mismatch" => Text("Answers that differ", "다른 응답"),
         "error" => Text("Errors on Banyan's side", "Banyan 쪽 오류"),
+        "user-error" => Text("Of these, errors that users got", "그중 사용자가 받은 오류"),
         _ => Text("p99 against the old shop's", "기존 쇼핑몰 대비 p99"),
     }
 }

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 /// Gives `store` a keeper of an old shop with two products.
 pub fn keep(store: &Store) -> (Arc<Keeper>, OldShop) {
-    keep_reporting(store, Arc::default())
+    keep_reporting(store, &Arc::default())
 }
 
 /// As [`keep`], with a progress that a test may write to.
-pub fn keep_reporting(store: &Store, progress: Arc<Progress>) -> (Arc<Keeper>, OldShop) {
+pub fn keep_reporting(store: &Store, progress: &Arc<Progress>) -> (Arc<Keeper>, OldShop) {
     let shop = OldShop::with([("mug-white", 240, 3), ("tea-sejak", 12, 14)]);
     let desk = Desk::new(store.app.shard().clone());
     let database: Arc<dyn OldDatabase> = Arc::new(shop.wire());
-    let options = keeper_options(&desk, &database, &OldShop::mapping(), &progress);
+    let options = keeper_options(&desk, &database, &OldShop::mapping(), progress);
     let keeper = Keeper::new(KeeperOptions { quiet_for: Duration::from_secs(7 * 86_400), ..options });
     tokio::spawn(keeper.clone().run(store.stop.subscribe()));
     store.app.set_keeper(keeper.clone());

@@ -86,16 +86,24 @@ pub struct RouteSpec {
 }
 
 impl RouteSpec {
-    /// Whether copies of both ask the same of the same side: what only says who answers users, how fast copies are made and
-    /// how answers are judged may differ.
-    pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
-        fn asked(spec: &RouteSpec) -> impl PartialEq + '_ {
-            let pretends = spec.shadow.as_ref().is_some_and(|shadow| shadow.dry_run);
-            let matched = (&spec.name, &spec.host, &spec.path, &spec.methods, &spec.headers);
-            (matched, &spec.banyan, &spec.rewrite, pretends)
-        }
-        asked(self) == asked(other)
+    /// What copies ask, and whom, in a form that only says whether it is the same: what only says who answers users, how fast
+    /// copies are made and how answers are judged is not in it.
+    pub(crate) fn asks(&self) -> String {
+        let pretends = self.shadow.as_ref().is_some_and(|shadow| shadow.dry_run);
+        let to = (&self.banyan, &self.rewrite, pretends);
+        digest(&(&self.name, &self.host, &self.path, &self.methods, &self.headers, to))
     }
+
+    /// Which requests it gets, as far as it says so itself, in the same form.
+    pub(crate) fn matches(&self) -> String {
+        digest(&(&self.host, &self.path, &self.methods, &self.headers))
+    }
+}
+
+fn digest(parts: &impl Serialize) -> String {
+    // Everything in it was read from text, or can be written as JSON: the admin API does so all the time.
+    let text = serde_json::to_vec(parts).unwrap_or_default();
+    blake3::hash(&text).to_hex()[..32].to_owned()
 }
 
 /// Replaces the prefix `from` of the path by `to`.

@@ -131,6 +131,9 @@ pub(crate) struct Known {
     pub groups: Groups,
     /// Noise of the old shop.
     pub noise: Noise,
+    /// What is asked where a write was not known to be only pretended: see `proof.rs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// One route's copies.
@@ -281,6 +284,18 @@ impl Lane {
     #[must_use]
     pub fn groups(&self) -> Vec<Group> {
         self.known().groups.list()
+    }
+
+    /// Whether a side that is asked so must get no write.
+    pub(crate) fn has_refused(&self, asks: &str) -> bool {
+        self.known().refused.as_deref() == Some(asks)
+    }
+
+    /// Keeps that a side that is asked so must get no write; nothing if it may be tried.
+    pub(crate) fn refuse(&self, asks: Option<String>) {
+        if self.known().refused != asks {
+            self.learn(|known| known.refused = asks);
+        }
     }
 
     /// Judges a group; nothing if there is none of that id.

@@ -37,7 +37,10 @@ struct World {
 }
 
 fn world(shadow: &str, answering: Answering) -> World {
-    let state = tempfile::tempdir().expect("a folder");
+    world_in(tempfile::tempdir().expect("a folder"), shadow, answering)
+}
+
+fn world_in(state: tempfile::TempDir, shadow: &str, answering: Answering) -> World {
     let config = format!(
         "listen = \"127.0.0.1:0\"\nstate = \"s\"\n[limits]\nshadow_bytes_max = 200000\n[[route]]\nname = \"shop\"\npath = \"/\"\n\
          mode = \"shadow\"\nupstream = \"http://127.0.0.1:1\"\nbanyan = \"http://127.0.0.1:2\"\n\

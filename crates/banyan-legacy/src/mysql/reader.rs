@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// Items that wait for their reader; beyond that the log is not read on.
-const ITEMS_AHEAD_MAX: usize = 32;
+/// Items that wait for their reader; beyond that the log is not read on. So many small transactions can travel together, which
+/// costs Banyan one sync.
+const ITEMS_AHEAD_MAX: usize = 128;
 /// Rows of a snapshot that are read and handed out together.
 const SNAPSHOT_ROWS: u32 = 500;
 /// How often the server says that it is there when nothing happens.

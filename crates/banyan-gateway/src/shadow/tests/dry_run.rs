@@ -3,6 +3,8 @@
 use super::*;
 use crate::Change;
 
+type Answer = Result<Response<Body>, AskFault>;
+
 /// A side that is counted, and never says that it only pretended.
 fn careless(answering: Answering) -> (Arc<AtomicUsize>, Answering) {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -29,18 +31,18 @@ impl World {
     }
 }
 
-fn status(status: u16) -> Result<Response<Body>, AskFault> {
+fn status(status: u16) -> Answer {
     Ok(Response::builder().status(status).body(Body::from("{}")).expect("an answer"))
 }
 
-fn confirmed() -> Result<Response<Body>, AskFault> {
+fn confirmed() -> Answer {
     let mut answer = json("{}");
     answer.headers_mut().insert(DRY_RUN_HEADER, http::HeaderValue::from_static("true"));
     Ok(answer)
 }
 
 /// Answers in this order, and the last one for ever.
-fn in_order(answers: Vec<fn() -> Result<Response<Body>, AskFault>>) -> Answering {
+fn in_order(answers: Vec<fn() -> Answer>) -> Answering {
     let at = AtomicUsize::new(0);
     always(move || answers[at.fetch_add(1, SeqCst).min(answers.len() - 1)]())
 }
@@ -75,8 +77,7 @@ fn a_side_that_does_not_pretend_gets_one_write_whatever_it_answers() {
 
 #[test]
 fn a_write_that_was_never_sent_or_was_refused_says_nothing_about_the_side() {
-    let first: [fn() -> Result<Response<Body>, AskFault>; 3] =
-        [|| Err(AskFault::Busy), || Err(AskFault::Down), || status(422)];
+    let first: [fn() -> Answer; 3] = [|| Err(AskFault::Busy), || Err(AskFault::Down), || status(422)];
     for first in first {
         let (asked, answering) = careless(in_order(vec![first, confirmed]));
         let world = world("dry_run = true", answering);
@@ -152,4 +153,26 @@ fn a_change_of_the_table_sends_no_second_write_beside_the_one_that_is_tried() {
     open.send(true).expect("somebody waits");
     world.settled();
     assert_eq!(asked.load(SeqCst), 1);
+}
+
+#[test]
+fn a_side_that_was_refused_is_not_tried_again_after_a_restart() {
+    let (asked, answering) = careless(always(|| status(303)));
+    let world = world("dry_run = true", answering);
+    world.write();
+    world.gateway.inner.sides.store.save();
+    let World { gateway, _stop, _state } = world;
+    drop((gateway, _stop));
+    let (again, answering) = careless(always(|| status(303)));
+    let world = world_in(_state, "dry_run = true", answering);
+    world.write();
+    assert_eq!((asked.load(SeqCst), again.load(SeqCst)), (1, 0));
+    assert_eq!(world.report().skipped.get("dry-run-refused"), Some(&1));
+    // What an operator says about it is remembered, too.
+    world.gateway.restart_evidence("shop").expect("a route");
+    world.gateway.inner.sides.store.save();
+    let World { gateway, _stop, _state } = world;
+    drop((gateway, _stop));
+    let world = world_in(_state, "dry_run = true", always(confirmed));
+    assert_eq!(world.write().equal, 1);
 }
