@@ -469,7 +469,7 @@ async fn what_the_gates_saw_is_noted_with_the_steps() {
     // It is told, and nobody hears of it: so the notes can be looked at.
     world.shop.inner().tells = false;
     running.begin(Phase::Lead, &[]).await.expect("its gates hold");
-    until("the old database is told", async || !world.shop.inner().untold.is_empty()).await;
+    until("the switch is noted", async || world.note(MoveStep::Switched).await.is_some()).await;
     for step in [MoveStep::Checked, MoveStep::Switched] {
         let note = world.note(step).await.expect("noted");
         for gate in ["preflight: 1 checks passed", "stream: followed", "lag: ", "equal: 2 rows compared"] {
