@@ -612,7 +612,8 @@ impl Load {
 /// Whether a transaction may travel with what is there: whole, of the same kind, and small enough.
 fn joins(load: &Load, next: &Transaction) -> bool {
     let small = next.last && next.part == 1 && next.switched.is_none();
-    let rows = load.rows.len() + 2 * next.changes.len();
+    // A message may be a row that is said again.
+    let rows = load.rows.len() + 2 * next.changes.len() + next.outbox.len();
     let messages = load.outbox.len() + next.outbox.len() + load.breaches.len() + next.changes.len();
     small && rows <= limits::SOURCE_ROWS_MAX && messages <= limits::SOURCE_ROWS_MAX
 }

@@ -213,7 +213,13 @@ impl Keeper {
             inward.keep(needs_inward(&state), &self.parts.inward);
             outward.keep(needs_outward(&state), &self.parts.outward);
             if state.moving.is_some() && Instant::now() >= drive_from {
-                match self.driver.step_past(&*self).await {
+                // A step may look at every row of the old tables. It may be dropped anywhere: what it has not noted comes again.
+                let step = tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => break,
+                    step = self.driver.step_past(&*self) => step,
+                };
+                match step {
                     Ok(Stage::Stepped(step)) => {
                         tracing::info!(step = step.as_str(), "the move has come one step further");
                         self.seen().stage = None;
@@ -224,7 +230,10 @@ impl Keeper {
                     Ok(Stage::Waiting(why)) => self.seen().stage = Some(why),
                     // The old shop's orders go on meanwhile.
                     Ok(Stage::Resting(why)) => {
-                        self.seen().stage = Some(why);
+                        let before = self.seen().stage.replace(why.clone());
+                        if before.as_ref() != Some(&why) {
+                            tracing::warn!("the move waits: {why}");
+                        }
                         drive_from = Instant::now() + TROUBLE_PAUSE;
                     }
                     Err(error) => {

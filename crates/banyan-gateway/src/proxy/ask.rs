@@ -197,6 +197,8 @@ async fn ask_at_leisure(
     let mut tries = 0;
     loop {
         tries += 1;
+        // One that tried is let go first, or this one would find the breaker taken by itself.
+        drop(asking.take());
         let lease = asking.insert(plan.upstream.choose(Instant::now(), plan.user).map_err(no_server)?);
         let again = plan.user && tries < TRIES_MAX;
         let taken = take(plan, lease, tries == 1, !repeatable).await;
@@ -218,11 +220,11 @@ async fn ask_at_leisure(
         let failure = match send(plan, connection, request).await {
             Ok((response, source)) => {
                 let (head, ()) = response.into_parts();
-                if plan.user {
-                    match head.status.as_u16() {
-                        502..=504 => lease.bad(Instant::now()),
-                        _ => lease.good(),
-                    }
+                match head.status.as_u16() {
+                    502..=504 if plan.user => lease.bad(Instant::now()),
+                    502..=504 => {}
+                    _ if plan.user => lease.good(),
+                    _ => lease.answered_copy(),
                 }
                 return Ok(Asked { head, source, lease: asking.take(), room: Some(room) });
             }

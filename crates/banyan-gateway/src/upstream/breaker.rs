@@ -14,6 +14,8 @@ pub(crate) struct Breaker {
     open_until: AtomicU64,
     /// Milliseconds after `began` at which the last one began to try; 0 if none tries.
     trying: AtomicU64,
+    /// Milliseconds after `began` at which a copy last looked.
+    looked: AtomicU64,
     opened: AtomicU64,
 }
 
@@ -24,6 +26,8 @@ pub(crate) enum Pass {
     Closed,
     /// Yes, as the one that tries.
     Trial,
+    /// Yes, as a copy that looks whether the server is well, because no user comes to try.
+    Look,
     /// No, for this long.
     Open(Duration),
 }
@@ -36,6 +40,7 @@ impl Breaker {
             failures: AtomicU32::new(0),
             open_until: AtomicU64::new(0),
             trying: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
             opened: AtomicU64::new(0),
         }
     }
@@ -55,7 +60,7 @@ impl Breaker {
             return Pass::Open(Duration::from_millis(until - now));
         }
         if !may_try {
-            return Pass::Open(Duration::from_millis(self.spec.open_millis));
+            return self.look(now, until);
         }
         let trying = self.trying.load(Relaxed);
         // It may be a slow upload, and tell nothing for long: then another tries beside it.
@@ -66,13 +71,23 @@ impl Breaker {
         }
     }
 
+    /// In mode `shadow` no user comes to try: after as long again, and no more often, a copy may look.
+    fn look(&self, now: u64, until: u64) -> Pass {
+        let looked = self.looked.load(Relaxed);
+        let is_due = now >= until.max(looked).saturating_add(self.spec.open_millis);
+        match is_due && self.looked.compare_exchange(looked, now, Relaxed, Relaxed).is_ok() {
+            true => Pass::Look,
+            false => Pass::Open(Duration::from_millis(self.spec.open_millis)),
+        }
+    }
+
     /// A request was answered. Only the one that tries closes it: what was sent before it opened, and is answered late,
     /// tells nothing about now.
     pub(crate) fn good(&self, pass: Pass) {
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
-        if pass == Pass::Trial {
+        if matches!(pass, Pass::Trial | Pass::Look) {
             self.open_until.store(0, Relaxed);
             self.trying.store(0, Relaxed);
         }
@@ -182,6 +197,23 @@ mod tests {
         assert_eq!(breaker.state(at(60_000)), ("closed", 1), "one failure in a row, of two");
         breaker.bad(Pass::Closed, at(60_001));
         assert_eq!(breaker.state(at(60_001)), ("open", 2));
+    }
+
+    #[test]
+    fn where_no_user_comes_to_try_a_copy_looks_now_and_then_and_closes_it() {
+        let breaker = Breaker::new(BreakerSpec { failures: 1, open_millis: 1_000 });
+        let start = breaker.began;
+        let at = |millis| start + Duration::from_millis(millis);
+        breaker.bad(Pass::Closed, at(0));
+        assert!(matches!(breaker.pass(at(1_999), false), Pass::Open(_)), "users have the first turn");
+        assert_eq!(breaker.pass(at(2_000), false), Pass::Look);
+        assert!(matches!(breaker.pass(at(2_999), false), Pass::Open(_)), "one, for as long as it may take");
+        assert_eq!(breaker.pass(at(2_999), true), Pass::Trial, "it is in no user's way");
+        breaker.let_go(Pass::Trial);
+        assert_eq!(breaker.pass(at(3_000), false), Pass::Look, "the first one told nothing");
+        breaker.good(Pass::Look);
+        assert_eq!(breaker.pass(at(3_001), false), Pass::Closed);
+        assert_eq!(breaker.state(at(3_001)), ("closed", 1));
     }
 
     #[test]

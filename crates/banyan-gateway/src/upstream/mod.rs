@@ -225,8 +225,13 @@ impl Upstream {
     /// Room for one copy, at once and only if at least half of all room is left for users then: a copy never waits in
     /// front of one, and copies that hang cannot fill the upstream.
     pub(crate) fn spare_room(self: &Arc<Self>) -> Result<Room, NoServer> {
+        let left_to_users = self.spec.requests_max.div_ceil(2);
+        // Looked at before, too: a permit that is taken for a moment only may be the one that a user comes for.
+        if self.room.available_permits() <= left_to_users {
+            return Err(NoServer::Full);
+        }
         let permit = self.room.try_acquire().map_err(|_| NoServer::Full)?;
-        if self.room.available_permits() < self.spec.requests_max.div_ceil(2) {
+        if self.room.available_permits() < left_to_users {
             return Err(NoServer::Full);
         }
         permit.forget();
@@ -234,7 +239,7 @@ impl Upstream {
     }
 
     /// The next server in turn that is well and whose breaker lets a request pass. If none is well, all are tried: a
-    /// health check that is wrong must not close the shop. Only a user may be the one who tries a server again.
+    /// health check that is wrong must not close the shop. A user tries a server again; a copy looks only where no user comes.
     pub(crate) fn choose(&self, now: Instant, user: bool) -> Result<Lease, NoServer> {
         let start = if self.servers.len() > 1 { self.next.fetch_add(1, Relaxed) } else { 0 };
         let mut soonest = Duration::MAX;
@@ -320,6 +325,13 @@ impl Lease {
         self.server.breaker.good(self.pass);
         // It has tried. What comes of it from here on is told as of any other.
         self.pass = Pass::Closed;
+    }
+
+    /// The server answered a copy, which tells something only where a copy was let through to look.
+    pub(crate) fn answered_copy(&mut self) {
+        if self.pass == Pass::Look {
+            self.good();
+        }
     }
 
     /// The server failed.
