@@ -17,7 +17,7 @@ use crate::side::Side;
 use crate::traffic::RouteTraffic;
 use crate::upstream::{Server, Upstream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,6 +161,27 @@ impl Route {
             })
     }
 
+    /// Whether a request may fit both, as far as host, path and method say.
+    fn meets(&self, other: &Self) -> bool {
+        let below = |path: &str, above: &str| {
+            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let hosts = match (&self.spec.host, &other.spec.host) {
+            (None, _) | (_, None) => true,
+            (Some(one), Some(two)) => {
+                let (one, two) = (one.to_ascii_lowercase(), two.to_ascii_lowercase());
+                let within =
+                    |one: &str, two: &str| two.strip_prefix('*').is_some_and(|two| one.ends_with(two));
+                one == two || within(&one, &two) || within(&two, &one)
+            }
+        };
+        hosts
+            && (below(&self.path, &other.path) || below(&other.path, &self.path))
+            && (self.methods.is_empty()
+                || other.methods.is_empty()
+                || self.methods.iter().any(|method| other.methods.contains(method)))
+    }
+
     /// The path and query on the way to `side`, if they differ from what the client asked for.
     pub fn rewritten(&self, path_and_query: &str, side: Side) -> Option<String> {
         let rewrite = self.spec.rewrite.as_ref()?;
@@ -233,6 +254,15 @@ impl Table {
     /// The route of this name.
     pub fn route(&self, name: &str) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| route.name() == name)
+    }
+
+    /// What the others match that are asked before `route` and may take requests from it, in a form that only says whether it is
+    /// the same.
+    pub(crate) fn ahead_of(&self, route: &Route) -> BTreeSet<String> {
+        let wild = self.wild.iter().flat_map(|(_, group)| group);
+        let asked = self.hosts.values().flatten().chain(wild).chain(&self.any);
+        let ahead = asked.take_while(|other| other.name() != route.name());
+        ahead.filter(|other| other.meets(route)).map(|other| other.spec.matches()).collect()
     }
 
     /// The route that answers. `host` is without its port.
