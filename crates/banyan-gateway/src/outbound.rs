@@ -99,6 +99,7 @@ impl Outbound {
                     trailers: false,
                     first_byte: route.first_byte,
                     progress: None,
+                    pace: None,
                     expects: false,
                     late: None,
                     user: false,

@@ -267,6 +267,18 @@ async fn banyan_in_this_process_is_asked_without_a_network() {
     );
 }
 
+/// Its limit is the shorter one here.
+#[tokio::test(flavor = "multi_thread")]
+async fn banyan_in_this_process_has_no_more_time_than_a_whole_exchange() {
+    let running = start_with(
+        "[timeouts]\nwhole_millis = 100\n[[route]]\npath = \"/\"\nmode = \"banyan\"\nbanyan = \"in-process\"\n",
+        Some(api()),
+    );
+    let answer = get(running.address, "/v1/hang").await;
+    assert_eq!((status(&answer), slug(&answer)), (504, "gateway-timeout"));
+    assert_eq!(running.gateway.traffic()[0].banyan.failures, 1);
+}
+
 async fn admin(running: &Running, method: &str, path: &str, key: &str, json: &str) -> String {
     let text = format!(
         "{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{json}",

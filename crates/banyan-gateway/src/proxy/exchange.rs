@@ -333,6 +333,7 @@ async fn follow(
             (SendBody::Client(body), Some(progress))
         }
     };
+    account.pace.sending.clone_from(&progress);
     // As hyper reads it: with it, the client is asked for its body when the body is polled.
     let expects = head.version == Version::HTTP_11
         && head
@@ -351,7 +352,13 @@ async fn follow(
     }
     let sent = Instant::now();
     let asked = match &target {
-        Target::InProcess => in_process(client, head, body, &route, progress.as_deref()).await,
+        Target::InProcess => {
+            let asked = in_process(client, head, body, &route, progress.as_deref());
+            match &mut account.late {
+                None => asked.await,
+                Some(late) => ask::by_then(late, asked).await.flatten(),
+            }
+        }
         Target::Upstream(upstream) => {
             let plan = ask::Plan {
                 worker: &client.worker,
@@ -361,6 +368,7 @@ async fn follow(
                 trailers,
                 first_byte: route.first_byte,
                 progress: progress.as_ref(),
+                pace: Some(&account.pace),
                 expects,
                 late: account.late.as_mut(),
                 user: true,
@@ -537,7 +545,10 @@ fn failed(
         }
         fault => fault,
     };
-    let is_ours = fault == Fault::None;
+    // A server may tire of a client that stopped in the middle of its body, and one may take most of the time for it.
+    let pace = &account.pace;
+    let is_late_by_client = matches!(trouble, Trouble::Late) && pace.is_late_by_client();
+    let is_ours = !pace.waits_for_client() && !is_late_by_client;
     let problem = match fault {
         Fault::TooLarge => too_large(route),
         Fault::TooSlow => {
