@@ -345,6 +345,48 @@ async fn trailers_cross_from_either_http_to_the_other() {
     assert!(seen.ends_with("2\r\nhi\r\n0\r\nx-mine: 7\r\n\r\n"), "{seen}");
 }
 
+/// Over HTTP/2 a trailer `connection` breaks the message, and then whoever passed it on is to blame.
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_say_nothing_that_only_a_head_or_a_proxy_may_say() {
+    const ODD: &str = "Connection: close\r\nX-Forwarded-For: 192.0.2.66\r\nX_Forwarded_For: 192.0.2.66\r\nHost: b\r\nCookie: a=b\r\nX-Sum: 9\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.expect("connected");
+        let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
+        let (request, mut respond) = connection.accept().await.expect("asked").expect("a request");
+        let ended = tokio::spawn(async move { while connection.accept().await.is_some() {} });
+        tell.send(whole(request.into_body()).await).expect("somebody listens");
+        respond.send_response(Response::new(()), true).expect("sent");
+        ended.await.expect("no panic");
+    });
+    let two = start(&format!(
+        "[[upstream]]\nname = \"s\"\nurls = [\"http://{address}\"]\nhttp = \"2\"\n[[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"s\"\n"
+    ));
+    let text = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nhi\r\n0\r\n{ODD}\r\n"
+    );
+    let answer = raw(two.address, &text).await;
+    assert_eq!(status(&answer), 200, "{answer}");
+    let (got, trailers) = tokio::time::timeout(SOON, told).await.expect("in time").expect("it was asked");
+    let trailers = trailers.expect("trailers");
+    let names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
+    assert_eq!((got.as_str(), names), ("hi", vec!["x-sum"]));
+
+    let server = replying(format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\n{ODD}\r\n"
+    ))
+    .await;
+    let one = start(&route_to(server.address));
+    let (mut client, _ended) = connect(one.address).await;
+    let (response, _) = client.send_request(of("/"), true).expect("sent");
+    let (got, trailers) = whole(answered(response).await.into_body()).await;
+    let trailers = trailers.expect("trailers");
+    let names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
+    assert_eq!((got.as_str(), names), ("ok", vec!["x-sum"]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_without_a_body_are_the_same_over_http_two() {
     let server = RawServer::with(|bytes, _| match message_end(bytes) {

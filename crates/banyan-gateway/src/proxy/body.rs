@@ -1,6 +1,7 @@
 //! Bodies on their way through: one piece at a time, with limits, in either direction. Nothing is collected.
 
 use super::account::Account;
+use super::forward;
 use super::pace::Pace;
 use super::silence::Silence;
 use super::stall;
@@ -245,7 +246,7 @@ impl Body for ClientBody {
                 return Poll::Ready(None);
             }
             Some(Err(error)) => return this.fail(Fault::Broken, error),
-            Some(Ok(frame)) => frame,
+            Some(Ok(frame)) => clean(frame),
         };
         this.progress.pieces.fetch_add(1, Relaxed);
         if let Some(data) = frame.data_ref() {
@@ -271,6 +272,20 @@ impl Body for ClientBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+/// Trailers without what has no business there.
+fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    if !frame.is_trailers() {
+        return frame;
+    }
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            forward::clean_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 
@@ -486,6 +501,7 @@ impl Body for AnswerBody {
             }
             Some(Err(error)) => this.fail(cx, error, Pace::is_tiring),
             Some(Ok(frame)) => {
+                let frame = clean(frame);
                 if let (Some(data), Some(account)) = (frame.data_ref(), &mut this.account) {
                     account.count(data);
                 }
