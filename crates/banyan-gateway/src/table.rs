@@ -10,7 +10,7 @@
 //! A route of a host that does not fit (path, method, headers) gives way to the next, also to one of a less specific host.
 
 use crate::config::{Mode, RouteSpec};
-use crate::path::Matchable;
+use crate::path::{Matchable, end_of_prefix};
 use crate::rules::Rules;
 use crate::shadow::Lane;
 use crate::side::Side;
@@ -189,10 +189,9 @@ impl Route {
             return None;
         }
         let from = rewrite.from.trim_end_matches('/');
-        let rest = path_and_query.strip_prefix(from)?;
-        if !(rest.is_empty() || rest.starts_with(['/', '?'])) {
-            return None;
-        }
+        // However it is written, as routes are found: what they lead to is what is rewritten.
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let rest = path_and_query.get(end_of_prefix(path, from)?..)?;
         let to = rewrite.to.trim_end_matches('/');
         // "/" and nothing behind it is still a path.
         let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
@@ -409,6 +408,12 @@ mod tests {
             ("/", "/shop", "/x", Some("/shop/x")),
             ("/", "/shop", "/", Some("/shop/")),
             ("/api/", "/v1/", "/api/x", Some("/v1/x")),
+            // What the route matches it also rewrites: nobody reaches `/api` of the server itself.
+            ("/api", "/v1", "/%61pi/x?y=%61", Some("/v1/x?y=%61")),
+            ("/api", "/v1", "//api/x", Some("/v1/x")),
+            ("/api", "/v1", "/api;a=b/x", Some("/v1;a=b/x")),
+            ("/api", "/v1", "/api%2Fx", Some("/v1%2Fx")),
+            ("/api", "/", "/api%2Fx", Some("/%2Fx")),
         ] {
             let rewrite = Some(Rewrite { from: from.to_owned(), to: to.to_owned(), side: None });
             let route = compiled(RouteSpec { path: "/".to_owned(), rewrite, ..RouteSpec::default() });
