@@ -123,7 +123,7 @@ impl From<Trouble> for AskFailed {
             Trouble::Full | Trouble::Open(_) => Self::Busy,
             Trouble::Connect(error) => Self::Unreachable(error.to_string()),
             Trouble::Broken(error) => Self::Broken(error.to_string()),
-            Trouble::Endless => Self::Broken(trouble.to_string()),
+            Trouble::Endless | Trouble::Panicked => Self::Broken(trouble.to_string()),
             Trouble::TooSlow | Trouble::Late => Self::TooSlow,
             Trouble::NoProcess => Self::NoTarget,
         }

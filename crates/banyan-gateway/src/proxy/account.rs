@@ -183,7 +183,16 @@ impl Drop for Account {
             self.worker.inner.under_way.fetch_sub(1, Relaxed);
             self.worker.metrics().requests_ended.fetch_add(1, Relaxed);
         }
-        if !self.settled {
+        if !self.settled && std::thread::panicking() {
+            // Of an answer from this process, whose body panicked: its head was counted.
+            if let Some(watching) = self.watching.take() {
+                watching.end(Ended::Failed);
+            }
+            if let Some((route, side)) = &self.route {
+                route.traffic().broke_off(self.worker.index, *side);
+            }
+            self.log("panicked");
+        } else if !self.settled {
             if let Some(watching) = self.watching.take() {
                 watching.leave();
             }

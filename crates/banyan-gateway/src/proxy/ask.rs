@@ -74,6 +74,8 @@ pub(crate) enum Trouble {
     Late,
     /// There is no Banyan in this process.
     NoProcess,
+    /// Banyan in this process panicked.
+    Panicked,
 }
 
 impl fmt::Display for Trouble {
@@ -87,6 +89,7 @@ impl fmt::Display for Trouble {
             Self::TooSlow => f.write_str("no answer in time"),
             Self::Late => f.write_str("the whole exchange took too long"),
             Self::NoProcess => f.write_str("there is no Banyan in this process"),
+            Self::Panicked => f.write_str("Banyan in this process panicked"),
         }
     }
 }
@@ -107,7 +110,7 @@ impl Trouble {
                 let detail = "The server cannot be reached. Nothing was sent to it.";
                 gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
             }
-            Self::Broken(_) | Self::Endless => {
+            Self::Broken(_) | Self::Endless | Self::Panicked => {
                 let detail = "The server broke the connection or gave an answer that is no HTTP. Whether it did what was asked is unknown.";
                 gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
             }

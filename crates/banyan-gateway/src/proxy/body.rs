@@ -376,10 +376,14 @@ impl AnswerBody {
         self
     }
 
-    /// The answer is one to HEAD: of a body that is there already, only the length is told.
-    pub(crate) fn withhold(&mut self) -> Option<usize> {
-        let Source::Whole(bytes) = &mut self.source else { return None };
-        let length = bytes.take().map(|bytes| bytes.len());
+    /// The answer is one to HEAD: of a body that is there already, or that this process would give, only the length is told.
+    pub(crate) fn withhold(&mut self) -> Option<u64> {
+        let length = match &self.source {
+            Source::Whole(bytes) => bytes.as_ref().map(|bytes| bytes.len() as u64),
+            Source::Any(body) if !body.is_end_stream() => body.size_hint().exact(),
+            Source::Any(_) | Source::One(..) | Source::Two(..) => return None,
+        };
+        self.source = Source::Whole(None);
         self.complete();
         length
     }

@@ -14,11 +14,13 @@ use crate::limits::{LEFT_MAX, PASSES_MAX};
 use crate::path::Matchable;
 use crate::side::{Choice, Ended};
 use crate::table::{Route, Target};
+use futures_util::FutureExt as _;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -445,8 +447,10 @@ async fn in_process(
         SendBody::Client(body) => axum::body::Body::new(*body),
         _ => axum::body::Body::empty(),
     };
-    let answer = service.oneshot(Request::from_parts(head, body));
-    let Ok(response) = ask::in_time(answer, route.first_byte, progress, &mut Watchdog::default()).await?;
+    // A panic there must be no more than an answer that fails: here it would take the client's connection with it.
+    let answer = AssertUnwindSafe(service.oneshot(Request::from_parts(head, body))).catch_unwind();
+    let answer = ask::in_time(answer, route.first_byte, progress, &mut Watchdog::default()).await?;
+    let Ok(response) = answer.map_err(|_| Trouble::Panicked)?;
     let (head, body) = response.into_parts();
     Ok(Asked { head, source: Source::Any(body), lease: None, room: None })
 }
