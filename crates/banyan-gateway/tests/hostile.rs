@@ -263,7 +263,7 @@ async fn what_a_server_of_http_two_refused_is_asked_again() {
 async fn targets_that_are_neither_a_path_nor_a_whole_address_are_refused() {
     let server = RawServer::start().await;
     let gateway = start(&route_to(server.address));
-    for target in ["a:80", "a", "*", "http:", "http://a:80@b/", "?x=1", "//a/b\\c"] {
+    for target in ["a:80", "a", "*", "http:", "http://a:80@b/", "?x=1", "ftp://a/", "//a/b\\c"] {
         let host = if target.contains("a:80") { "a:80" } else { "a" };
         let answer = raw(
             gateway.address,

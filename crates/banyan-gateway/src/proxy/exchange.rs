@@ -16,7 +16,7 @@ use crate::side::{Choice, Ended};
 use crate::table::{Route, Target};
 use futures_util::FutureExt as _;
 use http::header::{self, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -212,9 +212,10 @@ fn direct(
     if !uri.path().starts_with('/') && !is_whole_server
         || uri.path_and_query().is_some_and(|target| target.as_str().starts_with('?'))
         || uri.scheme().is_none() && uri.authority().is_some()
+        || uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS)
     {
         return Err(Problem::malformed(
-            "The request's target is neither a path that begins with / nor a whole address.",
+            "The request's target is neither a path that begins with / nor a whole address of HTTP.",
         ));
     }
     let host = host(request)?;
