@@ -285,6 +285,29 @@ async fn targets_that_are_neither_a_path_nor_a_whole_address_are_refused() {
     assert!(server.all().contains("OPTIONS * HTTP/1.1\r\n"), "{}", server.all());
 }
 
+/// HTTP/2 can leave out whom a request is for, and no library would send that: routes of a host must not be got around so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_http_two_that_names_no_host_is_refused() {
+    let server = RawServer::start().await;
+    let gateway = start(&route_to(server.address));
+    let mut socket = TcpStream::connect(gateway.address).await.expect("connected");
+    let mut text = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    // HEADERS of stream 1, which it ends: GET, http, / in HPACK's static table.
+    text.extend_from_slice(b"\0\0\x03\x01\x05\0\0\0\x01\x82\x86\x84");
+    socket.write_all(&text).await.expect("sent");
+    let status = loop {
+        let mut frame = [0; 9];
+        tokio::time::timeout(SOON, socket.read_exact(&mut frame)).await.expect("in time").expect("a frame");
+        let mut payload = vec![0; usize::from(frame[1]) << 8 | usize::from(frame[2])];
+        socket.read_exact(&mut payload).await.expect("all of it");
+        if frame[3] == 1 {
+            break payload[0];
+        }
+    };
+    // 400, in the same table.
+    assert_eq!((status, server.all()), (0x8c, String::new()));
+}
+
 /// What moved to another server must not be reached at the old one by writing its path in a way that the old one reads alike.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_is_not_got_around_by_another_way_to_write_its_path() {

@@ -5,6 +5,7 @@ use super::ask::{self, Asked, Trouble};
 use super::body::{AnswerBody, ClientBody, Fault, Progress, SendBody, Sending, Source, Watching};
 use super::forward::{self, Sender};
 use super::guard::Shared;
+use super::host;
 use super::problem::Problem;
 use super::silence::Watchdog;
 use super::tunnel;
@@ -218,7 +219,7 @@ fn direct(
             "The request's target is neither a path that begins with / nor a whole address of HTTP.",
         ));
     }
-    let host = host(request)?;
+    let host = host::of(request)?;
     let path = Matchable::new(if uri.path() == "*" { "/" } else { uri.path() });
     if !limits.dot_segments && path.has_dot_segments() {
         let detail =
@@ -230,7 +231,7 @@ fn direct(
         return Err(Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail));
     }
     let table = inner.table.load();
-    let name = without_port(std::str::from_utf8(host.as_bytes()).unwrap_or_default());
+    let name = host::without_port(std::str::from_utf8(host.as_bytes()).unwrap_or_default());
     let Some(route) = table.find(name, &path, request.method(), headers) else {
         let detail = "No route of this gateway matches this host, path, method and header fields.";
         return Err(Problem::new(StatusCode::NOT_FOUND, "gateway-no-route", detail));
@@ -257,39 +258,6 @@ fn too_large(route: &Route) -> Problem {
         route.body_bytes_max.unwrap_or(0)
     );
     Problem { close: true, ..Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "gateway-too-large", detail) }
-}
-
-/// Whom the request is for. The target and the field must not disagree: the next server may believe the other one.
-fn host(request: &Request<Incoming>) -> Result<HeaderValue, Problem> {
-    let mut fields = request.headers().get_all(header::HOST).iter();
-    let (field, more) = (fields.next(), fields.next());
-    if more.is_some() {
-        return Err(Problem::flaw(super::strict::Flaw::Host));
-    }
-    let host = match (request.uri().authority(), field) {
-        (Some(authority), Some(field))
-            if !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
-        {
-            return Err(Problem::malformed("The request's target names another host than its Host field."));
-        }
-        (_, Some(field)) => field.clone(),
-        (Some(authority), None) => HeaderValue::from_str(authority.as_str())
-            .map_err(|_| Problem::malformed("The request's target names no valid host."))?,
-        // HTTP/1.0 may leave it out.
-        (None, None) => return Ok(HeaderValue::from_static("")),
-    };
-    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(b);
-    if host.is_empty() || !host.as_bytes().iter().all(fits) {
-        return Err(Problem::malformed("The Host is no host name or address, with or without a port."));
-    }
-    Ok(host)
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
-        _ => host,
-    }
 }
 
 /// Sends the request to the side that answers, and brings the answer.
