@@ -287,6 +287,10 @@ fn of_proxies(name: &str) -> bool {
 
 /// `name` is in lower case. Those that are written anew count as theirs.
 fn is_not_theirs(name: &str, trusted: bool) -> bool {
+    // Nobody's field, and CGI gives it to programs as HTTP_PROXY, by which they choose whom to ask (CVE-2016-5385).
+    if name == "proxy" {
+        return true;
+    }
     if name.contains('_') {
         let dashed = name.replace('_', "-");
         return of_proxies(&dashed) || NOT_WITH_UNDERSCORES.contains(&&*dashed);
