@@ -86,7 +86,8 @@ impl Route {
         };
         let upgrades = spec.upgrades.clone().unwrap_or_else(|| vec!["websocket".to_owned()]);
         Self {
-            path: spec.path.trim_end_matches('/').into(),
+            // As requests are: written in another way, it would never match.
+            path: Matchable::new(&spec.path).as_str().trim_end_matches('/').into(),
             methods,
             headers: spec.headers.iter().filter_map(header).collect(),
             legacy: parts.legacy,
@@ -188,10 +189,10 @@ impl Route {
         if rewrite.side.is_some_and(|only| only != side) {
             return None;
         }
-        let from = rewrite.from.trim_end_matches('/');
+        let from = Matchable::new(&rewrite.from);
         // However it is written, as routes are found: what they lead to is what is rewritten.
         let path = path_and_query.split('?').next().unwrap_or_default();
-        let rest = path_and_query.get(end_of_prefix(path, from)?..)?;
+        let rest = path_and_query.get(end_of_prefix(path, from.as_str().trim_end_matches('/'))?..)?;
         let to = rewrite.to.trim_end_matches('/');
         // "/" and nothing behind it is still a path.
         let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
@@ -359,6 +360,7 @@ mod tests {
                 route("wild", Some("*.example"), "/", &[], &[]),
                 route("wilder", Some("*.shop.example"), "/", &[], &[]),
                 route("six", Some("[::1]"), "/", &[], &[]),
+                route("escaped", None, "/%63af%C3%A9//menu;x", &[], &[]),
             ],
         );
         for (host, method, path, headers, wanted) in [
@@ -372,6 +374,7 @@ mod tests {
             ("x", "GET", "/shop%2F1", &[], Some("shop")),
             ("x", "GET", "//shop/1;a=b", &[], Some("shop")),
             ("x", "GET", "/shop%20", &[], Some("all")),
+            ("x", "GET", "/caf%C3%A9/menu/1", &[], Some("escaped")),
             ("x", "GET", "/shop/deals", &[], Some("shop-slash")),
             ("x", "POST", "/shop/1", &[], Some("post")),
             ("x", "POST", "/shop/1", &[("x-beta", "2")], Some("beta")),
@@ -414,6 +417,7 @@ mod tests {
             ("/api", "/v1", "/api;a=b/x", Some("/v1;a=b/x")),
             ("/api", "/v1", "/api%2Fx", Some("/v1%2Fx")),
             ("/api", "/", "/api%2Fx", Some("/%2Fx")),
+            ("/%61pi//x", "/v1", "/api/x/y", Some("/v1/y")),
         ] {
             let rewrite = Some(Rewrite { from: from.to_owned(), to: to.to_owned(), side: None });
             let route = compiled(RouteSpec { path: "/".to_owned(), rewrite, ..RouteSpec::default() });
