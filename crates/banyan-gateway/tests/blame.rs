@@ -124,7 +124,7 @@ async fn clients_that_leave_the_server_no_time_to_answer_open_no_breaker() {
         let head = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nx";
         socket.write_all(head.as_bytes()).await.expect("sent");
         // This is what a slow client does.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        tokio::time::sleep(Duration::from_millis(1_800)).await;
         let _late = socket.write_all(b"y").await;
         rest(&mut socket).await
     };
