@@ -1,10 +1,13 @@
 //! Every move, broken off at every question that is asked of the old database, before and after it takes effect, and gone on
 //! with by a driver that knows nothing of the first; and every move given up at every step.
 
+mod driving;
+
 use banyan_domain::legacy::{MoveStep, Phase};
 use banyan_domain::{Reason, stock};
 use banyan_legacy::{Book, DriveError, Driver, LegacyError, Stage, steps};
-use banyan_legacy_testkit::{Banyan, Break, NOT_LEADING, OldShop, Wire, World};
+use banyan_legacy_testkit::{Banyan, Break, NOT_LEADING, OldShop, PLACE, Wire, World, until};
+use driving::rests;
 use std::sync::Arc;
 
 /// Banyan beside an old shop, and the connection through which moves are made. Both sides are brought up to date by hand.
@@ -96,14 +99,6 @@ impl Moves {
             }
         }
     }
-}
-
-/// That it rests because the sides did not catch up, while the machine's clock need not be waited for.
-async fn rests(driver: &Driver) {
-    tokio::time::pause();
-    let Stage::Resting(why) = driver.step().await.expect("it rests") else { panic!("it does not rest") };
-    assert!(why.contains("the door was let go"), "{why}");
-    tokio::time::resume();
 }
 
 fn stops(error: &DriveError, says: &str) {
@@ -202,8 +197,36 @@ async fn the_door_is_let_go_if_the_sides_do_not_catch_up() {
     let moves = Moves::after(&[Phase::Mirror, Phase::Lead]).await;
     // Checked, drained, noted. The sync out stands still from here on.
     let (_, driver) = moves.begins(Phase::Mirror, 3).await;
-    rests(&driver).await;
+    rests(&moves.shop, &driver).await;
     assert_eq!(moves.shop.book().phase, Phase::Lead, "nothing was handed back");
+    moves.finish().await;
+    moves.check(Phase::Mirror).await;
+}
+
+/// What must be written out is known once the last message is here, and not before.
+#[tokio::test]
+async fn the_old_shop_is_handed_the_lead_only_when_what_its_last_message_came_to_is_in_its_columns() {
+    let moves = Moves::after(&[Phase::Mirror, Phase::Lead]).await;
+    let (_, driver) = moves.begins(Phase::Mirror, 3).await;
+    // Everything is written out, but a message is on its way here.
+    moves.banyan.progress.wrote(moves.banyan.seq().await, 0, 0);
+    moves.shop.tells("count", r#"{"sku": "A", "on_hand": 9}"#);
+    let (writes, position) = (moves.shop.asked().writes, moves.shop.position());
+    let step = tokio::spawn(async move { driver.step().await });
+    until("the door is held", async || moves.shop.asked().writes > writes).await;
+    // It comes here while the door is held. The sync out stands still.
+    let follows = moves.banyan.follows_in();
+    until("it is here", async || moves.banyan.progress.view().position_applied >= position).await;
+    assert_eq!(moves.banyan.books("A", PLACE).await, Some((9, 0)));
+    tokio::time::pause();
+    let stage = step.await.expect("it does not panic").expect("it rests");
+    tokio::time::resume();
+    assert!(
+        matches!(&stage, Stage::Resting(why) if why.contains("the old columns are at event")),
+        "{stage:?}"
+    );
+    assert_eq!(moves.shop.book().phase, Phase::Lead, "the old shop would not know of it");
+    follows.stop().await;
     moves.finish().await;
     moves.check(Phase::Mirror).await;
 }
@@ -214,7 +237,7 @@ async fn banyan_is_handed_the_lead_only_when_everything_before_the_door_is_here(
     let (number, driver) = moves.begins(Phase::Lead, 3).await;
     // The last order of the old shop is committed, and still on its way here.
     moves.shop.does_something_else();
-    rests(&driver).await;
+    rests(&moves.shop, &driver).await;
     assert_eq!(moves.shop.book().phase, Phase::Mirror, "nothing was handed over");
     let step = tokio::spawn(async move { driver.step().await });
     moves.world.hear().await;

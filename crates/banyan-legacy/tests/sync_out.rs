@@ -1,10 +1,13 @@
 //! The sync out and the repair of a comparison, against an old database in memory that a test can step into.
 
+mod driving;
+
 use banyan_domain::State;
 use banyan_domain::legacy::Phase;
 use banyan_domain::stock::Command::ReleaseReservation;
 use banyan_legacy::{Book, OldDatabase, ProgressView, Stage, reconcile};
 use banyan_legacy_testkit::{Question, Wire, World, until};
+use driving::{a_minute_later, written};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -26,24 +29,11 @@ async fn sell(world: &World, n: usize) {
     world.banyan.reserve(&name(n), 1).await.expect("there are a hundred");
 }
 
-/// Waits until everything that has happened is written or set aside.
-async fn written(world: &World) {
-    let seq = world.banyan.seq().await;
-    until("it is written", async || view(world).seq_written >= seq).await;
-}
-
 /// Compares through `wire`, and puts right what differs.
 async fn repair(world: &World, wire: &Wire) -> reconcile::ReconcileReport {
     let banyan = &world.banyan;
     let report = reconcile::pass(&banyan.desk, wire, &banyan.mapping, &banyan.progress, true).await;
     report.expect("compared")
-}
-
-/// A minute for whoever waits for one.
-async fn a_minute_later() {
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(61)).await;
-    tokio::time::resume();
 }
 
 #[tokio::test]
