@@ -7,7 +7,7 @@ use crate::database::{BoxFuture, Finding, OldDatabase, StreamHealth};
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
 use crate::mover::{
-    Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, as_reason, gates,
+    Comparer, DriveError, Driver, Facts, Gate, Planned, Recall, RouteEvidence, Stage, as_reason, gates,
     open_reservations, steps,
 };
 use crate::progress::{LagPoint, Progress, ProgressView};
@@ -195,7 +195,7 @@ impl Keeper {
         let KeeperOptions { desk, database, mapping, progress, parts, routes, quiet_for, compare_every } =
             options;
         let comparer = parts.comparer.clone();
-        let driver = Driver { desk, database, progress, comparer, flush_goal: Mutex::default() };
+        let driver = Driver { desk, database, progress, comparer, recall: Recall::default() };
         let (seen, looking) = (Mutex::default(), tokio::sync::Mutex::default());
         Arc::new(Self { driver, mapping, parts, routes, quiet_for, compare_every, seen, looking })
     }

@@ -43,6 +43,8 @@ struct Inner {
     waits_at: Option<Phase>,
     waiting: bool,
     door_is_held: bool,
+    /// Preflights for a move to the mirror, in their order: whether rows were looked at.
+    looked_at_rows: Vec<bool>,
 }
 
 struct OldShop(Mutex<Inner>);
@@ -91,8 +93,16 @@ impl OldDatabase for Database {
                 // As a preflight of a large table: it takes its time.
                 tokio::time::sleep(LOOK).await;
             }
+            if to == Phase::Mirror {
+                self.0.inner().looked_at_rows.push(true);
+            }
             self.check().await
         })
+    }
+
+    fn check_in_haste(&self, _: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        self.0.inner().looked_at_rows.push(false);
+        self.check()
     }
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
@@ -529,6 +539,26 @@ async fn what_closes_while_the_door_is_tried_does_not_stop_a_move() {
     assert!(running.closed(Phase::Lead).await.contains(&"equal"));
     world.shop.inner().door_is_held = false;
     world.arrives(Phase::Lead).await;
+    running.stop().await;
+}
+
+/// Found by reading: on the way back every row was looked at again while nobody sold anything, and what was found changed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_looks_at_rows_while_nothing_is_sold() {
+    let world = World::new("");
+    let running = world.start(Duration::from_millis(1));
+    world.at(&running, Phase::Lead).await;
+    until("its gates hold", async || running.closed(Phase::Mirror).await.is_empty()).await;
+    world.shop.inner().looked_at_rows.clear();
+    running.begin(Phase::Mirror, &[]).await.expect("its gates hold");
+    world.arrives(Phase::Mirror).await;
+    let looked = world.shop.inner().looked_at_rows.clone();
+    let thorough = looked.iter().filter(|rows| **rows).count();
+    assert!(thorough >= 2, "when it was asked for, and before it closed: {looked:?}");
+    assert!(
+        looked.contains(&false) && looked.is_sorted_by(|a, b| a >= b),
+        "and no more after it: {looked:?}"
+    );
     running.stop().await;
 }
 

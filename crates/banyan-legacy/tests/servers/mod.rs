@@ -6,8 +6,8 @@ use banyan_domain::{Actor, LocationId, Outcome, Reason, SkuId, legacy};
 use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, start, wall_clock};
 use banyan_legacy::{
     Book, BoxFuture, ChangeStream, Comparer, Desk, Door, Driver, Finding, Halt, Hold, Item, LegacyError,
-    Mapping, OldDatabase, Page, PageKey, Progress, Row, SourceId, SqlReference, Stage, StreamHealth, Switch,
-    Switched, TargetRow, Transaction, Written, parts,
+    Mapping, OldDatabase, Page, PageKey, Progress, Recall, Row, SourceId, SqlReference, Stage, StreamHealth,
+    Switch, Switched, TargetRow, Transaction, Written, parts,
 };
 use banyan_log::{DiskLog, DiskOptions, MemoryStorage};
 use std::collections::{BTreeMap, VecDeque};
@@ -384,7 +384,7 @@ impl World {
             database: Arc::new(Database(self.old.clone())),
             progress: self.progress.clone(),
             comparer: Arc::new(Equal),
-            flush_goal: Mutex::default(),
+            recall: Recall::default(),
         };
         while !matches!(
             driver.step().await.expect("nothing is in the way"),
