@@ -10,11 +10,11 @@ use banyan_domain::{
 use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, start, wall_clock};
 use banyan_legacy::{
     BoxFuture, Comparer, Desk, DeskError, Driver, Halt, KeeperOptions, Mapping, NoRoutes, OldDatabase, Part,
-    Progress, parts,
+    Progress, Recall, parts,
 };
 use banyan_log::{DiskLog, DiskOptions, MemoryStorage};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -109,7 +109,7 @@ impl Banyan {
             database: self.database.clone(),
             progress: self.progress.clone(),
             comparer: Arc::new(Equal),
-            flush_goal: Mutex::default(),
+            recall: Recall::default(),
         }
     }
 

@@ -42,10 +42,11 @@ impl Door for HeldDoor {
 
 impl OldDatabase for Wire {
     fn check(&self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(async {
-            self.step_before(Question::Check).await;
-            self.shop.inner().findings.clone()
-        })
+        self.preflight(true)
+    }
+
+    fn check_in_haste(&self, _: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        self.preflight(false)
     }
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
@@ -199,6 +200,17 @@ impl OldDatabase for Wire {
             inner.commit_changes(changes);
         };
         Box::pin(self.ask(Question::Touch, touch))
+    }
+}
+
+impl Wire {
+    fn preflight(&self, looks_at_rows: bool) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(async move {
+            self.step_before(Question::Check).await;
+            let mut inner = self.shop.inner();
+            inner.preflights.push(looks_at_rows);
+            inner.findings.clone()
+        })
     }
 }
 

@@ -92,6 +92,8 @@ pub(crate) struct Inner {
     /// How long ago it says that it committed something; nothing if it does not say when.
     pub(crate) committed_ago: Option<Duration>,
     pub(crate) asked: Asked,
+    /// Preflights, in their order: whether they looked at rows.
+    pub(crate) preflights: Vec<bool>,
     last_message: i64,
 }
 
@@ -116,6 +118,7 @@ impl OldShop {
             retained_bytes: 18_874_368,
             committed_ago: None,
             asked: Asked::default(),
+            preflights: Vec::new(),
             last_message: 0,
         };
         Self(Arc::new(Shared { inner: Mutex::new(inner), changed: watch::Sender::new(0) }))
@@ -248,6 +251,12 @@ impl OldShop {
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.inner().server.acknowledged
+    }
+
+    /// The preflights so far, in their order: whether they looked at rows.
+    #[must_use]
+    pub fn preflights(&self) -> Vec<bool> {
+        self.inner().preflights.clone()
     }
 
     /// How often it was asked.

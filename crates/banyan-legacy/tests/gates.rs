@@ -227,6 +227,25 @@ async fn what_closes_while_the_door_is_tried_does_not_stop_a_move() {
     kept.stop().await;
 }
 
+/// Found by reading: on the way back every row was looked at again while nobody sold anything, and what was found changed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_looks_at_rows_while_nothing_is_sold() {
+    let world = World::leading(ITEMS).await;
+    let mut kept = start(&world, MOMENT);
+    until("its gates hold", async || closed(&kept, Phase::Mirror).await.is_empty()).await;
+    let before = world.shop.preflights().len();
+    begin(&kept, Phase::Mirror, &[]).await.expect("its gates hold");
+    arrives(&world, Phase::Mirror).await;
+    let looked = world.shop.preflights().split_off(before);
+    let thorough = looked.iter().filter(|rows| **rows).count();
+    assert!(thorough >= 2, "when it was asked for, and before it closed: {looked:?}");
+    assert!(
+        looked.contains(&false) && looked.is_sorted_by(|a, b| a >= b),
+        "and no more after it: {looked:?}"
+    );
+    kept.stop().await;
+}
+
 /// Found by reading: nobody looked at what the old database keeps before the mirror was there, and a first copy may take days.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_old_databases_disk_is_guarded_from_the_first_copy_on() {

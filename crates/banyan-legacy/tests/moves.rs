@@ -3,12 +3,13 @@
 
 mod driving;
 
-use banyan_domain::legacy::{MoveStep, Phase};
+use banyan_domain::legacy::{Capability, Command, MoveStep, Phase};
 use banyan_domain::{Reason, stock};
-use banyan_legacy::{Book, DriveError, Driver, LegacyError, Stage, steps};
+use banyan_legacy::{Book, BoxFuture, Comparer, DriveError, Driver, LegacyError, Stage, steps};
 use banyan_legacy_testkit::{Banyan, Break, NOT_LEADING, OldShop, PLACE, Wire, World, until};
 use driving::rests;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Banyan beside an old shop, and the connection through which moves are made. Both sides are brought up to date by hand.
 struct Moves {
@@ -190,6 +191,67 @@ async fn going_back_waits_for_what_is_reserved() {
     moves.banyan.ask(stock::Command::CommitReservation { reservation }).await;
     moves.finish().await;
     moves.check(Phase::Mirror).await;
+}
+
+/// Found in long runs: for the two minutes that an abandoned reservation was held, neither side sold anything.
+#[tokio::test]
+async fn going_back_sells_while_it_waits_for_what_was_reserved_before() {
+    let moves = Moves::after(&[Phase::Mirror, Phase::Lead]).await;
+    let abandoned = moves.banyan.reserve("A", 1).await.expect("it leads");
+    let (_, driver) = moves.begins(Phase::Mirror, 0).await;
+    for _ in 0..3 {
+        let Ok(Stage::Waiting(why)) = driver.step().await else { panic!("it does not wait") };
+        assert!(why.contains("from before the move") && why.contains("everything is sold"), "{why}");
+    }
+    let later = moves.banyan.reserve("A", 1).await.expect("it still decides");
+    moves.banyan.ask(stock::Command::ReleaseReservation { reservation: abandoned }).await;
+    assert_eq!(driver.step().await, Ok(Stage::Stepped(MoveStep::Checked)));
+    assert_eq!(moves.banyan.reserve("A", 1).await, Err(NOT_LEADING), "from here on nothing is reserved");
+    let Ok(Stage::Waiting(why)) = driver.step().await else { panic!("it does not wait") };
+    assert!(why.starts_with("1 reservations are open") && why.contains("nothing more"), "{why}");
+    moves.banyan.ask(stock::Command::CommitReservation { reservation: later }).await;
+    moves.finish().await;
+    moves.check(Phase::Mirror).await;
+}
+
+/// Finds differences that stay, and notes them.
+struct Differing(Banyan, AtomicU64);
+
+impl Comparer for Differing {
+    fn compare(&self, _: bool) -> BoxFuture<'_, Result<(u64, u64), String>> {
+        Box::pin(async {
+            let position = self.1.fetch_add(1, Ordering::Relaxed);
+            let state = self.0.state().await;
+            let (phase, epoch) = (state.phase, state.epoch);
+            let (capability, rows, differing, repaired) = (Capability::Stock, 2, 1, 0);
+            let note =
+                Command::NoteReconciled { capability, phase, epoch, position, rows, differing, repaired };
+            self.0.ask(note).await;
+            Ok((2, 1))
+        })
+    }
+}
+
+/// Found by reading: all rows were read again ten times a second, as long as one of them differed.
+#[tokio::test]
+async fn a_difference_that_stays_is_not_looked_for_all_the_time() {
+    let moves = Moves::after(&[Phase::Mirror]).await;
+    let comparer = Arc::new(Differing(moves.banyan.clone(), AtomicU64::new(0)));
+    let compared = || comparer.1.load(Ordering::Relaxed);
+    moves.banyan.begins(Phase::Lead).await;
+    let driver = Driver { comparer: comparer.clone(), ..moves.driver() };
+    assert_eq!(driver.step().await, Ok(Stage::Stepped(MoveStep::Checked)));
+    for _ in 0..20 {
+        let Ok(Stage::Waiting(why)) = driver.step().await else { panic!("it does not wait") };
+        assert!(why.contains("differ"), "{why}");
+    }
+    assert_eq!(compared(), 1);
+    // Whoever compares by himself has perhaps put something right.
+    comparer.compare(true).await.expect("compared");
+    assert!(matches!(driver.step().await, Ok(Stage::Waiting(_))));
+    assert_eq!(compared(), 3);
+    assert!(matches!(driver.step().await, Ok(Stage::Waiting(_))));
+    assert_eq!(compared(), 3, "it rests again");
 }
 
 #[tokio::test]
