@@ -142,10 +142,8 @@ async fn the_old_columns_are_relied_upon_again_only_when_they_are_equal() {
     world.shop.refuses(|row| (row.allocated > 0).then_some("check (b = 0)"));
     let mut kept = world.banyan.kept();
     world.banyan.begins(Phase::Lead).await;
-    kept.until("the move waits", |now| {
-        now.stage.as_ref().is_some_and(|why| why.contains("rows differ"))
-    })
-    .await;
+    kept.until("the move waits", |now| now.stage.as_ref().is_some_and(|why| why.contains("rows differ")))
+        .await;
     assert_eq!(world.shop.book().phase, Phase::Retired);
     world.shop.refuses_nothing();
     kept.until("it is done", |now| now.state.phase == Phase::Lead && now.state.moving.is_none()).await;
