@@ -69,7 +69,7 @@ pub struct LegacyJson {
     /// References to the old columns within the quiet time.
     pub references_left: usize,
     /// What an operator must look at, in words: the lead taken back by hand in the old database, a stream that was left behind
-    /// there. Empty if nothing is.
+    /// there, old columns that could not be written for a while. Empty if nothing is.
     pub trouble: Vec<String>,
     /// Reservations of the old shop's goods that are over by the clock and still held: an order for them may be on its way
     /// through the old database's stream. More than a few for more than a few seconds: the stream stands still.
@@ -159,7 +159,8 @@ pub struct SyncJson {
     pub outward: bool,
     /// Lag of the last source transaction when it was durable here, milliseconds.
     pub lag_millis: u64,
-    /// Lag of the last write when it was committed in the old database, milliseconds.
+    /// Lag of the last write when it was committed in the old database, milliseconds; or, if that is more, how long something has
+    /// waited to be written.
     pub out_lag_millis: u64,
     /// Source transactions applied.
     pub transactions: u64,

@@ -152,7 +152,11 @@ impl State {
             Command::BeginMove { capability, from, to, by, reason, without } => {
                 let state = self.legacy.capability(capability);
                 match &state.moving {
-                    Some(moving) if moving.to == to => {
+                    // Who asks again is answered again; who wants it to go without more must not believe that it does.
+                    Some(moving)
+                        if moving.to == to
+                            && without.iter().all(|more| moving.goes_without(more.gate.as_str())) =>
+                    {
                         return Ok(self.before(Outcome::Move { number: moving.number }));
                     }
                     Some(_) => return Err(Refusal::MoveUnderWay.into()),

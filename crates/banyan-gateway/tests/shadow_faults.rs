@@ -2,19 +2,21 @@
 //! sends garbage, ten gigabytes, only errors, or reads nothing.
 //!
 //! "None waits" is shown by order and not by a clock: while users are served, the bad side gives no copy its end, and a
-//! copy may take ten minutes. A user who waited for one would not be done before the test's own deadline.
+//! copy may take ten minutes. A user who waited for one would not be done before the test's own deadline, and nothing else takes
+//! nearly as long.
+
+mod common;
 
 use banyan_gateway::shadow::ShadowReport;
-use banyan_gateway::{Config, Gateway};
+use common::Running;
+use common::blocking::{DEADLINE, Message};
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Nothing here takes nearly this long; a user who waits for a copy takes longer.
-const DEADLINE: Duration = Duration::from_secs(60);
 const USERS: usize = 4;
 const REQUESTS: usize = 25;
 const BUDGET: usize = 4 << 20;
@@ -75,24 +77,6 @@ struct Seen {
     stop: AtomicBool,
 }
 
-/// One request from a connection: its first line, or nothing at the end.
-fn read_request(stream: &mut TcpStream) -> Option<String> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut byte) {
-            Ok(1) => head.push(byte[0]),
-            _ => return None,
-        }
-    }
-    let head = String::from_utf8(head).expect("a head");
-    let length = |line: &str| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned);
-    let length: usize = head.lines().find_map(length).map_or(0, |length| length.parse().expect("a length"));
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()?;
-    Some(head.lines().next().expect("a line").to_owned())
-}
-
 fn good_answer(line: &str) -> Vec<u8> {
     let target = line.split(' ').nth(1).expect("a target");
     let (kind, body) = match target.contains("page") {
@@ -136,9 +120,9 @@ fn converse(mut stream: TcpStream, fault: Fault, seen: &Seen, gate: &Gate) {
     if fault == Fault::NeverReads {
         return gate.wait();
     }
-    while let Some(line) = read_request(&mut stream) {
+    while let Ok(request) = Message::read(&mut stream) {
         seen.requests.fetch_add(1, SeqCst);
-        let good = good_answer(&line);
+        let good = good_answer(request.first_line());
         let half = good.len() / 2;
         let sent = match fault {
             Fault::None => stream.write_all(&good),
@@ -199,13 +183,10 @@ fn flood(stream: &mut TcpStream, fault: Fault, seen: &Seen) {
 
 /// The gateway between users, the old shop, and a side with a fault.
 struct World {
-    gateway: Gateway,
-    address: SocketAddr,
+    running: Running,
     gate: Arc<Gate>,
     legacy: Arc<Seen>,
     banyan: Arc<Seen>,
-    stop: tokio::sync::watch::Sender<bool>,
-    _state: tempfile::TempDir,
 }
 
 impl World {
@@ -224,23 +205,17 @@ impl World {
         shadow: &str,
         gate: Arc<Gate>,
     ) -> Self {
-        let state = tempfile::tempdir().expect("a folder");
-        let config = format!(
-            "listen = \"127.0.0.1:0\"\nstate = \"s\"\nworkers = 2\n[limits]\nshadow_bytes_max = {BUDGET}\n\
+        let running = common::start(&format!(
+            "[limits]\nshadow_bytes_max = {BUDGET}\n\
              [[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"{mode}\"\nupstream = \"http://{legacy_at}\"\n\
              banyan = \"http://{banyan_at}\"\n{route}\n[route.shadow]\nnoise_percent = 0\nanswer_bytes_max = 100000\n{shadow}\n"
-        );
-        let config = Config::parse(&config, state.path()).expect("a configuration");
-        let gateway = Gateway::new(config, None).expect("a gateway");
-        let (stop, stopped) = tokio::sync::watch::channel(false);
-        let serving = gateway.serve(stopped).expect("serves");
-        let address = serving.listening[0];
-        Self { gateway, address, gate, legacy, banyan, stop, _state: state }
+        ));
+        Self { running, gate, legacy, banyan }
     }
 
     /// Many users at once, each with several requests on one connection. Returns every answer, byte by byte.
     fn users(&self) -> BTreeMap<(usize, usize), Vec<u8>> {
-        let address = self.address;
+        let address = self.running.address;
         let users: Vec<_> = (0..USERS)
             .map(|user| std::thread::spawn(move || (0..).zip(one_user(address, user)).collect::<Vec<_>>()))
             .collect();
@@ -252,7 +227,7 @@ impl World {
     }
 
     fn report(&self) -> ShadowReport {
-        self.gateway.shadow().remove(0)
+        self.running.gateway.shadow().remove(0)
     }
 
     /// Waits until every request is accounted for, and checks that each is counted once.
@@ -261,7 +236,11 @@ impl World {
         loop {
             let report = self.report();
             let counted = report.compared + report.skipped.values().sum::<u64>();
-            assert!(self.gateway.shadow_bytes() <= BUDGET, "{} bytes are held", self.gateway.shadow_bytes());
+            assert!(
+                self.running.gateway.shadow_bytes() <= BUDGET,
+                "{} bytes are held",
+                self.running.gateway.shadow_bytes()
+            );
             if counted == report.offered && report.queued == 0 && report.under_way == 0 {
                 return report;
             }
@@ -275,7 +254,6 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.gate.open();
-        let _gone = self.stop.send(true);
         for seen in [&self.legacy, &self.banyan] {
             seen.stop.store(true, SeqCst);
         }
@@ -308,23 +286,12 @@ fn one_user(address: SocketAddr, user: usize) -> Vec<Vec<u8>> {
 
 /// A whole answer as it came, but for the time in it.
 fn read_answer(stream: &mut TcpStream, is_head: bool) -> Vec<u8> {
-    let mut answer = Vec::new();
-    let mut byte = [0];
-    while !answer.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut byte) {
-            Ok(1) => answer.push(byte[0]),
-            Ok(_) => panic!("closed within {:?}", String::from_utf8_lossy(&answer)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("a user waits"),
-            Err(error) => panic!("{error} within {:?}", String::from_utf8_lossy(&answer)),
-        }
-    }
-    let head = String::from_utf8(answer).expect("a head");
-    let length = head
-        .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
-    let length: usize = length.expect("a length").parse().expect("a number");
-    let mut body = vec![0; if is_head { 0 } else { length }];
-    stream.read_exact(&mut body).expect("a whole body");
+    let read = if is_head { Message::read_head(stream) } else { Message::read(stream) };
+    let Message { head, body } = match read {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("a user waits"),
+        read => read.expect("a whole answer"),
+    };
+    common::field(&head, "content-length").expect("a length");
     let lines: Vec<&str> = head.split("\r\n").filter(|line| !line.starts_with("date: ")).collect();
     [lines.join("\r\n").into_bytes(), body].concat()
 }
@@ -357,7 +324,7 @@ fn check(fault: Fault, shadow: &str, while_held: impl Fn(&ShadowReport)) -> (Wor
     );
     let report = world.report();
     assert_eq!(report.offered, (USERS * REQUESTS) as u64);
-    assert!(world.gateway.shadow_bytes() <= BUDGET);
+    assert!(world.running.gateway.shadow_bytes() <= BUDGET);
     while_held(&report);
     world.gate.open();
     let report = world.settled();
@@ -375,7 +342,12 @@ fn only(report: &ShadowReport, reasons: &[&str]) {
 #[test]
 fn a_good_side_is_compared_and_equal() {
     let (world, report) = check(Fault::None, "", |_| {});
-    assert_eq!((report.compared, report.equal), (80, 80), "{report:?}: {:?}", world.gateway.groups("shop"));
+    assert_eq!(
+        (report.compared, report.equal),
+        (80, 80),
+        "{report:?}: {:?}",
+        world.running.gateway.groups("shop")
+    );
     assert_eq!(world.banyan.requests.load(SeqCst), 80, "writes are not copied");
 }
 
@@ -426,7 +398,7 @@ fn a_side_that_sends_ten_gigabytes() {
 fn a_side_with_only_errors() {
     let (world, report) = check(Fault::Errors, "", |_| {});
     assert_eq!((report.mismatched, report.errors), (80, 80), "{report:?}");
-    let groups = world.gateway.groups("shop").expect("a route");
+    let groups = world.running.gateway.groups("shop").expect("a route");
     assert_eq!((groups.len(), groups[0].path.as_str(), groups[0].count), (1, "200 -> 500", 80));
     let kept = serde_json::to_string(&groups).expect("JSON");
     assert!(!kept.contains("s=1"), "a cookie was kept");

@@ -1,18 +1,20 @@
 //! Canary, copies, evidence and callers through the real gateway: what people set up, and what they can rely on.
 
+mod common;
+
 use banyan_gateway::groups::Judgement;
 use banyan_gateway::{Change, Config, Gateway, InProcess, Mode, RouteSpec, Side};
+use common::Running;
+use common::blocking::{DEADLINE, Headers, Message, exchange};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(60);
-
-type Headers = BTreeMap<String, String>;
+/// What every gateway here begins with.
+const ADMIN: &str = "admin = \"127.0.0.1:0\"\n";
 
 /// A request as a server saw it.
 #[derive(Clone, Debug)]
@@ -34,10 +36,10 @@ fn server(answering: Answering) -> (SocketAddr, Arc<Mutex<Vec<Asked>>>) {
         for stream in listener.incoming() {
             let (Ok(mut stream), seen, answering) = (stream, seen.clone(), answering.clone()) else { return };
             std::thread::spawn(move || {
-                while let Some((line, headers, _)) = read_message(&mut stream) {
-                    let mut words = line.split(' ').map(str::to_owned);
+                while let Ok(message) = Message::read(&mut stream) {
+                    let mut words = message.first_line().split(' ').map(str::to_owned);
                     let (method, target) = (words.next().expect("a method"), words.next().expect("a target"));
-                    let asked = Asked { method, target, headers };
+                    let asked = Asked { method, target, headers: message.headers() };
                     let (status, body) = answering(&asked);
                     let dry = if asked.headers.contains_key("banyan-dry-run") {
                         "banyan-dry-run: true\r\n"
@@ -59,35 +61,15 @@ fn server(answering: Answering) -> (SocketAddr, Arc<Mutex<Vec<Asked>>>) {
     (address, log)
 }
 
-/// First line, headers and body of a message.
-fn read_message(stream: &mut TcpStream) -> Option<(String, Headers, String)> {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut byte) {
-            Ok(1) => head.push(byte[0]),
-            _ => return None,
-        }
-    }
-    let head = String::from_utf8(head).expect("a head");
-    let mut lines = head.split("\r\n").map(str::to_owned);
-    let first = lines.next().expect("a line");
-    let pairs = lines.filter_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        Some((name.to_ascii_lowercase(), value.to_owned()))
-    });
-    let headers: Headers = pairs.collect();
-    let length: usize = headers.get("content-length").map_or(0, |length| length.parse().expect("a number"));
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()?;
-    Some((first, headers, String::from_utf8(body).expect("a text")))
-}
+/// A gateway with an admin API.
+struct World(Running);
 
-struct World {
-    gateway: Gateway,
-    address: SocketAddr,
-    admin: SocketAddr,
-    stop: tokio::sync::watch::Sender<bool>,
-    serving: Option<banyan_gateway::Serving>,
+impl Deref for World {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.0
+    }
 }
 
 /// The beginning of a route for everything in this mode, between two servers.
@@ -97,19 +79,17 @@ fn shop(mode: &str, legacy: SocketAddr, banyan: SocketAddr) -> String {
     )
 }
 
-/// A gateway with one route.
-fn world(state: &Path, config: &str, in_process: Option<InProcess>) -> World {
-    let config =
-        format!("listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nstate = \"s\"\nworkers = 2\n{config}");
-    let gateway =
-        Gateway::new(Config::parse(&config, state).expect("a configuration"), in_process).expect("opens");
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let serving = gateway.serve(stopped).expect("serves");
-    let (address, admin) = (serving.listening[0], serving.admin.expect("an admin address"));
-    World { gateway, address, admin, stop, serving: Some(serving) }
+/// A gateway with these routes.
+fn world(routes: &str, in_process: Option<InProcess>) -> World {
+    World(common::start_with(&format!("{ADMIN}{routes}"), in_process))
 }
 
 impl World {
+    /// Stops it, and starts another one with what it has kept.
+    fn restarted(self, routes: &str) -> Self {
+        Self(common::start_in(self.0.end(), &format!("{ADMIN}{routes}"), None))
+    }
+
     /// Asks as a user; the answer's status, headers and body.
     fn ask(
         &self,
@@ -118,7 +98,8 @@ impl World {
         headers: &[(&str, &str)],
         body: &str,
     ) -> (String, Headers, String) {
-        exchange(self.address, method, target, headers, body)
+        let answer = exchange(self.address, method, target, headers, body);
+        (answer.first_line().to_owned(), answer.headers(), answer.text())
     }
 
     /// Asks the admin API.
@@ -126,10 +107,9 @@ impl World {
         let key = std::fs::read_to_string(self.gateway.config().state.join("admin.key")).expect("a key");
         let authorization = format!("Bearer {}", key.trim());
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (status, _, body) =
-            exchange(self.admin, method, target, &[("authorization", &authorization)], &body);
-        let status = status.split(' ').nth(1).expect("a status").parse().expect("a number");
-        (status, serde_json::from_str(&body).expect("JSON"))
+        let address = self.admin.expect("an admin address");
+        let answer = exchange(address, method, target, &[("authorization", &authorization)], &body);
+        (common::status(&answer.head), serde_json::from_slice(&answer.body).expect("JSON"))
     }
 
     fn until(&self, what: &str, holds: impl Fn(&Gateway) -> bool) {
@@ -145,40 +125,12 @@ impl World {
     }
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        let _gone = self.stop.send(true);
-        if let Some(serving) = self.serving.take() {
-            serving.join();
-        }
-    }
-}
-
-fn exchange(
-    address: SocketAddr,
-    method: &str,
-    target: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> (String, Headers, String) {
-    let mut stream = TcpStream::connect(address).expect("connects");
-    stream.set_read_timeout(Some(DEADLINE)).expect("an option");
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = body.len();
-    let request = format!(
-        "{method} {target} HTTP/1.1\r\nhost: shop.example\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).expect("sends");
-    read_message(&mut stream).expect("an answer")
-}
-
 fn says(text: &'static str) -> Answering {
     Box::new(move |_| (200, format!("{{\"from\":\"{text}\"}}")))
 }
 
 #[test]
 fn members_stay_on_their_side_also_after_a_restart() {
-    let state = tempfile::tempdir().expect("a folder");
     let ((legacy, _), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
     let route = shop("canary", legacy, banyan);
     let config = format!("{route}[route.canary]\npercent = 30\nby = \"header:x-member\"\n");
@@ -188,32 +140,28 @@ fn members_stay_on_their_side_also_after_a_restart() {
         };
         (0..120).map(side).collect()
     };
-    let before = {
-        let world = world(state.path(), &config, None);
-        let first = sides(&world);
-        assert_eq!(sides(&world), first);
-        let moved = first.iter().filter(|banyan| **banyan).count();
-        // 36 expected; five deviations are 25.
-        assert!((11..=61).contains(&moved), "{moved} of 120");
-        let change = Change::SetPercent { route: "shop".into(), percent: 60.0 };
-        world.gateway.change(world.gateway.table().version(), change, "mina", "more").expect("is changed");
-        let more = sides(&world);
-        assert!(first.iter().zip(&more).all(|(before, after)| *after || !before), "nobody goes back");
-        assert!(more.iter().filter(|banyan| **banyan).count() > moved);
-        more
-    };
-    assert_eq!(sides(&world(state.path(), &config, None)), before, "the journal and the key are kept");
+    let world = world(&config, None);
+    let first = sides(&world);
+    assert_eq!(sides(&world), first);
+    let moved = first.iter().filter(|banyan| **banyan).count();
+    // 36 expected; five deviations are 25.
+    assert!((11..=61).contains(&moved), "{moved} of 120");
+    let change = Change::SetPercent { route: "shop".into(), percent: 60.0 };
+    world.gateway.change(world.gateway.table().version(), change, "mina", "more").expect("is changed");
+    let more = sides(&world);
+    assert!(first.iter().zip(&more).all(|(before, after)| *after || !before), "nobody goes back");
+    assert!(more.iter().filter(|banyan| **banyan).count() > moved);
+    assert_eq!(sides(&world.restarted(&config)), more, "the journal and the key are kept");
 }
 
 #[test]
 fn visitors_are_named_and_may_choose_only_with_a_signature() {
-    let state = tempfile::tempdir().expect("a folder");
     let ((legacy, _), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
     let route = shop("canary", legacy, banyan);
     let config = format!(
         "{route}[route.canary]\npercent = 0.01\nby = \"cookie:cart\"\noverride_header = \"x-side\"\n"
     );
-    let world = world(state.path(), &config, None);
+    let world = world(&config, None);
     let (_, headers, _) = world.ask("GET", "/", &[], "");
     let cookie = headers.get("set-cookie").expect("a cookie");
     assert!(cookie.starts_with("banyan_visitor=") && cookie.contains("HttpOnly"), "{cookie}");
@@ -236,14 +184,13 @@ fn visitors_are_named_and_may_choose_only_with_a_signature() {
 /// A proxy like nginx appends to what its client wrote, byte for byte.
 #[test]
 fn nobody_behind_a_trusted_proxy_is_taken_for_the_proxy() {
-    let state = tempfile::tempdir().expect("a folder");
     let ((legacy, users), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
     let config = format!(
         "trusted_proxies = [\"127.0.0.0/8\"]\n[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"canary\"\nupstream = \"http://{legacy}\"\n\
          banyan = \"http://{banyan}\"\n[route.canary]\npercent = 0\nby = \"header:x-member\"\noverride_header = \"x-side\"\n\
          override_from = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n"
     );
-    let world = world(state.path(), &config, None);
+    let world = world(&config, None);
     let from = |forwarded: &str| {
         let sent = [("x-side", "banyan"), ("x-forwarded-for", forwarded)];
         world.ask("GET", "/", &sent, "").2
@@ -273,13 +220,12 @@ fn nobody_behind_a_trusted_proxy_is_taken_for_the_proxy() {
 
 #[test]
 fn a_copy_asks_what_the_user_asked() {
-    let state = tempfile::tempdir().expect("a folder");
     let ((legacy, users), (banyan, copies)) = (server(says("one")), server(says("one")));
     let route = shop("shadow", legacy, banyan);
     let config = format!(
         "{route}rewrite = {{ from = \"/api\", to = \"/v1\", side = \"banyan\" }}\n[route.shadow]\ndry_run = true\nnoise_percent = 0\n"
     );
-    let world = world(state.path(), &config, None);
+    let world = world(&config, None);
     let sent = [("authorization", "Bearer secret-1"), ("cookie", "cart=7"), ("idempotency-key", "k-1")];
     world.ask("POST", "/api/stock?x=1", &sent, "{\"n\":1}");
     world.compared(1);
@@ -309,43 +255,37 @@ fn a_copy_asks_what_the_user_asked() {
 
 #[test]
 fn mismatches_are_judged_over_the_admin_api_and_remembered() {
-    let state = tempfile::tempdir().expect("a folder");
     let legacy = server(Box::new(|_| (200, r#"{"price":10,"token":"legacy-secret"}"#.into()))).0;
     let banyan = server(Box::new(|_| (200, r#"{"price":11,"token":"banyan-secret"}"#.into()))).0;
     let config = format!(
         "[[route]]\npath = \"/\"\nmode = \"shadow\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\ntouches = [\"stock\"]\n\
          [route.shadow]\nnoise_percent = 0\nignore = [\"$.token\"]\n"
     );
-    let id = {
-        let world = world(state.path(), &config, None);
-        world.ask("GET", "/?token=query-secret", &[("banyan-caller", "erp")], "");
-        world.compared(1);
-        let (_, groups) = world.admin("GET", "/v1/groups?route=/", &Value::Null);
-        assert_eq!(groups["groups"][0]["path"], "$.price", "{groups}");
-        assert_eq!(groups["groups"][0]["samples"][0]["differences"][0]["banyan"], "11");
-        for secret in ["legacy-secret", "banyan-secret", "query-secret"] {
-            assert!(!groups.to_string().contains(secret), "{groups}");
-        }
-        let id = groups["groups"][0]["id"].as_str().expect("an id").to_owned();
-        let judging =
-            |by: &str| json!({"route": "/", "group": id, "judgement": "ignore", "by": by, "why": "agreed"});
-        assert_eq!(world.admin("POST", "/v1/judge", &judging("")).0, 422);
-        let (status, group) = world.admin("POST", "/v1/judge", &judging("mina"));
-        assert_eq!((status, group["judged"][0]["by"].as_str()), (200, Some("mina")), "{group}");
-        let wrong = json!({"route": "/", "group": "00", "judgement": "bug", "by": "mina", "why": "x"});
-        assert_eq!(world.admin("POST", "/v1/judge", &wrong).0, 404);
-        assert_eq!(world.admin("GET", "/v1/groups?route=none", &Value::Null).0, 404);
-        let (_, callers) = world.admin("GET", "/v1/callers?capability=stock", &Value::Null);
-        assert_eq!(
-            (callers["left"].as_u64(), callers["references"][0]["caller"].as_str()),
-            (Some(1), Some("erp"))
-        );
-        assert!(
-            world.gateway.prometheus().contains("banyan_gateway_shadow_mismatched_total{route=\"/\"} 1\n")
-        );
-        id
-    };
-    let world = world(state.path(), &config, None);
+    let world = world(&config, None);
+    world.ask("GET", "/?token=query-secret", &[("banyan-caller", "erp")], "");
+    world.compared(1);
+    let (_, groups) = world.admin("GET", "/v1/groups?route=/", &Value::Null);
+    assert_eq!(groups["groups"][0]["path"], "$.price", "{groups}");
+    assert_eq!(groups["groups"][0]["samples"][0]["differences"][0]["banyan"], "11");
+    for secret in ["legacy-secret", "banyan-secret", "query-secret"] {
+        assert!(!groups.to_string().contains(secret), "{groups}");
+    }
+    let id = groups["groups"][0]["id"].as_str().expect("an id").to_owned();
+    let judging =
+        |by: &str| json!({"route": "/", "group": id, "judgement": "ignore", "by": by, "why": "agreed"});
+    assert_eq!(world.admin("POST", "/v1/judge", &judging("")).0, 422);
+    let (status, group) = world.admin("POST", "/v1/judge", &judging("mina"));
+    assert_eq!((status, group["judged"][0]["by"].as_str()), (200, Some("mina")), "{group}");
+    let wrong = json!({"route": "/", "group": "00", "judgement": "bug", "by": "mina", "why": "x"});
+    assert_eq!(world.admin("POST", "/v1/judge", &wrong).0, 404);
+    assert_eq!(world.admin("GET", "/v1/groups?route=none", &Value::Null).0, 404);
+    let (_, callers) = world.admin("GET", "/v1/callers?capability=stock", &Value::Null);
+    assert_eq!(
+        (callers["left"].as_u64(), callers["references"][0]["caller"].as_str()),
+        (Some(1), Some("erp"))
+    );
+    assert!(world.gateway.prometheus().contains("banyan_gateway_shadow_mismatched_total{route=\"/\"} 1\n"));
+    let world = world.restarted(&config);
     world.ask("GET", "/", &[], "");
     world.compared(1);
     let report = world.gateway.shadow().remove(0);
@@ -358,7 +298,6 @@ fn mismatches_are_judged_over_the_admin_api_and_remembered() {
 /// From shadow to canary on evidence, and back when Banyan begins to fail: with real requests and the real clock.
 #[test]
 fn evidence_moves_a_route_and_takes_it_back() {
-    let state = tempfile::tempdir().expect("a folder");
     let broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let fails = broken.clone();
     let legacy = server(says("one")).0;
@@ -372,7 +311,7 @@ fn evidence_moves_a_route_and_takes_it_back() {
         "{route}[route.shadow]\nnoise_percent = 0\n[route.canary]\npercent = 0\nby = \"header:x-member\"\n\
          [route.evidence]\nrequests = 30\nmismatch_max = 0.2\nerror_max = 0.2\nsteps = [50]\n"
     );
-    let world = world(state.path(), &config, None);
+    let world = world(&config, None);
     let (mut member, began) = (0_u32, Instant::now());
     let mut traffic_until = |mode: Mode| {
         while world.gateway.table().routes()[0].mode() != mode {
@@ -395,14 +334,13 @@ fn evidence_moves_a_route_and_takes_it_back() {
 
 #[test]
 fn a_ramp_is_held_and_let_go() {
-    let state = tempfile::tempdir().expect("a folder");
     let ((legacy, _), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
     let route = shop("canary", legacy, banyan);
     let config = format!(
         "{route}[route.canary]\npercent = 0\nby = \"header:x-member\"\npaused_at = \"2020-01-01T00:00:00Z\"\n\
          ramp = [{{ at = \"2021-01-01T00:00:00Z\", percent = 100 }}]\n"
     );
-    let world = world(state.path(), &config, None);
+    let world = world(&config, None);
     let side = || world.ask("GET", "/", &[("x-member", "m-1")], "").2;
     assert!(side().contains("legacy"), "it is held before its step");
     let asked = |paused: bool, expected: u64| json!({"route": "shop", "paused": paused, "expected": expected, "by": "mina", "reason": "x"});
@@ -413,14 +351,13 @@ fn a_ramp_is_held_and_let_go() {
 
 #[test]
 fn a_ramp_that_is_paused_twice_stays_where_it_was_paused_first() {
-    let state = tempfile::tempdir().expect("a folder");
     let ((legacy, _), (banyan, _)) = (server(says("legacy")), server(says("banyan")));
     let config = format!(
         "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"canary\"\nupstream = \"http://{legacy}\"\nbanyan = \"http://{banyan}\"\n\
          [route.canary]\npercent = 0\nby = \"header:x-member\"\npaused_at = \"2020-01-01T00:00:00Z\"\n\
          ramp = [{{ at = \"2021-01-01T00:00:00Z\", percent = 100 }}]\n"
     );
-    let world = world(state.path(), &config, None);
+    let world = world(&config, None);
     let asked = json!({"route": "shop", "paused": true, "expected": 1, "by": "mina", "reason": "to be sure"});
     assert_eq!(world.admin("POST", "/v1/ramp", &asked).0, 201);
     assert!(
@@ -441,13 +378,12 @@ fn a_side_in_this_process_can_hang_and_panic() {
             _ => Ok::<_, std::convert::Infallible>(Response::new(Body::from("{}"))),
         }
     });
-    let state = tempfile::tempdir().expect("a folder");
     let legacy = server(says("legacy")).0;
     let config = format!(
         "[[route]]\nname = \"shop\"\npath = \"/\"\nmode = \"shadow\"\nupstream = \"http://{legacy}\"\nbanyan = \"in-process\"\n\
          [route.shadow]\nnoise_percent = 0\nwhole_millis = 100\n"
     );
-    let world = world(state.path(), &config, Some(InProcess::new(service)));
+    let world = world(&config, Some(InProcess::new(service)));
     for target in ["/hang", "/panic", "/hang", "/panic", "/good"] {
         assert!(world.ask("GET", target, &[], "").2.contains("legacy"));
     }

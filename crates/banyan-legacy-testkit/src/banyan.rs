@@ -10,11 +10,11 @@ use banyan_domain::{
 use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, start, wall_clock};
 use banyan_legacy::{
     BoxFuture, Comparer, Desk, DeskError, Driver, Halt, KeeperOptions, Mapping, NoRoutes, OldDatabase, Part,
-    Progress, parts,
+    Progress, Recall, parts,
 };
 use banyan_log::{DiskLog, DiskOptions, MemoryStorage};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,6 +22,8 @@ use tokio::task::JoinSet;
 const STOCK: Capability = Capability::Stock;
 /// How long reservations are held if a test does not say: longer than any.
 const HOLD: Duration = Duration::from_secs(3_600);
+/// How often both sides are compared if a test does not say: less often than any takes.
+const COMPARE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// What the rules say to whoever asks Banyan to decide where it does not lead.
 pub const NOT_LEADING: Refusal = Refusal::Legacy(legacy::Refusal::NotLeading);
@@ -37,6 +39,10 @@ pub struct Banyan {
     pub mapping: Arc<Mapping>,
     /// How the sync is doing.
     pub progress: Arc<Progress>,
+    /// How long nobody may have touched the old columns before its keeper retires them: no time at all, if a test does not say.
+    pub quiet_for: Duration,
+    /// How often its keeper compares both sides: once an hour, if a test does not say.
+    pub compare_every: Duration,
     engine: Arc<Engine>,
 }
 
@@ -64,7 +70,8 @@ impl Banyan {
     pub fn from_its_log(&self) -> Self {
         self.engine.shard.shutdown();
         let engine = Engine::open(self.engine.storage.clone());
-        Self::of(engine, self.database.clone(), self.mapping.clone())
+        let Self { quiet_for, compare_every, .. } = *self;
+        Self { quiet_for, compare_every, ..Self::of(engine, self.database.clone(), self.mapping.clone()) }
     }
 
     /// The same engine, and nothing else remembered: as for parts that begin anew.
@@ -75,7 +82,9 @@ impl Banyan {
 
     fn of(engine: Engine, database: Arc<dyn OldDatabase>, mapping: Arc<Mapping>) -> Self {
         let desk = Desk::new(engine.shard.clone());
-        Self { desk, database, mapping, progress: Arc::default(), engine: Arc::new(engine) }
+        let (progress, engine) = (Arc::default(), Arc::new(engine));
+        let (quiet_for, compare_every) = (Duration::ZERO, COMPARE_EVERY);
+        Self { desk, database, mapping, progress, quiet_for, compare_every, engine }
     }
 
     /// Has a keeper of its own, which runs.
@@ -84,10 +93,12 @@ impl Banyan {
         Kept::start(self.clone())
     }
 
-    /// As [`keeper_options`].
+    /// As [`keeper_options`], with its own times.
     #[must_use]
     pub fn keeper_options(&self) -> KeeperOptions {
-        keeper_options(&self.desk, &self.database, &self.mapping, &self.progress)
+        let Self { quiet_for, compare_every, .. } = *self;
+        let options = keeper_options(&self.desk, &self.database, &self.mapping, &self.progress);
+        KeeperOptions { quiet_for, compare_every, ..options }
     }
 
     /// A driver of moves that knows nothing of those before it, and that takes both sides for equal.
@@ -98,7 +109,7 @@ impl Banyan {
             database: self.database.clone(),
             progress: self.progress.clone(),
             comparer: Arc::new(Equal),
-            flush_goal: Mutex::default(),
+            recall: Recall::default(),
         }
     }
 
@@ -298,7 +309,7 @@ pub fn keeper_options(
         parts: parts(desk, database, mapping, progress),
         routes: Arc::new(NoRoutes),
         quiet_for: Duration::ZERO,
-        compare_every: Duration::from_secs(3_600),
+        compare_every: COMPARE_EVERY,
     }
 }
 

@@ -6,19 +6,24 @@ use crate::wire::{Question, Wire};
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{
     Book, BoxFuture, Change, ChangeStream, Digests, Door, Finding, Hold, KeyRange, LegacyError, OldDatabase,
-    Page, PageKey, RangeDigest, SourceId, SqlReference, StreamHealth, Switch, Switched, TargetRow,
+    Page, PageKey, RangeDigest, Row, SourceId, SqlReference, StreamHealth, Switch, Switched, TargetRow,
     Transaction, Written, digest_of,
 };
 use std::time::Duration;
 
 struct HeldDoor {
     wire: Wire,
+    system: String,
     position: u64,
 }
 
 impl Door for HeldDoor {
     fn position(&self) -> u64 {
         self.position
+    }
+
+    fn system(&self) -> Option<&str> {
+        Some(&self.system)
     }
 
     fn switch(self: Box<Self>, ask: Switch) -> BoxFuture<'static, Result<Switched, LegacyError>> {
@@ -37,15 +42,18 @@ impl Door for HeldDoor {
 
 impl OldDatabase for Wire {
     fn check(&self) -> BoxFuture<'_, Vec<Finding>> {
-        let findings = self.shop.inner().findings.clone();
-        Box::pin(async move { findings })
+        self.preflight(true)
+    }
+
+    fn check_in_haste(&self, _: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        self.preflight(false)
     }
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {
         let create = |inner: &mut Inner| {
             let made = Book { phase: Phase::Legacy, epoch: 0, seq: 0, move_no: 0 };
             inner.tables.book.get_or_insert(made);
-            inner.stream.get_or_insert(0);
+            inner.server.stream.get_or_insert(0);
             vec!["publication banyan_stock".to_owned(), "slot banyan_stock".to_owned()]
         };
         Box::pin(self.ask(Question::Create, create))
@@ -57,8 +65,16 @@ impl OldDatabase for Wire {
 
     fn hold(&self, _: Duration) -> BoxFuture<'_, Result<Hold, LegacyError>> {
         Box::pin(async {
-            let position = self.ask(Question::Hold, |inner| inner.position).await?;
-            Ok(Hold::Held(Box::new(HeldDoor { wire: self.clone(), position })))
+            let held = |inner: &mut Inner| {
+                let end = (inner.server.name.clone(), inner.server.position);
+                (!inner.keeps_lock).then_some(end)
+            };
+            Ok(match self.ask(Question::Hold, held).await? {
+                Some((system, position)) => {
+                    Hold::Held(Box::new(HeldDoor { wire: self.clone(), system, position }))
+                }
+                None => Hold::LockBusy,
+            })
         })
     }
 
@@ -111,7 +127,7 @@ impl OldDatabase for Wire {
                 let rows = inner.page(range, rows_max).rows;
                 RangeDigest { rows: rows.len() as u64, digest: digest_of(&rows) }
             });
-            Some(Digests { of: of.collect(), position_after: inner.position })
+            Some(Digests { of: of.collect(), position_after: inner.server.position })
         };
         Box::pin(self.ask(Question::Read, digest))
     }
@@ -124,7 +140,7 @@ impl OldDatabase for Wire {
             let found = |sku: &String| Some(row(sku, *inner.tables.rows.get(sku)?));
             let rows: Vec<_> = items.iter().filter_map(|(_, sku, _)| found(sku)).collect();
             inner.asked.rows_read += rows.len() as u64;
-            Page { rows, next: None, position_before: inner.position, position_after: inner.position }
+            inner.page_of(rows, None)
         };
         Box::pin(self.ask(Question::Read, read))
     }
@@ -133,8 +149,8 @@ impl OldDatabase for Wire {
         let mark = |inner: &mut Inner| {
             inner.asked.positions += 1;
             // As a mark in its log does, and the stream comes to it.
-            inner.position += 1;
-            inner.position
+            inner.server.position += 1;
+            inner.server.position
         };
         Box::pin(self.ask(Question::Position, mark))
     }
@@ -144,11 +160,25 @@ impl OldDatabase for Wire {
     }
 
     fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>> {
-        Box::pin(self.ask(Question::References, |inner| Some(inner.references.clone())))
+        Box::pin(self.ask(Question::References, |inner| inner.references.clone()))
     }
 
     fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>> {
-        Box::pin(self.ask(Question::DropStream, |inner| inner.stream = None))
+        let give_up = |inner: &mut Inner| {
+            inner.asked.drops += 1;
+            inner.server.stream = None;
+        };
+        Box::pin(self.ask(Question::DropStream, give_up))
+    }
+
+    fn nudge(&self) -> BoxFuture<'_, Result<bool, LegacyError>> {
+        let nudge = |inner: &mut Inner| {
+            inner.nudges = inner.nudges.map(|nudges| nudges + 1);
+            inner.nudges.is_some()
+        };
+        // A nudge that is lost does no harm: none breaks off.
+        let will_tell = self.shop.change(nudge);
+        Box::pin(async move { Ok(will_tell) })
     }
 
     fn clear_outbox<'a>(&'a self, ids: &'a [i64]) -> BoxFuture<'a, Result<u64, LegacyError>> {
@@ -167,9 +197,20 @@ impl OldDatabase for Wire {
                 Some(Change::Update { before: Some(row.clone()), after: row })
             };
             let changes = items.iter().filter_map(|(_, sku, _)| same(sku)).collect();
-            inner.commit(Transaction { changes, ..Transaction::default() });
+            inner.commit_changes(changes);
         };
         Box::pin(self.ask(Question::Touch, touch))
+    }
+}
+
+impl Wire {
+    fn preflight(&self, looks_at_rows: bool) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(async move {
+            self.step_before(Question::Check).await;
+            let mut inner = self.shop.inner();
+            inner.preflights.push(looks_at_rows);
+            inner.findings.clone()
+        })
     }
 }
 
@@ -212,6 +253,11 @@ impl Inner {
         let rows: Vec<_> = all.take(limit as usize).map(|(sku, numbers)| row(sku, *numbers)).collect();
         let is_full = rows.len() == limit as usize;
         let next = rows.last().filter(|_| is_full).map(|row| PageKey(vec![row.sku.clone()]));
-        Page { rows, next, position_before: self.position, position_after: self.position }
+        self.page_of(rows, next)
+    }
+
+    fn page_of(&self, rows: Vec<Row>, next: Option<PageKey>) -> Page {
+        let position = self.server.position;
+        Page { rows, next, position_before: position, position_after: position }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`OldShop`] keeps its word as a real database does: what it commits is in its stream, in order; a copy is of one moment; the
 //! bookkeeping row fences whoever has lost the lead; Banyan's own writes come back. It can be told to misbehave as real ones
-//! do: the stream stands still, a copy breaks off, a row is refused, a value rots in silence. It is asked through a [`Wire`],
+//! do: the stream stands still, a copy breaks off, a row is refused, a value rots in silence, another server takes over. It is asked through a [`Wire`],
 //! which is the [`OldDatabase`](banyan_legacy::OldDatabase), and which breaks at any question.
 //!
 //! [`Banyan`] is an engine whose log is in memory beside any old database, also a real one: its parts are run one by one, or all
@@ -18,7 +18,9 @@ mod banyan;
 pub mod conformance;
 mod database;
 mod kept;
+mod misbehaving;
 mod old_shop;
+mod server;
 mod stream;
 mod until;
 mod wire;

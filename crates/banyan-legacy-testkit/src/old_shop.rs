@@ -1,14 +1,17 @@
-//! The old shop: what its database has, what it does, and how it misbehaves.
+//! The old shop: what its database has, and what it does.
 
+use crate::server::Server;
 use crate::wire::Wire;
 use banyan_domain::ReservationNo;
 use banyan_domain::legacy::Phase;
+use banyan_engine::wall_clock;
 use banyan_legacy::{
     Book, Change, Finding, Mapping, OutboxRow, Row, SqlReference, StreamHealth, TargetRow, Transaction,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// In stock and allocated.
@@ -20,10 +23,8 @@ pub const PLACE: &str = "main";
 const MAPPING: &str = "capability = \"stock\"\n[database]\nkind = \"postgres\"\nurl_env = \"LEGACY_URL\"\n\
     slot = \"banyan_stock\"\n[[table]]\nname = \"public.partner_stockrecord\"\nkey = [\"partner_sku\"]\nsku = \"partner_sku\"\n\
     location = \"main\"\nin_stock = \"num_in_stock\"\nallocated = \"num_allocated\"\n";
-/// Where its log ends at first: that of a server that has been running for years.
-const POSITION: u64 = 0x16_B374_D848;
-/// How much of the log a transaction takes.
-const STEP: u64 = 10;
+/// Its first server, and where its log ends at first: it has been running for years.
+const SERVER: (&str, u64) = ("7312001", 0x16_B374_D848);
 
 /// An old shop with one table of stock. A clone is the same shop.
 #[derive(Clone)]
@@ -57,6 +58,8 @@ pub struct Asked {
     pub rows_read: u64,
     /// For a copy.
     pub copies: u64,
+    /// To give the stream up.
+    pub drops: u64,
 }
 
 /// What a row shall be, and why not.
@@ -64,24 +67,33 @@ type Rule = Box<dyn Fn(&TargetRow) -> Option<&'static str> + Send>;
 
 pub(crate) struct Inner {
     pub(crate) tables: Tables,
-    /// Where its log ends.
-    pub(crate) position: u64,
-    /// Its log.
-    pub(crate) committed: BTreeMap<u64, Transaction>,
-    /// Its stream, by the number of the copy that it began with: 0 before the first. Nothing if it keeps none.
-    pub(crate) stream: Option<u64>,
-    /// What was acknowledged in the stream.
-    pub(crate) acknowledged: u64,
+    /// The server that whoever connects now reaches.
+    pub(crate) server: Server,
+    /// The one before it, if it lives on.
+    pub(crate) before: Option<Server>,
     pub(crate) stands_still: bool,
+    /// How often streams were nudged; nothing if they do not mind.
+    pub(crate) nudges: Option<u64>,
     pub(crate) forgets_streams: bool,
+    /// Whether copies come to all but their end.
+    pub(crate) keeps_copies_open: bool,
     /// The next copy breaks off after so many items.
     pub(crate) breaks_off_after: Option<usize>,
     /// Rows in an item of a copy.
     pub(crate) rows_an_item: usize,
     pub(crate) rule: Rule,
     pub(crate) findings: Vec<Finding>,
-    pub(crate) references: Vec<SqlReference>,
+    /// Who uses its tables; nothing if it does not count that.
+    pub(crate) references: Option<Vec<SqlReference>>,
+    /// Whether an order in flight keeps its lock.
+    pub(crate) keeps_lock: bool,
+    /// How much of its log it keeps for the stream.
+    pub(crate) retained_bytes: u64,
+    /// How long ago it says that it committed something; nothing if it does not say when.
+    pub(crate) committed_ago: Option<Duration>,
     pub(crate) asked: Asked,
+    /// Preflights, in their order: whether they looked at rows.
+    pub(crate) preflights: Vec<bool>,
     last_message: i64,
 }
 
@@ -91,18 +103,22 @@ impl OldShop {
     pub fn with<S: Into<String>>(rows: impl IntoIterator<Item = (S, i64, i64)>) -> Self {
         let inner = Inner {
             tables: Tables { rows: named(rows), ..Tables::default() },
-            position: POSITION,
-            committed: BTreeMap::new(),
-            stream: None,
-            acknowledged: 0,
+            server: Server::at(SERVER.0, SERVER.1),
+            before: None,
             stands_still: false,
+            nudges: None,
             forgets_streams: false,
+            keeps_copies_open: false,
             breaks_off_after: None,
             rows_an_item: 1_000,
             rule: Box::new(|_| None),
             findings: vec![Finding::ok("settings", "as they should be")],
-            references: Vec::new(),
+            references: Some(Vec::new()),
+            keeps_lock: false,
+            retained_bytes: 18_874_368,
+            committed_ago: None,
             asked: Asked::default(),
+            preflights: Vec::new(),
             last_message: 0,
         };
         Self(Arc::new(Shared { inner: Mutex::new(inner), changed: watch::Sender::new(0) }))
@@ -119,7 +135,33 @@ impl OldShop {
                     None => Change::Insert(after),
                 });
             }
-            inner.commit(Transaction { changes, ..Transaction::default() });
+            inner.commit_changes(changes);
+        });
+    }
+
+    /// Makes the row of an item that of another.
+    pub fn renames(&self, from: &str, to: &str) {
+        self.change(|inner| {
+            let numbers = inner.tables.rows.remove(from).expect("it has such a row");
+            inner.tables.rows.insert(to.to_owned(), numbers);
+            let (before, after) = (Some(row(from, numbers)), row(to, numbers));
+            inner.commit_changes(vec![Change::Update { before, after }]);
+        });
+    }
+
+    /// Deletes a row.
+    pub fn removes(&self, sku: &str) {
+        self.change(|inner| {
+            let numbers = inner.tables.rows.remove(sku).expect("it has such a row");
+            inner.commit_changes(vec![Change::Delete(row(sku, numbers))]);
+        });
+    }
+
+    /// Empties the table.
+    pub fn removes_all(&self) {
+        self.change(|inner| {
+            inner.tables.rows.clear();
+            inner.commit_changes(vec![Change::Truncate { table: 0 }]);
         });
     }
 
@@ -149,60 +191,6 @@ impl OldShop {
             let before = inner.tables.book.expect("the bookkeeping was made");
             inner.switch(Book { phase, epoch: before.epoch + 1, move_no, ..before });
         });
-    }
-}
-
-/// How it misbehaves.
-impl OldShop {
-    /// Changes what is there without a word in the stream: a stream that was lost could have told it, or a row has rotted.
-    pub fn silently<T>(&self, change: impl FnOnce(&mut Tables) -> T) -> T {
-        self.change(|inner| change(&mut inner.tables))
-    }
-
-    /// Makes all rows these, as [`Self::silently`].
-    pub fn has_silently<S: Into<String>>(&self, rows: impl IntoIterator<Item = (S, i64, i64)>) {
-        self.silently(|tables| tables.rows = named(rows));
-    }
-
-    /// The stream tells nothing more, or goes on.
-    pub fn stands_still(&self, still: bool) {
-        self.change(|inner| inner.stands_still = still);
-    }
-
-    /// From now on no stream outlives its connection: who connects again must copy.
-    pub fn forgets_streams(&self) {
-        self.change(|inner| inner.forgets_streams = true);
-    }
-
-    /// From now on every item of a copy has one row, so that it may break off after each.
-    pub fn copies_row_by_row(&self) {
-        self.change(|inner| inner.rows_an_item = 1);
-    }
-
-    /// The next copy breaks off after so many items: where it begins, what is in the outbox, rows, where it ends.
-    pub fn breaks_off_copy_after(&self, items: usize) {
-        self.change(|inner| inner.breaks_off_after = Some(items));
-    }
-
-    /// Refuses rows for which `rule` says why. The last rule counts.
-    pub fn refuses(&self, rule: impl Fn(&TargetRow) -> Option<&'static str> + Send + 'static) {
-        self.change(|inner| inner.rule = Box::new(rule));
-    }
-
-    /// Takes every row again.
-    pub fn refuses_nothing(&self) {
-        self.refuses(|_| None);
-    }
-
-    /// What the preflight finds from now on.
-    pub fn finds(&self, findings: Vec<Finding>) {
-        self.change(|inner| inner.findings = findings);
-    }
-
-    /// Somebody uses a statement.
-    pub fn is_used_by(&self, caller: &str, statement: &str, calls: u64) {
-        let (caller, statement) = (caller.to_owned(), statement.to_owned());
-        self.change(|inner| inner.references.push(SqlReference { caller, statement, calls, rows: calls }));
     }
 }
 
@@ -250,13 +238,25 @@ impl OldShop {
     /// Where its log ends.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.inner().position
+        self.inner().server.position
     }
 
     /// Whether it keeps anything for a stream of ours.
     #[must_use]
     pub fn keeps_stream(&self) -> bool {
-        self.inner().stream.is_some()
+        self.inner().server.stream.is_some()
+    }
+
+    /// How far its stream was acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.inner().server.acknowledged
+    }
+
+    /// The preflights so far, in their order: whether they looked at rows.
+    #[must_use]
+    pub fn preflights(&self) -> Vec<bool> {
+        self.inner().preflights.clone()
     }
 
     /// How often it was asked.
@@ -284,10 +284,19 @@ impl OldShop {
 }
 
 impl Inner {
+    /// The server of that name, if it lives.
+    pub(crate) fn server(&self, name: &str) -> Option<&Server> {
+        [Some(&self.server), self.before.as_ref()].into_iter().flatten().find(|server| server.name == name)
+    }
+
     pub(crate) fn commit(&mut self, transaction: Transaction) {
-        self.position += STEP;
-        let position = self.position;
-        self.committed.insert(position, Transaction { position, part: 1, last: true, ..transaction });
+        let ago = self.committed_ago.map(|ago| u64::try_from(ago.as_millis()).expect("not that long ago"));
+        let committed_millis = ago.map_or(0, |ago| wall_clock().as_millis() - ago);
+        self.server.commit(Transaction { committed_millis, ..transaction });
+    }
+
+    pub(crate) fn commit_changes(&mut self, changes: Vec<Change>) {
+        self.commit(Transaction { changes, ..Transaction::default() });
     }
 
     /// Commits a switch of leadership.
@@ -297,12 +306,13 @@ impl Inner {
     }
 
     pub(crate) fn health(&self) -> StreamHealth {
-        let status = if self.stream.is_some() { "reserved" } else { "absent" };
+        let active = self.server.stream.is_some();
+        let status = if active { "reserved" } else { "absent" };
         StreamHealth {
-            retained_bytes: 18_874_368,
+            retained_bytes: self.retained_bytes,
             safe_bytes: Some(4 << 30),
             status: status.to_owned(),
-            active: self.stream.is_some(),
+            active,
             faults: Vec::new(),
         }
     }
@@ -314,6 +324,8 @@ pub(crate) fn row(sku: &str, (in_stock, allocated): Numbers) -> Row {
     Row { table: 0, sku: sku.to_owned(), location: PLACE.to_owned(), in_stock, allocated }
 }
 
-fn named<S: Into<String>>(rows: impl IntoIterator<Item = (S, i64, i64)>) -> BTreeMap<String, Numbers> {
+pub(crate) fn named<S: Into<String>>(
+    rows: impl IntoIterator<Item = (S, i64, i64)>,
+) -> BTreeMap<String, Numbers> {
     rows.into_iter().map(|(sku, in_stock, allocated)| (sku.into(), (in_stock, allocated))).collect()
 }

@@ -15,6 +15,8 @@ pub struct Wire {
 /// What is asked of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
+    /// What is to be mended. It is always answered.
+    Check,
     /// To make what is ours.
     Create,
     /// For the bookkeeping row.
@@ -58,7 +60,8 @@ type Step = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 struct Faults {
     questions: u32,
     breaks: Option<(u32, Break)>,
-    step: Option<(Question, Step)>,
+    before: Vec<(Question, Step)>,
+    after: Vec<(Question, Step)>,
 }
 
 impl Wire {
@@ -77,13 +80,22 @@ impl Wire {
         self.faults().breaks = Some((number, how));
     }
 
-    /// Does something just before the next such question takes effect, once.
+    /// Does something just before the next such question takes effect, once. Said again, it is for the question after that.
     pub fn before<F: Future<Output = ()> + Send + 'static>(
         &self,
         question: Question,
         step: impl FnOnce() -> F + Send + 'static,
     ) {
-        self.faults().step = Some((question, Box::new(move || Box::pin(step()))));
+        self.faults().before.push((question, Box::new(move || Box::pin(step()))));
+    }
+
+    /// As [`Self::before`], just after it took effect: the answer is on its way.
+    pub fn after<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        question: Question,
+        step: impl FnOnce() -> F + Send + 'static,
+    ) {
+        self.faults().after.push((question, Box::new(move || Box::pin(step()))));
     }
 
     /// Asks a question whose whole effect on the shop is `effect`.
@@ -92,10 +104,7 @@ impl Wire {
         question: Question,
         effect: impl FnOnce(&mut Inner) -> T,
     ) -> Result<T, LegacyError> {
-        let step = self.faults().step.take_if(|(of, _)| *of == question);
-        if let Some((_, step)) = step {
-            step().await;
-        }
+        self.step_before(question).await;
         let breaks = {
             let mut faults = self.faults();
             faults.questions += 1;
@@ -106,10 +115,28 @@ impl Wire {
             return Err(broken());
         }
         let answer = self.shop.change(effect);
+        let step = next(&mut self.faults().after, question);
+        if let Some(step) = step {
+            step().await;
+        }
         if breaks == Some(Break::After) { Err(broken()) } else { Ok(answer) }
+    }
+
+    /// What a test does before such a question.
+    pub(crate) async fn step_before(&self, question: Question) {
+        let step = next(&mut self.faults().before, question);
+        if let Some(step) = step {
+            step().await;
+        }
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().expect("no test panics with it")
     }
+}
+
+/// Takes the first step for such a question.
+fn next(steps: &mut Vec<(Question, Step)>, question: Question) -> Option<Step> {
+    let at = steps.iter().position(|(of, _)| *of == question)?;
+    Some(steps.remove(at).1)
 }

@@ -2,7 +2,8 @@
 
 use crate::banyan::Banyan;
 use crate::old_shop::OldShop;
-use crate::until::until;
+use crate::until::{seen, until};
+use crate::wire::Wire;
 use banyan_domain::legacy::{CapabilityState, MoveStep, Phase};
 use std::sync::Arc;
 
@@ -13,14 +14,17 @@ pub struct World {
     pub shop: OldShop,
     /// Banyan.
     pub banyan: Banyan,
+    /// The connection through which it asks the old database.
+    pub wire: Wire,
 }
 
 impl World {
     /// In phase `legacy`, with these rows in the old shop: SKU, in stock, allocated.
     pub fn with<S: Into<String>>(rows: impl IntoIterator<Item = (S, i64, i64)>) -> Self {
         let shop = OldShop::with(rows);
-        let banyan = Banyan::beside(Arc::new(shop.wire()), OldShop::mapping());
-        Self { shop, banyan }
+        let wire = shop.wire();
+        let banyan = Banyan::beside(Arc::new(wire.clone()), OldShop::mapping());
+        Self { shop, banyan, wire }
     }
 
     /// In phase `mirror`.
@@ -38,13 +42,28 @@ impl World {
     }
 
     /// Moves to a phase for which nothing need be written out.
-    async fn goes(&self, to: Phase) {
+    ///
+    /// # Panics
+    /// If something is in the way.
+    pub async fn goes(&self, to: Phase) {
         self.banyan.begins(to).await;
         let driver = self.banyan.driver();
         while self.banyan.state().await.moving.is_some() {
             driver.step().await.expect("nothing is in the way");
             self.hear().await;
         }
+    }
+
+    /// Waits until the capability stands so.
+    ///
+    /// # Panics
+    /// If it does not in time, with where it stands instead.
+    pub async fn until(&self, what: &str, holds: impl Fn(&CapabilityState) -> bool) {
+        seen(what, async || {
+            let state = self.banyan.state().await;
+            if holds(&state) { Ok(()) } else { Err(state) }
+        })
+        .await;
     }
 
     /// Runs the stream in until everything is here that the old shop has committed, if it is to be followed at all.

@@ -2,11 +2,12 @@
 
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{
-    Book, Change, ChangeStream, Item, LegacyError, OldDatabase, PageKey, SourceId, TargetRow, Transaction,
-    Written,
+    Book, Change, ChangeStream, Hold, Item, LegacyError, OldDatabase, PageKey, SourceId, TargetRow,
+    Transaction, Written,
 };
 use banyan_legacy_testkit::conformance::digests_are_of_the_rows;
 use banyan_legacy_testkit::{Break, OldShop, PLACE, Question};
+use std::time::Duration;
 
 async fn next(stream: &mut Box<dyn ChangeStream>) -> Item {
     stream.next().await.expect("an item")
@@ -121,4 +122,85 @@ async fn a_question_breaks_off_before_or_after_it_takes_effect() {
         assert_eq!(wire.book().await, Ok(made.then_some(legacy)), "{how:?}");
         assert_eq!(wire.questions(), 3);
     }
+}
+
+#[tokio::test]
+async fn another_server_knows_nothing_of_the_stream_of_the_one_before_which_lives_on_until_it_is_gone() {
+    let shop = OldShop::with([("A", 5, 0)]);
+    let wire = shop.wire();
+    shop.tells_when_nudged();
+    let mut stream = wire.stream(None).await.expect("a stream");
+    let (source, position, _) = copy(&mut stream).await;
+    shop.goes_on_at("other", 50);
+    let Ok(Hold::Held(door)) = wire.hold(Duration::ZERO).await else { panic!("nothing is in flight") };
+    assert_eq!((door.system(), door.position()), (Some("other"), 50));
+    assert_eq!(wire.nudge().await, Ok(true));
+    assert_eq!(next(&mut stream).await, Item::Idle { position }, "it lives");
+    shop.puts([("A", 4, 0)]);
+    assert_eq!(wire.nudge().await, Ok(true));
+    assert_eq!(next(&mut stream).await, Item::Idle { position }, "and hears of nothing");
+    stream.acknowledge(position);
+    assert_eq!(shop.acknowledged(), 0, "that was another server's");
+    let unknown = wire.stream(Some((source.clone(), position))).await.err();
+    assert!(matches!(unknown, Some(LegacyError::SourceUnknown(_))), "{unknown:?}");
+    shop.loses_server_before();
+    assert!(matches!(stream.next().await, Err(LegacyError::Broken(_))));
+    let (other, position, _) = copy(&mut wire.stream(None).await.expect("a stream")).await;
+    assert!(other.system != source.system && position < 100, "{other:?} at {position}");
+}
+
+#[tokio::test]
+async fn what_is_kept_back_comes_once_it_is_let_go() {
+    let shop = OldShop::with([("A", 5, 0)]);
+    let wire = shop.wire();
+    shop.keeps_copies_open(true);
+    let mut stream = wire.stream(None).await.expect("a stream");
+    for _ in ["where it begins", "rows"] {
+        next(&mut stream).await;
+    }
+    let silent = tokio::time::timeout(Duration::ZERO, stream.next()).await;
+    assert!(silent.is_err(), "{silent:?}");
+    shop.keeps_copies_open(false);
+    assert_eq!(next(&mut stream).await, Item::SnapshotEnd);
+    shop.keeps_lock(true);
+    assert!(matches!(wire.hold(Duration::ZERO).await, Ok(Hold::LockBusy)));
+    shop.keeps_lock(false);
+    assert!(matches!(wire.hold(Duration::ZERO).await, Ok(Hold::Held(_))));
+}
+
+#[tokio::test]
+async fn rows_that_go_or_change_their_name_are_told_as_such() {
+    let shop = OldShop::with([("A", 5, 1), ("B", 3, 0)]);
+    let wire = shop.wire();
+    let mut stream = wire.stream(None).await.expect("a stream");
+    copy(&mut stream).await;
+    shop.renames("A", "C");
+    shop.removes("B");
+    shop.removes_all();
+    let told =
+        [transaction(&mut stream).await, transaction(&mut stream).await, transaction(&mut stream).await];
+    let [renamed, removed, emptied] = told.map(|transaction| transaction.changes);
+    let [Change::Update { before: Some(before), after }] = &renamed[..] else { panic!("{renamed:?}") };
+    assert_eq!((before.sku.as_str(), after.sku.as_str(), after.in_stock), ("A", "C", Some(5)));
+    assert!(matches!(&removed[..], [Change::Delete(row)] if row.sku == "B"), "{removed:?}");
+    assert_eq!(emptied, [Change::Truncate { table: 0 }]);
+    assert!(shop.rows().is_empty());
+}
+
+#[tokio::test]
+async fn steps_are_taken_one_for_each_question_before_and_after_it_takes_effect() {
+    let shop = OldShop::with([("A", 5, 0)]);
+    let wire = shop.wire();
+    let puts = |in_stock: i64| {
+        let shop = shop.clone();
+        move || async move { shop.puts([("A", in_stock, 0)]) }
+    };
+    wire.before(Question::Read, puts(1));
+    wire.before(Question::Read, puts(2));
+    wire.after(Question::Read, puts(3));
+    let read = async || wire.read_page(0, None, 9).await.expect("rows").rows[0].in_stock;
+    assert_eq!(read().await, Some(1));
+    assert_eq!(shop.row("A"), Some((3, 0)), "after the first");
+    assert_eq!(read().await, Some(2));
+    assert_eq!(shop.row("A"), Some((2, 0)), "and after none but that");
 }

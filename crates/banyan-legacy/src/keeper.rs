@@ -2,12 +2,14 @@
 //! watches lag, comparison, the old database's patience and who still touches what. The handle for everybody who asks.
 
 mod again;
+mod behind;
+mod runner;
 
 use crate::database::{BoxFuture, Finding, OldDatabase, StreamHealth};
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
 use crate::mover::{
-    Comparer, DriveError, Driver, Facts, Gate, Planned, RouteEvidence, Stage, as_reason, gates,
+    Comparer, DriveError, Driver, Facts, Gate, Planned, Recall, RouteEvidence, Stage, as_reason, gates,
     open_reservations, steps,
 };
 use crate::progress::{LagPoint, Progress, ProgressView};
@@ -17,11 +19,13 @@ use crate::watermark;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase, Without};
 use banyan_domain::{Actor, Outcome as AnyOutcome, Timestamp};
 use banyan_engine::wall_clock;
+use behind::Behind;
+use runner::{Runner, is_told};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 const STOCK: Capability = Capability::Stock;
@@ -29,6 +33,8 @@ const STOCK: Capability = Capability::Stock;
 const TICK: Duration = Duration::from_millis(100);
 /// How long a part that ended in trouble rests before it is started again, and a move that does not get on.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(5);
+/// The same for a move during which nobody sells anything.
+const CLOSED_PAUSE: Duration = Duration::from_secs(1);
 /// How often lags are noted, for plots.
 const LAG_EVERY: Duration = Duration::from_secs(1);
 /// How often the old database is asked how the stream is doing, and who touches its tables.
@@ -151,7 +157,8 @@ pub struct Status {
     pub known_until: Option<Timestamp>,
     /// References used within the quiet time.
     pub references_left: usize,
-    /// What an operator must look at, in words: the lead taken back by hand, a stream that was left behind.
+    /// What an operator must look at, in words: the lead taken back by hand, a stream that was left behind, old columns that are
+    /// not written.
     pub trouble: Vec<String>,
 }
 
@@ -195,62 +202,113 @@ impl Keeper {
         let KeeperOptions { desk, database, mapping, progress, parts, routes, quiet_for, compare_every } =
             options;
         let comparer = parts.comparer.clone();
-        let driver = Driver { desk, database, progress, comparer, flush_goal: Mutex::default() };
+        let driver = Driver { desk, database, progress, comparer, recall: Recall::default() };
         let (seen, looking) = (Mutex::default(), tokio::sync::Mutex::default());
         Arc::new(Self { driver, mapping, parts, routes, quiet_for, compare_every, seen, looking })
     }
 
     /// Runs until told to stop.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut inward = Runner::default();
-        let mut outward = Runner::default();
-        let watch = tokio::spawn(self.clone().watch(stop.clone()));
-        let compare = tokio::spawn(self.clone().compare_now_and_then(stop.clone()));
-        let watermark = tokio::spawn(self.clone().keep_watermark(stop.clone()));
+        let mut inward = Runner::new("the stream in");
+        let mut outward = Runner::new("the sync out");
+        let beside = [
+            tokio::spawn(self.clone().watch(stop.clone())),
+            tokio::spawn(self.clone().compare_now_and_then(stop.clone())),
+            tokio::spawn(self.clone().keep_watermark(stop.clone())),
+        ];
+        // One at most, in a task of its own: it may look at every row of the old tables, and the parts are kept meanwhile. It may
+        // be dropped anywhere: what it has not noted comes again.
+        let mut step: JoinSet<Result<Stage, DriveError>> = JoinSet::new();
         let mut drive_from = Instant::now();
-        while !*stop.borrow() {
-            let Ok(state) = self.driver.state().await else { break };
-            inward.keep(needs_inward(&state), &self.parts.inward);
-            outward.keep(needs_outward(&state), &self.parts.outward);
-            if state.moving.is_some() && Instant::now() >= drive_from {
-                // A step may look at every row of the old tables. It may be dropped anywhere: what it has not noted comes again.
-                let step = tokio::select! {
-                    biased;
-                    _ = stop.wait_for(|stop| *stop) => break,
-                    step = self.driver.step_past(&*self) => step,
-                };
-                match step {
-                    Ok(Stage::Stepped(step)) => {
-                        tracing::info!(step = step.as_str(), "the move has come one step further");
-                        self.seen().stage = None;
-                        continue;
-                    }
-                    Ok(Stage::Done(phase)) => tracing::info!(phase = phase.as_str(), "the move is done"),
-                    Ok(Stage::Idle) => self.seen().stage = None,
-                    Ok(Stage::Waiting(why)) => self.seen().stage = Some(why),
-                    // The old shop's orders go on meanwhile.
-                    Ok(Stage::Resting(why)) => {
-                        let before = self.seen().stage.replace(why.clone());
-                        if before.as_ref() != Some(&why) {
-                            tracing::warn!("the move waits: {why}");
-                        }
-                        drive_from = Instant::now() + TROUBLE_PAUSE;
-                    }
-                    Err(error) => {
-                        tracing::warn!("the move does not get on: {error}");
-                        self.seen().stage = Some(error.to_string());
-                        drive_from = Instant::now() + TROUBLE_PAUSE;
-                    }
+        let mut behind = Behind::default();
+        while let Ok(state) = self.driver.state().await {
+            let progress = &self.driver.progress;
+            if let Some(why) = inward.keep(needs_inward(&state), &self.parts.inward).await {
+                progress.inward(false, Some(why));
+            }
+            if let Some(why) = outward.keep(needs_outward(&state), &self.parts.outward).await {
+                progress.outward(false, Some(why));
+            }
+            self.look_how_far_behind(&mut behind, &state, wall_clock().as_millis());
+            match state.moving {
+                None => self.seen().stage = None,
+                // After the parts are as the state wants them.
+                Some(_) if step.is_empty() && Instant::now() >= drive_from => {
+                    let keeper = self.clone();
+                    step.spawn(async move { keeper.driver.step_past(&*keeper).await });
                 }
-            } else if state.moving.is_none() {
-                self.seen().stage = None;
+                Some(_) => {}
             }
             // The phase is in the state of the shard, which tells nobody when it changes; a look costs a microsecond.
-            let _stopped = tokio::time::timeout(TICK, stop.changed()).await;
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(stepped) = step.join_next() => drive_from = Instant::now() + self.stepped(stepped, &state),
+                () = tokio::time::sleep(TICK) => {}
+            }
         }
+        step.shutdown().await;
         inward.end().await;
         outward.end().await;
-        let _ended = tokio::join!(watch, compare, watermark);
+        for task in beside {
+            if let Err(panicked) = task.await {
+                tracing::error!(
+                    "a watcher of the old shop's database has failed, which is a bug: {panicked}"
+                );
+            }
+        }
+    }
+
+    /// Tells what came of a step of the move that was under way as of `state`. Gives how long to wait before the next.
+    fn stepped(
+        &self,
+        stepped: Result<Result<Stage, DriveError>, JoinError>,
+        state: &CapabilityState,
+    ) -> Duration {
+        // Nothing is sold while a move back is closed, so it rests for less.
+        let is_closed = state.phase.leads() && !state.is_open();
+        let rest = if is_closed { CLOSED_PAUSE } else { TROUBLE_PAUSE };
+        let tell = |why: String| {
+            let before = self.seen().stage.replace(why.clone());
+            (before.as_ref() != Some(&why)).then_some(why)
+        };
+        match stepped {
+            Ok(Ok(Stage::Stepped(step))) => {
+                tracing::info!(step = step.as_str(), "the move has come one step further");
+                self.seen().stage = None;
+                Duration::ZERO
+            }
+            Ok(Ok(Stage::Done(phase))) => {
+                tracing::info!(phase = phase.as_str(), "the move is done");
+                Duration::ZERO
+            }
+            Ok(Ok(Stage::Idle)) => {
+                self.seen().stage = None;
+                Duration::ZERO
+            }
+            Ok(Ok(Stage::Waiting(why))) => {
+                tell(why);
+                TICK
+            }
+            // The old shop's orders go on meanwhile.
+            Ok(Ok(Stage::Resting(why))) => {
+                if let Some(why) = tell(why) {
+                    tracing::warn!("the move waits: {why}");
+                }
+                rest
+            }
+            Ok(Err(error)) => {
+                if let Some(why) = tell(error.to_string()) {
+                    tracing::warn!("the move does not get on: {why}");
+                }
+                rest
+            }
+            Err(failed) => {
+                tracing::error!("a step of the move has failed, which is a bug: {failed}");
+                tell(format!("a step has failed, which is a bug, and is tried again: {failed}"));
+                TROUBLE_PAUSE
+            }
+        }
     }
 
     /// Everything at this moment.
@@ -276,8 +334,8 @@ impl Keeper {
         let (health, stage) = (seen.health.clone(), seen.stage.clone());
         let taken_over = state.taken_over.as_ref().map(takeover::sentence);
         let taken_over = taken_over.map(|sentence| takeover::with_open(&sentence, open));
-        let trouble =
-            taken_over.into_iter().chain(seen.left_behind.iter().map(|(text, _)| text.clone())).collect();
+        let left_behind = seen.left_behind.iter().map(|(text, _)| text.clone());
+        let trouble = taken_over.into_iter().chain(left_behind).chain(behind::trouble(&progress)).collect();
         let known_until = known.filter(|until| until.as_millis() > 0);
         Ok(Status {
             state,
@@ -417,12 +475,10 @@ impl Keeper {
     /// Looks at the old database now and then: how it sees the stream, and who touches its tables.
     async fn watch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut look_from = Instant::now();
-        while !*stop.borrow() {
-            let now = wall_clock();
-            self.driver.progress.note_lag(now.as_millis());
-            if Instant::now() >= look_from
-                && let Ok(state) = self.driver.state().await
-            {
+        loop {
+            let Ok(state) = self.driver.state().await else { return };
+            self.driver.progress.note_lag(wall_clock().as_millis());
+            if Instant::now() >= look_from {
                 look_from = Instant::now() + WATCH_EVERY;
                 match (state.phase, &state.moving) {
                     (Phase::Legacy, None) => self.look_for_left_behind().await,
@@ -436,7 +492,9 @@ impl Keeper {
                     _ => self.look().await,
                 }
             }
-            let _stopped = tokio::time::timeout(LAG_EVERY, stop.changed()).await;
+            if is_told(&mut stop, LAG_EVERY).await {
+                return;
+            }
         }
     }
 
@@ -546,10 +604,7 @@ impl Keeper {
     }
 
     async fn compare_now_and_then(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        loop {
-            if tokio::time::timeout(self.compare_every, stop.changed()).await.is_ok() && *stop.borrow() {
-                return;
-            }
+        while !is_told(&mut stop, self.compare_every).await {
             let Ok(state) = self.driver.state().await else { return };
             let follows = matches!(state.phase, Phase::Mirror | Phase::Lead);
             // A move compares for itself.
@@ -582,43 +637,6 @@ fn needs_inward(state: &CapabilityState) -> bool {
 fn needs_outward(state: &CapabilityState) -> bool {
     let back = state.moving.as_ref().is_some_and(|moving| moving.to == Phase::Lead);
     state.phase == Phase::Lead || (state.phase == Phase::Retired && back)
-}
-
-/// A part that runs, or does not.
-#[derive(Default)]
-struct Runner {
-    running: Option<(watch::Sender<bool>, JoinHandle<Halt>)>,
-    rest_until: Option<Instant>,
-}
-
-impl Runner {
-    /// Starts or stops the part as it is needed.
-    fn keep(&mut self, needed: bool, part: &Part) {
-        if let Some((_, task)) = &self.running
-            && task.is_finished()
-        {
-            self.running = None;
-            self.rest_until = Some(Instant::now() + TROUBLE_PAUSE);
-        }
-        match (&self.running, needed) {
-            (None, true) if self.rest_until.is_none_or(|until| Instant::now() >= until) => {
-                let (stop, stopping) = watch::channel(false);
-                self.running = Some((stop, tokio::spawn(part(stopping))));
-            }
-            (Some((stop, _)), false) => {
-                // Nobody listens only if it has ended, which is noticed above.
-                let _told = stop.send(true);
-            }
-            _ => {}
-        }
-    }
-
-    async fn end(self) {
-        if let Some((stop, task)) = self.running {
-            let _told = stop.send(true);
-            let _ended = task.await;
-        }
-    }
 }
 
 impl Routes for NoRoutes {

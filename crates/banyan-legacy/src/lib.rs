@@ -54,7 +54,8 @@ pub use mapping::{
     TableName, Watch,
 };
 pub use mover::{
-    Comparer, DriveError, Driver, Facts, Gate, Gatekeeper, Look, Planned, RouteEvidence, Stage, gates, steps,
+    Comparer, DriveError, Driver, Facts, Gate, Gatekeeper, Look, Planned, Recall, RouteEvidence, Stage,
+    gates, steps,
 };
 pub use parts::parts;
 pub use progress::{LagPoint, Progress, ProgressView, Trouble};

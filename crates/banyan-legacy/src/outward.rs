@@ -38,6 +38,9 @@ const REWRITES_WITHIN: Duration = Duration::from_secs(60);
 /// How often rows that the old table refuses are tried again, and how many of them: each costs a transaction or two.
 const RETRY_EVERY: Duration = Duration::from_secs(60);
 const RETRY_ROWS_MAX: usize = 500;
+/// Events that are read again from the checkpoint in any case. More of them than there are items take longer than writing every
+/// item once, such as after weeks in which the old shop led, and what is decided meanwhile waits behind them.
+const READ_AGAIN_MIN: u64 = 10_000;
 
 /// Writes until told to stop, or until somebody must look.
 pub async fn follow(
@@ -146,6 +149,7 @@ impl Outward<'_> {
         }
         let book = ours_to_write(book, &state).map_err(Ended::Trouble)?;
         self.checkpoint = book.seq;
+        let owed_from = owed_from(&state);
         let (mut feed, mut seq) = self.begin(book).await?;
         self.progress.outward(true, None);
         // Whoever waits for it need not wait for something to happen first.
@@ -190,17 +194,13 @@ impl Outward<'_> {
             let count = rows.len();
             self.write(rows, touched.seq, book.epoch).await?;
             drop(pen);
-            let lag = match touched.time_millis {
-                // Nothing happened: rows were tried again.
-                0 => 0,
-                happened => wall_clock().as_millis().saturating_sub(happened),
-            };
+            let lag = lag(touched.time_millis, owed_from, wall_clock().as_millis());
             self.progress.wrote(touched.seq, count as u64, lag);
             checkpoint_from = Instant::now() + CHECKPOINT_EVERY;
         }
     }
 
-    /// Where the log can be read from the checkpoint on, it is; otherwise everything is written anew. Gives what happens from
+    /// Where the log can be read from the checkpoint on, and is not long, it is; otherwise everything is written anew. Gives what happens from
     /// then on, and up to where everything is written.
     async fn begin(&mut self, book: Book) -> Result<(Feed, u64), Ended> {
         let shard = self.desk.shard();
@@ -212,7 +212,9 @@ impl Outward<'_> {
                 book.seq
             )));
         }
+        let items = self.desk.look(|state| state.legacy().mirrored_count() as u64).await?;
         if book.seq > 0
+            && confirmed - book.seq <= items.max(READ_AGAIN_MIN)
             && let Ok(reader) = shard.reader(book.seq + 1)
         {
             return Ok((feed(reader, Arc::clone(shard.confirmed()), book.seq), book.seq));
@@ -432,6 +434,21 @@ pub(crate) fn ours_to_write(book: Option<Book>, state: &CapabilityState) -> Resu
     }
 }
 
+/// Since when the old tables are owed what happens here, milliseconds since 1970. What happened before came from them, or was before
+/// the checkpoint of the last time: the log is read from there, and how old it is says nothing of this lag.
+fn owed_from(state: &CapabilityState) -> u64 {
+    let since = match &state.moving {
+        Some(moving) if state.phase == Phase::Retired => moving.begun_at,
+        _ => state.since,
+    };
+    since.as_millis()
+}
+
+/// How late a write is at `now` of what `happened`, all in milliseconds. Rows that were only tried again are not late.
+fn lag(happened: u64, owed_from: u64, now: u64) -> u64 {
+    if happened == 0 { 0 } else { now.saturating_sub(happened.max(owed_from)) }
+}
+
 async fn next(feed: &mut Feed) -> Result<Touched, Ended> {
     feed.next().await.map_err(Ended::Broken)
 }
@@ -458,6 +475,35 @@ impl From<DeskError> for Ended {
 mod tests {
     use super::*;
     use banyan_domain::{Actor, Reason, Timestamp};
+
+    /// Found by a long run: where the old shop had led for minutes, the first writes of the new lead were said to be as late.
+    #[test]
+    fn what_happened_while_the_old_shop_led_does_not_make_the_sync_out_late() {
+        let state = |phase, since| CapabilityState {
+            phase,
+            since: Timestamp::from_millis(since),
+            moving: (phase == Phase::Retired).then(|| Move {
+                number: 4,
+                to: Phase::Lead,
+                by: Actor::new("op").expect("a name"),
+                reason: Reason::new("a test").expect("words"),
+                begun_at: Timestamp::from_millis(since + 50_000),
+                noted: Vec::new(),
+                without: None,
+            }),
+            ..CapabilityState::default()
+        };
+        let late = |state: &CapabilityState, happened| lag(happened, owed_from(state), 300_000);
+        let leads = state(Phase::Lead, 200_000);
+        assert_eq!(late(&leads, 90_000), 100_000, "owed since the lead began, 110 s later");
+        assert_eq!(late(&leads, 299_000), 1_000);
+        assert_eq!(late(&leads, 0), 0, "nothing happened");
+        assert_eq!(
+            late(&state(Phase::Retired, 200_000), 210_000),
+            50_000,
+            "owed since the way back was begun"
+        );
+    }
 
     #[test]
     fn tables_that_a_move_has_retired_are_no_trouble_of_the_sync_out() {

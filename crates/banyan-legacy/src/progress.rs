@@ -21,6 +21,8 @@ pub struct Progress {
     rows_out: AtomicU64,
     /// Lag of the last write when it was committed in the old database, milliseconds.
     out_lag_millis: AtomicU64,
+    /// How long something has waited to be written, at least, milliseconds.
+    out_waits_millis: AtomicU64,
     echoes: AtomicU64,
     inward: AtomicBool,
     outward: AtomicBool,
@@ -92,8 +94,11 @@ pub struct ProgressView {
     pub seq_written: u64,
     /// Rows written since the start.
     pub rows_out: u64,
-    /// Lag of the last write when it was committed in the old database, milliseconds.
+    /// Lag of the last write when it was committed in the old database, milliseconds; or, if that is more, how long something has
+    /// waited to be written.
     pub out_lag_millis: u64,
+    /// How long something has waited to be written, at least, milliseconds; 0 if nothing does.
+    pub out_waits_millis: u64,
     /// Own writes that came back and were recognised.
     pub echoes: u64,
     /// Rows that the old tables refuse as Banyan would write them: they were set aside so that the others go on.
@@ -155,6 +160,11 @@ impl Progress {
         self.out_lag_millis.store(lag_millis, Ordering::Relaxed);
     }
 
+    /// Something has waited to be written for so long.
+    pub(crate) fn waits_out(&self, millis: u64) {
+        self.out_waits_millis.store(millis, Ordering::Relaxed);
+    }
+
     /// Own writes came back.
     pub fn echoed(&self, rows: u64) {
         self.echoes.fetch_add(rows, Ordering::Relaxed);
@@ -211,7 +221,7 @@ impl Progress {
     /// Notes the lags of now, once a second.
     pub fn note_lag(&self, now_millis: u64) {
         let inward = self.lag_millis.load(Ordering::Relaxed);
-        let outward = self.out_lag_millis.load(Ordering::Relaxed);
+        let outward = self.view().out_lag_millis;
         let mut history = self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if history.len() == POINTS_MAX {
             history.pop_front();
@@ -251,7 +261,8 @@ impl Progress {
             rows_in: get(&self.rows_in),
             seq_written,
             rows_out: get(&self.rows_out),
-            out_lag_millis: get(&self.out_lag_millis),
+            out_lag_millis: get(&self.out_lag_millis).max(get(&self.out_waits_millis)),
+            out_waits_millis: get(&self.out_waits_millis),
             echoes: get(&self.echoes),
             aside,
             aside_first,

@@ -71,6 +71,8 @@ pub(crate) enum Course {
     Onward,
     /// Back, or past the old columns.
     Back,
+    /// Back, while nobody sells anything: single rows are not looked at.
+    InHaste,
 }
 
 impl Course {
@@ -83,10 +85,23 @@ impl Course {
         }
     }
 
+    /// The same in haste, where haste is needed: on the way back.
+    pub(crate) const fn hurried(self, in_haste: bool) -> Self {
+        match self {
+            Self::Back if in_haste => Self::InHaste,
+            course => course,
+        }
+    }
+
+    /// Whether rows are looked at.
+    pub(crate) const fn looks_at_rows(self) -> bool {
+        !matches!(self, Self::InHaste)
+    }
+
     /// A finding as grave as it is on this way.
     pub(crate) fn weigh(self, finding: Finding) -> Finding {
         match (self, finding.level) {
-            (Self::Back, CheckLevel::Stop) => Finding { level: CheckLevel::Warn, ..finding },
+            (Self::Back | Self::InHaste, CheckLevel::Stop) => Finding { level: CheckLevel::Warn, ..finding },
             _ => finding,
         }
     }
@@ -121,8 +136,13 @@ mod tests {
                 .filter(|to| to.is_none_or(|to| phase.is_next_to(to)))
             {
                 let is_onward = onward.contains(&(phase, to));
-                let weighed = Course::of(phase, to).weigh(Finding::stop("rows", "bad", "mend"));
-                assert_eq!(weighed.level == CheckLevel::Stop, is_onward, "{phase:?} {to:?}");
+                let course = Course::of(phase, to);
+                for course in [course, course.hurried(true), course.hurried(false)] {
+                    let weighed = course.weigh(Finding::stop("rows", "bad", "mend"));
+                    assert_eq!(weighed.level == CheckLevel::Stop, is_onward, "{phase:?} {to:?}");
+                }
+                assert_eq!(course.hurried(true).looks_at_rows(), is_onward, "{phase:?} {to:?}");
+                assert!(course.hurried(false).looks_at_rows());
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use banyan_domain::legacy::{CapabilityState, Phase};
 use banyan_legacy::Halt;
-use banyan_legacy_testkit::{NOT_LEADING, PLACE, Running, World, seen};
+use banyan_legacy_testkit::{NOT_LEADING, PLACE, Running, World};
 
 /// A message of the old shop.
 const SHIP: &str = r#"{"sku": "A", "quantity": 1}"#;
@@ -24,7 +24,7 @@ async fn leading() -> World {
     let number = world.banyan.begins(Phase::Lead).await;
     let reader = follow_a_copy(&world).await;
     world.shop.says(Phase::Lead, number);
-    until(&world, "Banyan leads", |state| state.phase == Phase::Lead).await;
+    world.until("Banyan leads", |state| state.phase == Phase::Lead).await;
     reader.stop().await;
     world
 }
@@ -33,10 +33,11 @@ async fn leading() -> World {
 async fn follow_a_copy(world: &World) -> Running {
     let copies = world.shop.asked().copies;
     let reader = reader(world);
-    until(world, "one more copy is through", |state| {
-        world.shop.asked().copies > copies && is_of_last_copy(world, state)
-    })
-    .await;
+    world
+        .until("one more copy is through", |state| {
+            world.shop.asked().copies > copies && is_of_last_copy(world, state)
+        })
+        .await;
     reader
 }
 
@@ -59,14 +60,6 @@ fn reader(world: &World) -> Running {
 fn is_of_last_copy(world: &World, state: &CapabilityState) -> bool {
     let last = format!("copy {}", world.shop.asked().copies);
     state.source.as_ref().is_some_and(|source| !source.copying && source.id.stream.ends_with(&last))
-}
-
-async fn until(world: &World, what: &str, holds: impl Fn(&CapabilityState) -> bool) {
-    seen(what, async || {
-        let state = world.banyan.state().await;
-        if holds(&state) { Ok(()) } else { Err(state) }
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -163,10 +156,11 @@ async fn the_lead_taken_back_by_hand_is_seen_in_the_stream_and_the_rows_are_copi
     // This copy is still one of phase lead, and the row in it says so.
     let reader = follow_a_copy(&world).await;
     world.shop.says(Phase::Legacy, number);
-    until(&world, "the rows are copied anew", |state| {
-        state.taken_over.is_some() && is_of_last_copy(&world, state)
-    })
-    .await;
+    world
+        .until("the rows are copied anew", |state| {
+            state.taken_over.is_some() && is_of_last_copy(&world, state)
+        })
+        .await;
     reader.stop().await;
     assert_eq!(world.shop.asked().copies, copies + 2);
     check(&world, &[("A", 4, 4), ("B", 3, 0)]).await;

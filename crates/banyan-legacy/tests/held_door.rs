@@ -1,10 +1,11 @@
 //! The bookkeeping row taken by hand within the seconds in which a move holds the door of an old database in memory.
 
-mod servers;
+mod driving;
 
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{Book, DriveError, Switch, Switched};
-use servers::World;
+use banyan_legacy_testkit::World;
+use driving::{ITEMS, about_to};
 
 #[test]
 fn a_switch_overrides_nobody_who_wrote_another_phase_or_epoch_since_it_was_asked_for() {
@@ -35,24 +36,24 @@ fn a_switch_overrides_nobody_who_wrote_another_phase_or_epoch_since_it_was_asked
 /// then whoever the move was for.)
 #[tokio::test]
 async fn a_lead_taken_back_by_hand_while_the_door_is_held_is_not_overridden_by_the_switch() {
-    let (world, running) = World::leading().await;
-    let driver = world.about_to(Phase::Mirror).await;
+    let world = World::leading(ITEMS).await;
+    let driver = about_to(&world, Phase::Mirror).await;
+    // Nothing is to be written out.
+    world.banyan.progress.wrote(u64::MAX, 0, 0);
+    let running = world.banyan.follows_in();
     // An order is on its way, which keeps the door held until it has come.
-    let writes = world.old.change(|inner| {
-        (inner.is_heard, inner.position) = (false, inner.position + 7);
-        inner.writes
-    });
+    world.shop.stands_still(true);
+    world.shop.does_something_else();
+    let writes = world.shop.asked().writes;
     let step = tokio::spawn(async move { driver.step().await });
-    world.until("the door is held, and asked whether it may", |_| world.old.inner().writes > writes).await;
-    let by_hand = world.old.change(|inner| {
-        let by_hand = Book { phase: Phase::Legacy, ..inner.book.expect("a row") };
-        (inner.book, inner.is_heard) = (Some(by_hand), true);
-        by_hand
-    });
+    world.until("the door is held, and asked whether it may", |_| world.shop.asked().writes > writes).await;
+    let by_hand = Book { phase: Phase::Legacy, ..world.shop.book() };
+    world.shop.silently(|tables| tables.book = Some(by_hand));
+    world.shop.stands_still(false);
     let error = step.await.expect("no panic").expect_err("it is told to a person");
     assert!(matches!(&error, DriveError::Person(why) if why.contains("the phase is legacy")), "{error}");
-    assert_eq!(world.old.inner().book, Some(by_hand), "the row is left as it is");
-    let state = world.state().await;
+    assert_eq!(world.shop.book(), by_hand, "the row is left as it is");
+    let state = world.banyan.state().await;
     assert_eq!((state.phase, state.moving), (Phase::Mirror, None), "and Banyan decides nothing any more");
     assert!(state.taken_over.is_some_and(|takeover| takeover.phase == Phase::Legacy));
     running.stop().await;

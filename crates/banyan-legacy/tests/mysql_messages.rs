@@ -2,26 +2,19 @@
 
 mod maria;
 
-use banyan_domain::legacy::{Capability, CapabilityState, Command, Phase};
-use banyan_domain::{Actor, LocationId, Reason, SkuId, State};
-use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, start, wall_clock};
+use banyan_domain::legacy::{Capability, Command, Phase};
 use banyan_legacy::mysql::Mysql;
 use banyan_legacy::{
-    Book, BoxFuture, ChangeStream, Desk, Finding, Halt, Hold, Item, LegacyError, OldDatabase, Page, PageKey,
-    Progress, SourceId, SqlReference, StreamHealth, TargetRow, Written, parts,
+    Book, BoxFuture, ChangeStream, Finding, Hold, Item, LegacyError, OldDatabase, Page, PageKey, SourceId,
+    SqlReference, StreamHealth, TargetRow, Written,
 };
-use banyan_log::{DiskLog, DiskOptions, MemoryStorage};
+use banyan_legacy_testkit::{Banyan, Running, until};
 use banyan_testkit::MariaDbOptions;
-use maria::{SOON, Shop};
+use maria::Shop;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
-
-const STOCK: Capability = Capability::Stock;
 
 /// A MariaDB whose stream hands two transactions out together, and which is gone before what they told is deleted: both once.
 struct Cut {
@@ -142,75 +135,18 @@ impl OldDatabase for Cut {
     }
 }
 
-/// Banyan beside the small shop, with the stream in only.
-struct Banyan<'a> {
-    shop: &'a Shop,
-    desk: Desk,
-}
-
-/// The stream in, running.
-struct Running {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<Halt>,
-}
-
-impl Running {
-    async fn stop(self) {
-        self.stop.send_replace(true);
-        assert_eq!(self.task.await.expect("it ends"), Halt::Stopped);
+impl Cut {
+    fn of(shop: &Shop, cuts: bool) -> Arc<Self> {
+        let server = Mysql::at(shop.mapping.clone(), &shop.server.url()).expect("an address");
+        Arc::new(Self { server, together: AtomicBool::new(cuts), cuts: AtomicBool::new(cuts) })
     }
 }
 
-impl<'a> Banyan<'a> {
-    fn beside(shop: &'a Shop) -> Self {
-        let disk = DiskOptions { segment_bytes: 8 << 20, block_bytes_max: 2 << 20, ..DiskOptions::default() };
-        let log = DiskLog::open(Arc::new(MemoryStorage::new()), disk).expect("a log");
-        let started = start(Box::new(log), None, CoreOptions::default(), None, wall_clock(), &mut |_, _| {});
-        let shard =
-            Shard::spawn(started.expect("it starts"), Box::new(DirectReplies), ShardOptions::default());
-        Self { shop, desk: Desk::new(shard.expect("threads start")) }
-    }
-
-    fn follow(&self, cut: bool) -> Running {
-        let server = Mysql::at(self.shop.mapping.clone(), &self.shop.server.url()).expect("an address");
-        let (together, cuts) = (AtomicBool::new(cut), AtomicBool::new(cut));
-        let database: Arc<dyn OldDatabase> = Arc::new(Cut { server, together, cuts });
-        let parts = parts(&self.desk, &database, &self.shop.mapping, &Arc::new(Progress::default()));
-        let (stop, stopping) = watch::channel(false);
-        Running { stop, task: tokio::spawn((parts.inward)(stopping)) }
-    }
-
-    async fn ask(&self, command: Command) {
-        self.desk.ask(command).await.expect("done");
-    }
-
-    async fn begin(&self, to: Phase) {
-        let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("a test").expect("a reason"));
-        self.ask(Command::BeginMove { capability: STOCK, from: None, to, by, reason, without: vec![] }).await;
-    }
-
-    async fn state(&self) -> CapabilityState {
-        self.desk.look(|state| state.legacy().capability(STOCK)).await.expect("it runs")
-    }
-
-    /// In stock and taken of A as the old books have them.
-    async fn books(&self) -> Option<(i64, i64)> {
-        let look = |state: &State| {
-            let (sku, place) = (SkuId::new("A").expect("a SKU"), LocationId::new("main").expect("a place"));
-            let level = state.mirror_level(state.stock().find(&sku, &place)?)?;
-            Some((level.in_stock(), level.taken()))
-        };
-        self.desk.look(look).await.expect("it runs")
-    }
-}
-
-async fn until(what: &str, so: impl AsyncFn() -> bool) {
-    let end = Instant::now() + SOON;
-    while !so().await {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        // A condition is looked at again.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+/// Runs the stream in as a process does that knows nothing of those before it.
+fn follow(banyan: &Banyan, database: Arc<Cut>) -> Running {
+    let mut banyan = banyan.remembering_nothing();
+    banyan.database = database;
+    banyan.follows_in()
 }
 
 fn ship_one(shop: &Shop) {
@@ -227,13 +163,14 @@ async fn messages_of_transactions_that_came_together_are_counted_once_though_ban
  {
     let shop = Shop::open(&MariaDbOptions::default()).await;
     shop.sql("insert into stock (sku, place, num_in_stock, num_allocated) values ('A', 'main', 9, 9)");
-    let banyan = Banyan::beside(&shop);
-    banyan.begin(Phase::Mirror).await;
-    let running = banyan.follow(false);
+    let banyan = Banyan::beside(Cut::of(&shop, false), shop.mapping.clone());
+    let books = async || banyan.books("A", "main").await;
+    banyan.begins(Phase::Mirror).await;
+    let running = follow(&banyan, Cut::of(&shop, false));
     let is_copied = async || banyan.state().await.source.is_some_and(|source| !source.copying);
     until("the copy", is_copied).await;
-    banyan.ask(Command::FinishMove { capability: STOCK, number: 1 }).await;
-    banyan.begin(Phase::Lead).await;
+    banyan.ask(Command::FinishMove { capability: Capability::Stock, number: 1 }).await;
+    banyan.begins(Phase::Lead).await;
     shop.sql("update banyan_sync set phase = 'lead', epoch = 2, move = 2");
     until("the lead", async || banyan.state().await.phase == Phase::Lead).await;
     running.stop().await;
@@ -241,10 +178,10 @@ async fn messages_of_transactions_that_came_together_are_counted_once_though_ban
     for _ in 0..2 {
         ship_one(&shop);
     }
-    let running = banyan.follow(true);
-    until("both messages", async || banyan.books().await == Some((7, 7))).await;
+    let running = follow(&banyan, Cut::of(&shop, true));
+    until("both messages", async || books().await == Some((7, 7))).await;
     ship_one(&shop);
-    until("the next one", async || banyan.books().await == Some((6, 6))).await;
+    until("the next one", async || books().await == Some((6, 6))).await;
     let left = |ids: &str| shop.sql(&format!("select count(*) from banyan_outbox where id {ids}"));
     until("it is deleted", async || left("= 3") == "0").await;
     assert_eq!(left("< 3"), "0", "and so are those before it");
@@ -253,12 +190,12 @@ async fn messages_of_transactions_that_came_together_are_counted_once_though_ban
     // The log is gone, and what is left in the outbox would be taken in with the copy.
     let before = banyan.state().await.source.expect("a stream").id;
     shop.sql("reset master");
-    let running = banyan.follow(false);
+    let running = follow(&banyan, Cut::of(&shop, false));
     until("another copy", async || {
         banyan.state().await.source.is_some_and(|source| source.id != before && !source.copying)
     })
     .await;
-    assert_eq!(banyan.books().await, Some((6, 6)));
+    assert_eq!(books().await, Some((6, 6)));
     assert_eq!(banyan.state().await.refused, 0);
     running.stop().await;
 }

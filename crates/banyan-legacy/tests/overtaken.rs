@@ -1,24 +1,31 @@
 //! Comparisons and their repairs beside an old database in memory, while somebody else comes to lead.
 
-mod servers;
+mod driving;
 
-use banyan_domain::legacy::{Command, Phase};
+use banyan_domain::legacy::{Capability, Command, Phase};
 use banyan_legacy::reconcile::{ReconcileError, ReconcileReport, pass};
 use banyan_legacy::{Book, Progress};
-use servers::{Database, STOCK, World, mapping};
+use banyan_legacy_testkit::{OldShop, Question, World};
+use driving::ITEMS;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// In phase `lead` with A at 5 and B at 3, where A differs, and the stream stands still.
+/// In phase `lead` where A differs, and nobody follows.
 async fn differing() -> World {
-    let (world, running) = World::leading().await;
-    running.stop().await;
-    world.old.change(|inner| inner.rows.insert("A", 77));
+    let world = World::leading(ITEMS).await;
+    world.banyan.progress.wrote(u64::MAX, 0, 0);
+    rots(&world.shop, 77);
     world
 }
 
+/// A is something else in the old table.
+fn rots(shop: &OldShop, in_stock: i64) {
+    shop.silently(|tables| tables.rows.insert("A".to_owned(), (in_stock, 0)));
+}
+
 async fn compare(world: &World, repair: bool) -> Result<ReconcileReport, ReconcileError> {
-    pass(&world.desk, &Database(world.old.clone()), &mapping(""), &world.progress, repair).await
+    let banyan = &world.banyan;
+    pass(&banyan.desk, &world.wire, &banyan.mapping, &banyan.progress, repair).await
 }
 
 /// A comparison that has read all rows and the one that differs, and waits for everything before that to come.
@@ -26,14 +33,21 @@ async fn waiting(
     world: &World,
     repair: bool,
 ) -> (Arc<Progress>, JoinHandle<Result<ReconcileReport, ReconcileError>>) {
-    let read = world.old.change(|inner| {
-        inner.position += 7;
-        inner.read
-    });
+    world.shop.does_something_else();
+    let read = world.shop.asked().rows_read;
     let beside = world.clone();
     let compares = tokio::spawn(async move { compare(&beside, repair).await });
-    world.until("both rows and the one are read", |_| world.old.inner().read > read + 2).await;
-    (world.progress.clone(), compares)
+    world.until("both rows and the one are read", |_| world.shop.asked().rows_read > read + 2).await;
+    (world.banyan.progress.clone(), compares)
+}
+
+/// Changes the bookkeeping row just before it is looked at.
+fn before_the_row_is_read(world: &World, change: fn(Book) -> Book) {
+    let shop = world.shop.clone();
+    world.wire.before(Question::Book, move || async move {
+        let changed = change(shop.book());
+        shop.silently(|tables| tables.book = Some(changed));
+    });
 }
 
 /// (It was noted, and the gate "equal" of the next move rested on what had been compared while Banyan led.)
@@ -41,17 +55,14 @@ async fn waiting(
 async fn a_comparison_that_was_under_way_during_a_takeover_is_dropped() {
     let world = differing().await;
     let (progress, compares) = waiting(&world, false).await;
-    let epoch = world.state().await.epoch;
-    let takeover = Command::NoteTakeover { capability: STOCK, number: epoch, phase: Phase::Legacy, epoch };
-    world.ask(takeover).await;
+    let (capability, epoch) = (Capability::Stock, world.banyan.state().await.epoch);
+    let takeover = Command::NoteTakeover { capability, number: epoch, phase: Phase::Legacy, epoch };
+    world.banyan.ask(takeover).await;
     // It would find that nothing differs.
-    let position = world.old.change(|inner| {
-        inner.rows.insert("A", 5);
-        inner.position
-    });
-    progress.applied(position);
+    rots(&world.shop, 5);
+    progress.applied(world.shop.position());
     assert_eq!(compares.await.expect("no panic"), Err(ReconcileError::Overtaken));
-    let state = world.state().await;
+    let state = world.banyan.state().await;
     assert_eq!((state.phase, state.reconciled), (Phase::Mirror, None));
 }
 
@@ -64,7 +75,7 @@ async fn a_comparison_does_not_take_a_position_of_another_stream_for_its_own() {
     progress.applied(u64::MAX);
     let ended = compares.await.expect("no panic");
     assert!(matches!(&ended, Err(ReconcileError::Behind(why)) if why.contains("anew")), "{ended:?}");
-    assert_eq!(world.old.inner().rows["A"], 77, "nothing is put right on its word");
+    assert_eq!(world.shop.row("A"), Some((77, 0)), "nothing is put right on its word");
 }
 
 /// (The row's own epoch was taken, whoever's it was: a Banyan that had been given up wrote its old numbers over those of the one
@@ -76,35 +87,36 @@ async fn a_repair_writes_nothing_where_the_bookkeeping_row_is_of_no_move_of_ours
     let changes: [fn(Book) -> Book; 2] = [anothers, retired];
     for change in changes {
         let world = differing().await;
-        world.old.change(|inner| inner.before_book = Some(change));
+        before_the_row_is_read(&world, change);
         let report = compare(&world, true).await.expect("compared");
         assert_eq!((report.differing, report.repaired), (1, 0), "{report:?}");
-        assert_eq!(world.old.inner().rows["A"], 77, "it is somebody else's to write");
+        assert_eq!(world.shop.row("A"), Some((77, 0)), "it is somebody else's to write");
     }
 }
 
 #[tokio::test]
 async fn a_repair_writes_nothing_once_our_own_move_has_given_the_tables_back() {
     let world = differing().await;
-    let writes = world.old.inner().writes;
-    world.begin(Phase::Mirror).await;
+    let writes = world.shop.asked().writes;
+    world.banyan.begins(Phase::Mirror).await;
     // The old database is told of the move just before the repair reads the row; its stream has not said so yet.
-    world.old.change(|inner| {
-        inner.before_book = Some(|book| Book {
-            phase: Phase::Mirror,
-            epoch: book.epoch + 1,
-            move_no: book.move_no + 1,
-            ..book
-        });
+    before_the_row_is_read(&world, |book| Book {
+        phase: Phase::Mirror,
+        epoch: book.epoch + 1,
+        move_no: book.move_no + 1,
+        ..book
     });
     assert_eq!(compare(&world, true).await.expect("compared").repaired, 0);
-    assert_eq!(world.old.inner().writes, writes, "it does not even try");
-    assert_eq!(world.old.inner().rows["A"], 77, "the old shop leads, and has its own number");
+    assert_eq!(world.shop.asked().writes, writes, "it does not even try");
+    assert_eq!(world.shop.row("A"), Some((77, 0)), "the old shop leads, and has its own number");
 }
 
 #[tokio::test]
 async fn a_repair_writes_what_is_ours() {
     let world = differing().await;
+    // What it writes comes back.
+    let running = world.banyan.follows_in();
     assert_eq!(compare(&world, true).await.expect("compared").repaired, 1);
-    assert_eq!(world.old.inner().rows["A"], 5);
+    assert_eq!(world.shop.row("A"), Some((5, 0)));
+    running.stop().await;
 }

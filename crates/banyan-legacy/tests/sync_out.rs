@@ -1,10 +1,12 @@
 //! The sync out and the repair of a comparison, against an old database in memory that a test can step into.
 
-use banyan_domain::State;
+mod driving;
+
 use banyan_domain::legacy::Phase;
 use banyan_domain::stock::Command::ReleaseReservation;
 use banyan_legacy::{Book, OldDatabase, ProgressView, Stage, reconcile};
 use banyan_legacy_testkit::{Question, Wire, World, until};
+use driving::{a_minute_later, written};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -26,24 +28,11 @@ async fn sell(world: &World, n: usize) {
     world.banyan.reserve(&name(n), 1).await.expect("there are a hundred");
 }
 
-/// Waits until everything that has happened is written or set aside.
-async fn written(world: &World) {
-    let seq = world.banyan.seq().await;
-    until("it is written", async || view(world).seq_written >= seq).await;
-}
-
 /// Compares through `wire`, and puts right what differs.
 async fn repair(world: &World, wire: &Wire) -> reconcile::ReconcileReport {
     let banyan = &world.banyan;
     let report = reconcile::pass(&banyan.desk, wire, &banyan.mapping, &banyan.progress, true).await;
     report.expect("compared")
-}
-
-/// A minute for whoever waits for one.
-async fn a_minute_later() {
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(61)).await;
-    tokio::time::resume();
 }
 
 #[tokio::test]
@@ -140,20 +129,17 @@ async fn a_row_that_is_set_aside_differs_and_keeps_nobody_from_being_put_right()
 async fn a_move_back_does_not_hand_over_while_a_row_is_set_aside() {
     let world = leading(3).await;
     let _sync = world.banyan.follows();
-    sell(&world, 1).await;
-    written(&world).await;
+    let before = world.banyan.reserve(&name(2), 1).await.expect("there are a hundred");
     world.banyan.begins(Phase::Mirror).await;
     let driver = world.banyan.driver();
+    assert!(matches!(driver.step().await, Ok(Stage::Waiting(_))), "for what was reserved before");
+    let reservation = world.banyan.reserve(&name(1), 1).await.expect("it still sells");
+    world.banyan.ask(ReleaseReservation { reservation: before }).await;
     driver.step().await.expect("checked");
+    written(&world).await;
     // What is reserved is let go before the old shop leads again, and the old table refuses that.
-    let held: Vec<_> = world
-        .banyan
-        .look(|state: &State| state.stock().reservations().map(|row| row.reservation).collect())
-        .await;
     world.shop.refuses(|row| (row.sku == name(1)).then_some("frozen"));
-    for reservation in held {
-        world.banyan.ask(ReleaseReservation { reservation }).await;
-    }
+    world.banyan.ask(ReleaseReservation { reservation }).await;
     written(&world).await;
     driver.step().await.expect("drained");
     driver.step().await.expect("noted");
@@ -316,4 +302,44 @@ async fn a_hold_from_before_a_takeover_is_told_apart_from_a_real_difference() {
         world.banyan.ask(ReleaseReservation { reservation }).await;
     }
     assert_eq!(pass(true).await, (0, 0, 0), "they are equal once the holds have ended");
+}
+
+/// Found by reading: after weeks in which the old shop led, what Banyan decided first waited behind all of those weeks.
+#[tokio::test]
+async fn after_a_long_time_of_the_old_shop_every_item_is_written_once_instead() {
+    let mut world = leading(510).await;
+    let sync = world.banyan.follows();
+    let reservation = world.banyan.reserve(&name(510), 1).await.expect("there are a hundred");
+    world.banyan.ask(ReleaseReservation { reservation }).await;
+    written(&world).await;
+    sync.stop().await;
+    let checkpoint = world.shop.book().seq;
+    assert!(checkpoint > 0, "the log could be read from there");
+    goes(&world, Phase::Mirror).await;
+    for round in 1..=11 {
+        world.shop.puts((1..=500).map(|n| (name(n), 100 + 2 * round, round)));
+    }
+    world.hear().await;
+    let events = world.banyan.seq().await - checkpoint;
+    assert!(events > 10_000, "a long time: {events}");
+    goes(&world, Phase::Lead).await;
+    // Nothing has happened to this one: only who writes every item comes by it.
+    world.shop.silently(|tables| tables.rows.insert(name(510), (77, 7)));
+    world.banyan = world.banyan.remembering_nothing();
+    let sync = world.banyan.follows();
+    written(&world).await;
+    until("every item is as it is here", async || world.shop.rows() == world.banyan.all_books().await).await;
+    assert!(world.shop.asked().writes < 20, "not one after the other");
+    sync.stop().await;
+}
+
+/// Moves there with everything brought up to date by hand.
+async fn goes(world: &World, to: Phase) {
+    world.banyan.begins(to).await;
+    let driver = world.banyan.driver();
+    while world.banyan.state().await.moving.is_some() {
+        driver.step().await.expect("nothing is in the way");
+        world.hear().await;
+        world.banyan.progress.wrote(world.banyan.seq().await, 0, 0);
+    }
 }

@@ -3,9 +3,9 @@
 use banyan_domain::legacy::Phase;
 use banyan_domain::stock::ReservationState::{Committed, Expired, Held};
 use banyan_legacy::unattended;
-use banyan_legacy_testkit::{Kept, OldShop, World, until};
+use banyan_legacy_testkit::{Kept, OldShop, PLACE, Question, World, found, until};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -14,7 +14,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 
 /// An old shop with this many units of each item, which Banyan leads.
 async fn leading(items: &[String], in_stock: i64) -> (OldShop, Kept) {
-    let World { shop, banyan } = World::leading(items.iter().map(|sku| (sku, in_stock, 0))).await;
+    let World { shop, banyan, .. } = World::leading(items.iter().map(|sku| (sku, in_stock, 0))).await;
     (shop, banyan.kept())
 }
 
@@ -45,6 +45,34 @@ async fn a_hold_whose_order_waits_in_a_stream_that_stands_still_is_not_sold_agai
     shop.stands_still(false);
     until("it is booked", async || banyan.state_of(reservation).await == Committed).await;
     assert_eq!((banyan.state().await.refused, banyan.holds_waiting().await), (0, 0));
+    banyan.stop().await;
+}
+
+/// What the old database commits while it is asked where its log ends may be missing from the answer.
+#[tokio::test]
+async fn a_hold_that_ended_while_the_old_database_was_asked_does_not_lapse_on_its_answer() {
+    let World { shop, banyan, wire } = World::leading([("A", 2, 0)]).await;
+    let ((here, mut is_here), (goes_on, may_go_on)) = (oneshot::channel(), oneshot::channel());
+    wire.after(Question::Position, move || async move {
+        here.send(()).expect("somebody waits for it");
+        may_go_on.await.expect("it is told");
+    });
+    let mut banyan = banyan.kept();
+    let first = banyan.reserve_for(MOMENT, "A", 1).await.expect("one");
+    found("the old database is asked", async || is_here.try_recv().ok()).await;
+    let answer = shop.position();
+    until("the stream comes there", async || banyan.progress.view().position_applied >= answer).await;
+    shop.stands_still(true);
+    let second = banyan.reserve_for(MOMENT, "A", 1).await.expect("two");
+    shop.orders(second);
+    until("it has ended, too", async || banyan.holds_waiting().await == 2).await;
+    goes_on.send(()).expect("it waits for it");
+    until("the first lapses", async || banyan.state_of(first).await == Expired).await;
+    banyan.reserve_for(HOUR, "A", 2).await.expect_err("one of them is sold");
+    shop.stands_still(false);
+    until("it is booked", async || banyan.state_of(second).await == Committed).await;
+    assert_eq!(banyan.books("A", PLACE).await, Some((2, 1)));
+    assert_eq!(banyan.state().await.refused, 0);
     banyan.stop().await;
 }
 

@@ -90,12 +90,21 @@ pub(crate) async fn show_metrics(State(app): State<Arc<App>>) -> Response {
     page.head("banyan_view_parked_events", "gauge", "Events in a view's parked lane");
     page.labelled("banyan_view_parked_events", "view", "record", record.parked());
     if let Some(keeper) = app.keeper() {
+        let sync = keeper.progress();
         page.one(
             "banyan_legacy_rows_aside",
             "gauge",
             "Rows that the old shop's tables refuse, set aside so that the others go on",
-            keeper.progress().aside,
+            sync.aside,
         );
+        page.head("banyan_legacy_lag_seconds", "gauge", "How late a change of one side is on the other");
+        for (way, millis) in [("in", sync.lag_millis), ("out", sync.out_lag_millis)] {
+            page.labelled("banyan_legacy_lag_seconds", "way", way, millis as f64 / 1_000.0);
+        }
+        page.head("banyan_legacy_in_trouble", "gauge", "1 while something stands in the way of the sync");
+        for (way, trouble) in [("in", &sync.trouble.inward), ("out", &sync.trouble.outward)] {
+            page.labelled("banyan_legacy_in_trouble", "way", way, u64::from(trouble.is_some()));
+        }
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
 }

@@ -19,7 +19,8 @@ pub enum Command {
         by: Actor,
         /// Why.
         reason: Reason,
-        /// What it goes without, in writing.
+        /// What it goes without, in writing. A move to the same phase that is under way is the answer only if it goes without all
+        /// of it.
         without: Vec<Without>,
     },
     /// Note a point that the move has come to. Noting it again changes nothing.

@@ -33,7 +33,7 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
 pub enum MoveStep {
-    /// What must be so was looked at, and is so.
+    /// What must be so was looked at, and is so. From here on a move back to the old shop lets nothing more be reserved.
     #[n(0)]
     Checked = 0,
     /// What the old database needs for it is there.

@@ -7,7 +7,7 @@ use core::fmt;
 pub enum Refusal {
     /// The old shop leads what was to be changed.
     NotLeading,
-    /// A move is under way.
+    /// A move is under way, and it is not the one that is asked for: it goes elsewhere, or without less.
     MoveUnderWay,
     /// No such move is under way.
     NoSuchMove,
@@ -63,7 +63,8 @@ impl Refusal {
                 "The old shop leads this stock now. Ask it, or try again once the move is done."
             }
             Self::MoveUnderWay => {
-                "Another move of this capability is under way. Wait for its end, or abort it."
+                "Another move of this capability is under way: to another phase, or to this one and past fewer gates. Wait for its end, or \
+                 abort it."
             }
             Self::NoSuchMove => "No such move is under way. Look at the capability's phase again.",
             Self::PhaseNotNext => {

@@ -179,7 +179,7 @@ impl CapabilityState {
     /// Whether Banyan may decide now: it leads, and is not about to hand over.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.phase.leads() && self.moving.as_ref().is_none_or(|moving| moving.to.leads())
+        self.phase.leads() && !self.moving.as_ref().is_some_and(Move::closes)
     }
 
     /// Whether the move under way has come to `step`.
@@ -190,6 +190,13 @@ impl CapabilityState {
 }
 
 impl Move {
+    /// Whether Banyan decides nothing more because of it: it hands over to the old shop, and what must be so before was looked at.
+    /// Until then everything is sold as ever.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        !self.to.leads() && self.has_noted(MoveStep::Checked)
+    }
+
     /// Whether it has come to `step`.
     #[must_use]
     pub fn has_noted(&self, step: MoveStep) -> bool {

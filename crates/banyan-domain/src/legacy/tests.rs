@@ -337,11 +337,15 @@ fn what_cannot_be_is_noted_and_stops_nothing() {
 }
 
 #[test]
-fn going_back_closes_at_once_and_hands_over_when_the_stream_says_so() {
-    let mut shard = Shard::leading(&[("A", 5, 0)]);
+fn going_back_sells_until_its_gates_were_looked_at_and_hands_over_when_the_stream_says_so() {
+    let mut shard = Shard::leading(&[("A", 6, 0)]);
     let open = shard.reserve("A", 2).expect("reserved");
     let number = shard.begin(Phase::Mirror).expect("begun");
+    let last = shard.reserve("A", 1).expect("a look at the gates may take minutes");
+    let note = Command::NoteMove { capability: STOCK, number, step: MoveStep::Checked, note: reason("") };
+    shard.ask(note).expect("looked at");
     assert_eq!(shard.reserve("A", 1), Err(Refusal::NotLeading.into()));
+    shard.ask(stock::Command::ReleaseReservation { reservation: last }).expect("what is open may end");
     assert_eq!(shard.phase(), Phase::Lead, "the rows are still ours");
     shard.rows(30, &[("A", 77, 0)]).expect("passed over");
     shard.says(31, vec![OutboxKind::Allocate { reservation: open }]).expect("what was promised is kept");

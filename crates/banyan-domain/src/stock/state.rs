@@ -141,7 +141,13 @@ impl Stock {
         self.reservations.iter().map(|(no, row)| view(no, row))
     }
 
-    /// How many reservations there have ever been.
+    /// Every live reservation, in no order that means anything.
+    pub fn live_reservations(&self) -> impl Iterator<Item = ReservationView<'_>> {
+        let live = self.deadlines.iter().chain(&self.parked);
+        live.filter_map(|(_, no)| Some(view(*no, self.reservations.get(*no)?)))
+    }
+
+    /// How many reservations there have ever been: the number of the last.
     #[must_use]
     pub const fn reservations_ever(&self) -> u64 {
         self.reservations.made()

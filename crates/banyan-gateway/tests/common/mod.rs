@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses a part of it
 
+pub mod blocking;
 pub mod tls;
 
 use banyan_gateway::{Config, Gateway, InProcess, Serving};

@@ -3,13 +3,16 @@
 
 use super::Keeper;
 use crate::database::BoxFuture;
-use crate::mover::{DriveError, Gate, Gatekeeper, Look, closed, gates, looked};
+use crate::mover::{DriveError, Gate, Gatekeeper, Look, check, closed, gates, instant, looked};
 use banyan_domain::legacy::{Move, Phase};
+use banyan_engine::wall_clock;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long gates are looked at that may open by themselves in a moment, before the move rests.
 const OPENS_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for what is measured. A lag that is longer stays the one that was known.
+const MEASURED_WITHIN: Duration = Duration::from_secs(10);
 /// How often.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -24,12 +27,23 @@ impl Keeper {
         if moving.to == Phase::Retired {
             self.look_at_references().await;
         }
-        // The preflight reads every row of the old tables, and a move may rest for days and look every few seconds: so it comes last.
+        // The preflight reads every row of the old tables, and so does a comparison. A move may rest for days and look every few
+        // seconds: so they come last.
         let cheap = gates(&self.facts(Vec::new()).await?, moving.to);
         if closed(&cheap, moving).any(|gate| matches!(gate.name, "references" | "evidence")) {
             return Ok(looked(&cheap, moving));
         }
-        let findings = self.driver.database.check_for(moving.to).await;
+        if closed(&cheap, moving).any(|gate| gate.name == "equal") {
+            if let Some(why) = self.compares_later(moving, &cheap).await? {
+                return Ok(Look::Closed(why));
+            }
+            self.compares(moving).await?;
+            let cheap = gates(&self.facts(Vec::new()).await?, moving.to);
+            if closed(&cheap, moving).any(|gate| gate.name == "equal") {
+                return Ok(looked(&cheap, moving));
+            }
+        }
+        let findings = check(&*self.driver.database, moving).await;
         let mut until = Instant::now() + OPENS_WITHIN;
         let mut has_compared = false;
         loop {
@@ -38,9 +52,9 @@ impl Keeper {
             let closed: Vec<&Gate> = closed(&gates, moving).collect();
             let is_closed = |name| closed.iter().any(|gate| gate.name == name);
             if is_closed("equal") && !has_compared {
+                // It has grown old while the preflight looked.
                 has_compared = true;
-                // What stands in its way is told by the gate, and by the step that compares.
-                let _seen = self.driver.comparer.compare(true).await;
+                self.compares(moving).await?;
                 until = Instant::now() + OPENS_WITHIN;
                 continue;
             }
@@ -56,17 +70,38 @@ impl Keeper {
         }
     }
 
+    /// What the move says instead of comparing, if it has just found both sides to differ.
+    async fn compares_later(&self, moving: &Move, gates: &[Gate]) -> Result<Option<String>, DriveError> {
+        let last = self.driver.state().await?.reconciled;
+        let Some(left) = self.driver.recall.leaves_alone(moving.number, last) else { return Ok(None) };
+        let Look::Closed(why) = looked(gates, moving) else { return Ok(None) };
+        // Not to the second: it is told again when it changes.
+        let until = wall_clock().as_millis() + u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 2);
+        Ok(Some(format!("{why}. Both sides are compared again at {}", instant(until - until % 1_000))))
+    }
+
+    /// Compares for the move. What is found is told by the gate, and by the step that compares.
+    async fn compares(&self, moving: &Move) -> Result<(), DriveError> {
+        match self.driver.comparer.compare(true).await {
+            Ok((_, 0)) => self.driver.recall.is_equal(),
+            Ok(_) => self.driver.recall.differed(moving.number, self.driver.state().await?.reconciled),
+            Err(why) => tracing::info!("both sides could not be compared: {why}"),
+        }
+        Ok(())
+    }
+
     /// Measures how long something takes from there to here now. What is known otherwise is of the last transaction, which after a
     /// pause of Banyan's was as long on its way as that, and of an idle shop stays the last one.
     async fn measure_lag(&self) {
         let (database, progress) = (&self.driver.database, &self.driver.progress);
+        let most = self.mapping.watch.lag_max.min(MEASURED_WITHIN);
         let began = Instant::now();
         let Ok(position) = database.position().await else { return };
         if database.nudge().await.is_err() {
             return;
         }
         while progress.view().position_applied < position {
-            if began.elapsed() > self.mapping.watch.lag_max {
+            if began.elapsed() > most {
                 return;
             }
             // Another task brings it about and says so in numbers only.

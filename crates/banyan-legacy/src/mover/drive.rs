@@ -5,15 +5,17 @@
 
 use super::look::{Gatekeeper, Look, Preflight};
 use super::plan::steps;
+use super::recall::Recall;
 use crate::database::{Book, BoxFuture, Hold, LegacyError, OldDatabase, Switch, Switched, Written};
 use crate::desk::{Desk, DeskError};
 use crate::progress::{Progress, ProgressView};
 use crate::takeover;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, Move, MoveStep, Phase};
-use banyan_domain::stock::ReservationState;
+use banyan_domain::stock::ReservationView;
 use banyan_domain::{Reason, Refusal, State, legacy, limits};
+use banyan_engine::wall_clock;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -25,6 +27,9 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 const ARRIVE_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether both sides have caught up: orders wait meanwhile.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
+/// How long a move back to the old shop waits at most, while everything is still sold, for reservations from before it was begun. Its
+/// orders are held for two minutes; whoever holds for longer is waited for when nothing more is reserved.
+const OPEN_MAX: Duration = Duration::from_secs(150);
 
 /// Compares both sides.
 pub trait Comparer: Send + Sync {
@@ -70,8 +75,8 @@ pub struct Driver {
     pub progress: Arc<Progress>,
     /// Compares both sides.
     pub comparer: Arc<dyn Comparer>,
-    /// The event up to which the old columns are to be brought, of which move. Lost in a crash, it is asked for again.
-    pub flush_goal: Mutex<Option<(u64, u64)>>,
+    /// What it remembers between two steps. Lost in a crash, it is found out again.
+    pub recall: Recall,
 }
 
 const STOCK: Capability = Capability::Stock;
@@ -153,6 +158,13 @@ impl Driver {
         step: MoveStep,
         gates: &dyn Gatekeeper,
     ) -> Result<Stage, DriveError> {
+        if step == MoveStep::Checked
+            && state.phase.leads()
+            && !moving.to.leads()
+            && let Some(why) = self.open_from_before(moving).await?
+        {
+            return Ok(Stage::Waiting(why));
+        }
         let seen = match step {
             // The second only notes it: the old database is told at the next step, and from then on until it is known to be done.
             MoveStep::Checked | MoveStep::Switched => match gates.look(moving).await? {
@@ -169,29 +181,25 @@ impl Driver {
                     )));
                 }
             },
-            MoveStep::Compared => match self.comparer.compare(true).await {
-                Ok((rows, 0)) => format!("{rows} rows are equal"),
-                Ok((rows, differing)) => {
-                    return Ok(Stage::Waiting(format!("{differing} of {rows} rows differ; comparing again")));
-                }
-                Err(why) => return Ok(Stage::Waiting(why)),
+            MoveStep::Compared => match self.compare(state, moving).await? {
+                Ok(rows) => format!("{rows} rows are equal"),
+                Err(why) => return Ok(why),
             },
             MoveStep::Drained => match self.desk.look(open_reservations).await? {
                 (0, _) => "no reservation is open".into(),
                 (open, until) => {
-                    let until = jiff::Timestamp::from_millisecond(until as i64).unwrap_or_default();
                     return Ok(Stage::Waiting(format!(
-                        "{open} reservations are open, the last until {until}"
+                        "{open} reservations are open, the last until {}; nothing more is reserved meanwhile",
+                        instant(until)
                     )));
                 }
             },
             MoveStep::Flushed => {
-                let known = self.flush_goal();
-                let seq = match known.filter(|(number, _)| *number == moving.number) {
-                    Some((_, seq)) => seq,
+                let seq = match self.recall.goal(moving.number) {
+                    Some(seq) => seq,
                     None => self.desk.look(State::seq).await?,
                 };
-                *self.flush_goal.lock().unwrap_or_else(PoisonError::into_inner) = Some((moving.number, seq));
+                self.recall.set_goal(moving.number, seq);
                 let written = self.progress.view().seq_written;
                 if written < seq {
                     let text = format!("the old columns are at event {written} of {seq}");
@@ -209,8 +217,53 @@ impl Driver {
         Ok(Stage::Stepped(step))
     }
 
-    fn flush_goal(&self) -> Option<(u64, u64)> {
-        *self.flush_goal.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Compares both sides: how many rows are equal, or what the move does instead of going on.
+    async fn compare(
+        &self,
+        state: &CapabilityState,
+        moving: &Move,
+    ) -> Result<Result<u64, Stage>, DriveError> {
+        if self.recall.leaves_alone(moving.number, state.reconciled).is_some() {
+            let open = state.reconciled.map_or(0, |last| last.differing.saturating_sub(last.repaired));
+            return Ok(Err(Stage::Waiting(format!(
+                "{open} rows differ; they are compared again after a pause"
+            ))));
+        }
+        match self.comparer.compare(true).await {
+            Ok((rows, 0)) => {
+                self.recall.is_equal();
+                Ok(Ok(rows))
+            }
+            Ok((rows, differing)) => {
+                self.recall.differed(moving.number, self.state().await?.reconciled);
+                Ok(Err(Stage::Waiting(format!("{differing} of {rows} rows differ; comparing again"))))
+            }
+            // One side does not catch up, or cannot be reached.
+            Err(why) => Ok(Err(Stage::Resting(why))),
+        }
+    }
+
+    /// What a move back waits for before it closes: reservations that were open when it was begun. An order of the old shop is there
+    /// within seconds of its reservation, or never: who waits for those that never come while everything is sold need not wait when
+    /// nothing is.
+    async fn open_from_before(&self, moving: &Move) -> Result<Option<String>, DriveError> {
+        let last = match self.recall.goal(moving.number) {
+            Some(last) => last,
+            None => self.desk.look(|state| state.stock().reservations_ever()).await?,
+        };
+        self.recall.set_goal(moving.number, last);
+        let since = wall_clock().as_millis().saturating_sub(moving.begun_at.as_millis());
+        if u128::from(since) >= OPEN_MAX.as_millis() {
+            return Ok(None);
+        }
+        let before = move |state: &State| open_where(state, |row| row.reservation.get() <= last);
+        Ok(match self.desk.look(before).await? {
+            (0, _) => None,
+            (open, until) => Some(format!(
+                "{open} reservations are open from before the move, the last until {}; everything is sold meanwhile",
+                instant(until)
+            )),
+        })
     }
 
     /// Sees to it that the old database is told. What it waits for, if it is not known to be done.
@@ -421,12 +474,22 @@ enum Told {
 /// How many live reservations draw on items of the old shop, and when the last one ends.
 #[must_use]
 pub(crate) fn open_reservations(state: &State) -> (usize, u64) {
-    let theirs = |item| state.legacy().mirrored(item).is_some();
-    let live = state
-        .stock()
-        .reservations()
-        .filter(|row| row.state == ReservationState::Held && row.parts.iter().any(|part| theirs(part.item)));
-    live.fold((0, 0), |(open, until), row| (open + 1, row.at.as_millis().max(until)))
+    open_where(state, |_| true)
+}
+
+fn open_where(state: &State, counts: impl Fn(&ReservationView<'_>) -> bool) -> (usize, u64) {
+    let is_theirs =
+        |row: &ReservationView<'_>| row.parts.iter().any(|part| state.legacy().mirrored(part.item).is_some());
+    let open = state.stock().live_reservations().filter(|row| counts(row) && is_theirs(row));
+    open.fold((0, 0), |(open, until), row| (open + 1, row.at.as_millis().max(until)))
+}
+
+/// An instant in words, from milliseconds since 1970.
+pub(crate) fn instant(millis: u64) -> jiff::Timestamp {
+    i64::try_from(millis)
+        .ok()
+        .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
+        .unwrap_or_default()
 }
 
 /// A text as a reason: without control characters, cut if it is too long.

@@ -196,7 +196,8 @@ fn evidence(routes: &[RouteEvidence]) -> Option<Gate> {
 fn holds(facts: &Facts) -> Gate {
     let open = facts.open_reservations;
     let found = format!(
-        "{open} reservations are open; the move waits for them, and nothing can be reserved meanwhile"
+        "{open} reservations are open; the move waits for them, first while everything is sold as ever, for two and a half minutes at \
+         most, then while nothing is reserved"
     );
     Gate { name: "holds", holds: true, may_be_overridden: false, found, needed: String::new() }
 }

@@ -3,7 +3,7 @@
 
 use super::drive::DriveError;
 use super::gates::{Gate, preflight};
-use crate::database::{BoxFuture, OldDatabase};
+use crate::database::{BoxFuture, Finding, OldDatabase};
 use banyan_domain::legacy::Move;
 use banyan_domain::limits;
 
@@ -27,7 +27,15 @@ pub(super) struct Preflight<'a>(pub(super) &'a dyn OldDatabase);
 
 impl Gatekeeper for Preflight<'_> {
     fn look<'a>(&'a self, moving: &'a Move) -> BoxFuture<'a, Result<Look, DriveError>> {
-        Box::pin(async { Ok(looked(&[preflight(&self.0.check_for(moving.to).await)], moving)) })
+        Box::pin(async { Ok(looked(&[preflight(&check(self.0, moving).await)], moving)) })
+    }
+}
+
+/// The preflight for `moving`: a short one while nobody sells anything because of it.
+pub(crate) async fn check(database: &dyn OldDatabase, moving: &Move) -> Vec<Finding> {
+    match moving.closes() {
+        true => database.check_in_haste(moving.to).await,
+        false => database.check_for(moving.to).await,
     }
 }
 

@@ -8,10 +8,12 @@ mod drive;
 mod gates;
 mod look;
 mod plan;
+mod recall;
 
 pub use drive::{Comparer, DriveError, Driver, Stage};
-pub(crate) use drive::{as_reason, open_reservations};
+pub(crate) use drive::{as_reason, instant, open_reservations};
 pub use gates::{Facts, Gate, RouteEvidence, gates};
 pub use look::{Gatekeeper, Look};
-pub(crate) use look::{closed, looked};
+pub(crate) use look::{check, closed, looked};
 pub use plan::{Planned, steps};
+pub use recall::Recall;

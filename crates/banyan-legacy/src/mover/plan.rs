@@ -50,10 +50,14 @@ pub fn steps(from: Phase, to: Phase) -> &'static [Planned] {
         (Phase::Lead, Phase::Mirror) => {
             const {
                 &[
-                    planned(MoveStep::Checked, "look at the gates again: preflight, stream, sync out"),
+                    planned(
+                        MoveStep::Checked,
+                        "wait, while everything is sold, for the reservations that are open; then look at the gates again: preflight, \
+                         stream, sync out",
+                    ),
                     planned(
                         MoveStep::Drained,
-                        "reserve nothing more, and wait for the reservations that are open",
+                        "reserve nothing more, and wait for the reservations that are still open",
                     ),
                     planned(
                         MoveStep::Switched,

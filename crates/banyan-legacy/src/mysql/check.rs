@@ -34,8 +34,13 @@ enum Host {
 /// The server's settings, by name in lower case.
 struct Settings(BTreeMap<String, String>);
 
-/// Looks at everything that is needed, also for a move to `to`.
-pub(super) async fn check(address: &Address, mapping: &Mapping, to: Option<Phase>) -> Vec<Finding> {
+/// Looks at everything that is needed, also for a move to `to`; not at rows if that would only keep the old shop waiting.
+pub(super) async fn check(
+    address: &Address,
+    mapping: &Mapping,
+    to: Option<Phase>,
+    in_haste: bool,
+) -> Vec<Finding> {
     let mut session = match address.connect().await {
         Ok(session) => session,
         Err(error) => {
@@ -63,7 +68,7 @@ pub(super) async fn check(address: &Address, mapping: &Mapping, to: Option<Phase
     let phase = phase(&mut session, address, mapping).await;
     let looked = scope(mapping, phase, to);
     findings.push(looked.finding(mapping));
-    let course = Course::of(phase, to);
+    let course = Course::of(phase, to).hurried(in_haste);
     let mut extent = Extent::default();
     for index in (0..mapping.tables.len()).filter(|_| looked == Scope::Tables) {
         let table = check_tables::check(&mut session, address, (mapping, index), course, &mut findings).await;

@@ -58,6 +58,9 @@ pub(super) async fn check(
     if let Err(error) = looked.await {
         findings.push(unseen(&subject, &error));
     }
+    if !course.looks_at_rows() {
+        return Extent::default();
+    }
     let mut in_rows = Vec::new();
     let looked = async {
         rows(address, &layout, &subject, &mut in_rows).await?;
@@ -86,7 +89,7 @@ pub(super) async fn check(
 const fn look_max(course: Course) -> Duration {
     match course {
         Course::Onward => Duration::from_secs(600),
-        Course::Back => Duration::from_secs(20),
+        Course::Back | Course::InHaste => Duration::from_secs(20),
     }
 }
 

@@ -129,11 +129,15 @@ impl Mysql {
 
 impl OldDatabase for Mysql {
     fn check(&self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(check::check(&self.address, &self.mapping, None))
+        Box::pin(check::check(&self.address, &self.mapping, None, false))
     }
 
     fn check_for(&self, to: Phase) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(check::check(&self.address, &self.mapping, Some(to)))
+        Box::pin(check::check(&self.address, &self.mapping, Some(to), false))
+    }
+
+    fn check_in_haste(&self, to: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(check::check(&self.address, &self.mapping, Some(to), true))
     }
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {

@@ -40,8 +40,13 @@ struct Look<'a> {
     course: Course,
 }
 
-/// Looks at everything that is needed, also for a move to `to`.
-pub(super) async fn check(sessions: &Sessions, mapping: &Mapping, to: Option<Phase>) -> Vec<Finding> {
+/// Looks at everything that is needed, also for a move to `to`; not at rows if that would only keep the old shop waiting.
+pub(super) async fn check(
+    sessions: &Sessions,
+    mapping: &Mapping,
+    to: Option<Phase>,
+    in_haste: bool,
+) -> Vec<Finding> {
     let looked = sessions
         .with(|lease| async {
             let mut findings = Vec::new();
@@ -53,7 +58,7 @@ pub(super) async fn check(sessions: &Sessions, mapping: &Mapping, to: Option<Pha
             let looked = scope(mapping, phase, to);
             findings.push(looked.finding(mapping));
             let tables = looked == Scope::Tables;
-            let course = Course::of(phase, to);
+            let course = Course::of(phase, to).hurried(in_haste);
             let look = Look { mapping, user: sessions.address().user(), to, tables, course };
             server(client, &look, &mut findings).await;
             let must_write = phase == Phase::Lead || to == Some(Phase::Lead);
@@ -68,7 +73,9 @@ pub(super) async fn check(sessions: &Sessions, mapping: &Mapping, to: Option<Pha
         .await;
     match looked {
         Ok((mut findings, readable, course)) => {
-            check_rows::check(sessions, mapping, &readable, course, &mut findings).await;
+            if course.looks_at_rows() {
+                check_rows::check(sessions, mapping, &readable, course, &mut findings).await;
+            }
             findings
         }
         Err(error) => {

@@ -16,7 +16,7 @@ use tokio_postgres::Client;
 const fn statement_max(course: Course) -> Duration {
     match course {
         Course::Onward => Duration::from_secs(600),
-        Course::Back => Duration::from_secs(10),
+        Course::Back | Course::InHaste => Duration::from_secs(10),
     }
 }
 

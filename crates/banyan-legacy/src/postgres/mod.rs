@@ -69,11 +69,15 @@ impl Postgres {
 
 impl OldDatabase for Postgres {
     fn check(&self) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(check::check(&self.sessions, &self.mapping, None))
+        Box::pin(check::check(&self.sessions, &self.mapping, None, false))
     }
 
     fn check_for(&self, to: Phase) -> BoxFuture<'_, Vec<Finding>> {
-        Box::pin(check::check(&self.sessions, &self.mapping, Some(to)))
+        Box::pin(check::check(&self.sessions, &self.mapping, Some(to), false))
+    }
+
+    fn check_in_haste(&self, to: Phase) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(check::check(&self.sessions, &self.mapping, Some(to), true))
     }
 
     fn create(&self) -> BoxFuture<'_, Result<Vec<String>, LegacyError>> {

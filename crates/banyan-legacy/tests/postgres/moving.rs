@@ -27,7 +27,7 @@ impl Shop {
         Some((row.get(0), row.get(1)))
     }
 
-    async fn until_row(&self, sku: &str, wanted: (i64, i64)) {
+    pub(crate) async fn until_row(&self, sku: &str, wanted: (i64, i64)) {
         until(&format!("{sku} at {wanted:?} in the old table"), async || self.row(sku).await == Some(wanted))
             .await;
     }

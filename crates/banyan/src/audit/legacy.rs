@@ -2,7 +2,7 @@
 
 use super::stock::Ending;
 use super::{Followed, Kind, ensure};
-use banyan_domain::legacy::{Capability, Event, Phase};
+use banyan_domain::legacy::{Capability, Event, MoveStep, Phase};
 use banyan_domain::stock::Event as StockEvent;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,8 @@ struct Place {
     phase: i8,
     moves: u64,
     moving: Option<i8>,
+    /// Whether the gates of the move under way were looked at.
+    checked: bool,
     /// Position and part, once a stream is followed.
     applied: Option<(u64, u32)>,
     /// Up to when everything the old database committed is applied, milliseconds; none in logs from before that was told.
@@ -47,9 +49,9 @@ const fn rank(phase: Phase) -> i8 {
 }
 
 impl Place {
-    /// Whether this store may decide about what is the old shop's.
+    /// Whether this store may decide about what is the old shop's: not any more once a move back has looked at its gates.
     fn is_open(&self) -> bool {
-        self.phase >= 2 && self.moving.is_none_or(|to| to >= 2)
+        self.phase >= 2 && !(self.checked && self.moving.is_some_and(|to| to < 2))
     }
 }
 
@@ -74,7 +76,7 @@ impl LegacyBook {
                 let fits =
                     place.moving.is_none() && *number == place.moves + 1 && (to - place.phase).abs() == 1;
                 self.summary.moves += 1;
-                (place.moves, place.moving) = (*number, Some(to));
+                (place.moves, place.moving, place.checked) = (*number, Some(to), false);
                 ensure(fits, Kind::Legacy, || format!("move {number} does not follow from where it began"))
             }
             Event::MoveDone { .. } => {
@@ -82,7 +84,8 @@ impl LegacyBook {
                 place.phase = to.unwrap_or(place.phase);
                 ensure(to.is_some(), Kind::Legacy, || "a move ended that had not begun".into())
             }
-            Event::MoveNoted { .. } => {
+            Event::MoveNoted { step, .. } => {
+                place.checked |= *step == MoveStep::Checked;
                 ensure(place.moving.is_some(), Kind::Legacy, || "a move was noted that had not begun".into())
             }
             Event::MoveAborted { .. } => {
@@ -174,6 +177,33 @@ mod tests {
     fn begun(number: u64, to: Phase) -> Event {
         let (by, reason) = (Actor::new("op").expect("a name"), Reason::new("sale").expect("a reason"));
         Event::MoveBegun { capability: STOCK, number, to, by, reason, without: None }
+    }
+
+    #[test]
+    fn a_move_back_closes_when_its_gates_were_looked_at() {
+        let mut book = LegacyBook::default();
+        let done = || Event::MoveDone { capability: STOCK };
+        let noted = || {
+            let note = Reason::new("").expect("a note");
+            Event::MoveNoted { capability: STOCK, step: MoveStep::Checked, note }
+        };
+        let way = [
+            (begun(1, Phase::Mirror), false),
+            (noted(), false),
+            (done(), false),
+            (begun(2, Phase::Lead), false),
+            (noted(), false),
+            (done(), true),
+            (begun(3, Phase::Retired), true),
+            (noted(), true),
+            (Event::MoveAborted { capability: STOCK, why: Reason::new("").expect("a reason") }, true),
+            (begun(4, Phase::Mirror), true),
+            (noted(), false),
+        ];
+        for (event, is_open) in way {
+            book.follow(0, &event, 0).unwrap_or_else(|_| panic!("{event:?} is sound"));
+            assert_eq!(book.places[&STOCK].is_open(), is_open, "after {event:?}");
+        }
     }
 
     #[test]

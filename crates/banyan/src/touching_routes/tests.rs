@@ -107,7 +107,7 @@ async fn what_the_gateway_saw_is_in_the_gates_of_a_move() {
     let address = serving.listening[0];
     let routes: Arc<TouchingRoutes> = Arc::default();
     routes.set(gateway.clone());
-    let World { shop, banyan } = World::mirroring([("A", 5, 0)]).await;
+    let World { shop, banyan, .. } = World::mirroring([("A", 5, 0)]).await;
     shop.is_used_by("oscar", "select num_in_stock", 3);
     let keeper = Keeper::new(KeeperOptions { routes, quiet_for: HOUR, ..banyan.keeper_options() });
     let running = tokio::spawn(keeper.clone().run(stopping));

@@ -23,6 +23,27 @@ fn a_move_that_was_looked_at_from_another_phase_is_refused() {
     assert_eq!(again, begun, "the same again is answered with the same number");
 }
 
+/// Found by reading: it was answered as if it had been heard, and its waivers were thrown away.
+#[test]
+fn who_asks_a_move_under_way_to_go_without_more_is_refused_and_a_repetition_is_not() {
+    let without = |gate: &str| Without { gate: reason(gate), found: reason("38 s") };
+    let mut shard = Shard::new();
+    let number = shard.begin(Phase::Mirror).expect("begun");
+    shard.finish(number).expect("done");
+    let ask =
+        |gates: &[&str]| begin(Phase::Mirror, Phase::Lead, gates.iter().map(|gate| without(gate)).collect());
+    let begun = shard.ask(ask(&["lag"]));
+    assert_eq!(begun, Ok(AnyOutcome::Legacy(Outcome::Move { number: 2 })));
+    let refused = Err(AnyRefusal::Legacy(Refusal::MoveUnderWay));
+    assert_eq!(shard.ask(ask(&["evidence"])), refused);
+    assert_eq!(shard.ask(ask(&["lag", "evidence"])), refused, "not even in part");
+    for again in [&["lag"][..], &[], &["lag", "lag"]] {
+        assert_eq!(shard.ask(ask(again)), begun, "{again:?} asks for no more than it has");
+    }
+    let moving = shard.state.legacy().capability(STOCK).moving.expect("under way");
+    assert!(moving.goes_without("lag") && !moving.goes_without("evidence"));
+}
+
 #[test]
 fn what_a_move_goes_without_is_kept_with_what_was_found() {
     let mut shard = Shard::new();
