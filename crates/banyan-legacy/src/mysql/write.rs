@@ -144,7 +144,7 @@ async fn write_chunk(
 }
 
 /// The rows of these SKUs as the table compares them: key, SKU and location.
-async fn find(
+pub(super) async fn find(
     session: &mut Session,
     layout: &Layout,
     skus: &[&str],
