@@ -91,6 +91,7 @@ impl View {
         way: Way,
         bookkeeping: Option<(&str, &str)>,
     ) -> Result<Self, LegacyError> {
+        session.limit(PAGE_MAX).await?;
         let before = match way {
             Way::Told => {
                 begin(&mut session).await?;
