@@ -8,6 +8,7 @@ mod again;
 mod book;
 mod check;
 mod check_tables;
+mod grants;
 mod health;
 mod layout;
 mod log;
@@ -188,7 +189,10 @@ impl OldDatabase for Mysql {
                 return Ok(Vec::new());
             }
             self.with(|mut session| async {
-                let done = book::create(&mut session, self.database(), self.capability()).await?;
+                let database = self.database();
+                let mut done = book::create(&mut session, database, self.capability()).await?;
+                let is_new = !done.is_empty();
+                grants::grant(&mut session, database, &self.mapping, is_new, &mut done).await?;
                 Ok((session, done))
             })
             .await
