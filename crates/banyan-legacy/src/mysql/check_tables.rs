@@ -141,7 +141,8 @@ async fn key(
     subject: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<(), LegacyError> {
-    let sql = "select index_name, non_unique, column_name, coalesce(nullable, '') from information_schema.statistics \
+    // A part of an index that is computed, which MySQL has, has no column.
+    let sql = "select index_name, non_unique, coalesce(column_name, ''), coalesce(nullable, '') from information_schema.statistics \
                where table_schema = ? and table_name = ? order by index_name, seq_in_index";
     let work = session.conn.exec(sql, (&layout.schema, &layout.name));
     let rows: Vec<(String, u8, String, String)> =
