@@ -99,7 +99,8 @@ async fn evidence(State(gateway): State<Gateway>, Query(asked): Query<OfRoute>) 
 async fn restart(State(gateway): State<Gateway>, body: bytes::Bytes) -> Result<Response, Refused> {
     let asked: Restart = parse(&body)?;
     tracing::info!(route = asked.route, by = asked.by, "evidence is begun anew");
-    Ok(answer(gateway.restart_evidence(&asked.route).map(|()| json!({}))))
+    let restarted = away(move || gateway.restart_evidence(&asked.route)).await;
+    Ok(answer(restarted.map(|()| json!({}))))
 }
 
 async fn callers(State(gateway): State<Gateway>, Query(asked): Query<OfCapability>) -> Response {

@@ -2,15 +2,16 @@
 //!
 //! Only routes that say `touches` are watched. A reference is a route and a caller whose request the old shop answered.
 //! It is gone when it was not seen for as long as the operator asks for, and that can only be said of a time in which
-//! the ledger was watching: it says since when it does, for each route. A route that is touched from now on, matches other
-//! requests from now on, or was not watched because no gateway ran, begins anew.
+//! the ledger was watching: it says since when it does, for each route. A route that is touched from now on, gets other
+//! requests from now on (because it was edited, or another one that took them is gone), or was not watched because no gateway
+//! ran, begins anew.
 
 use crate::shadow::now_millis;
 use crate::side::Side;
-use crate::table::Table;
+use crate::table::{Route, Table};
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -28,7 +29,7 @@ const CALLERS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
 const OTHERS: &str = "(others)";
 const FILE: &str = "callers.json";
-/// Longest time between two stored states that is no gap, in milliseconds: four of the usual ones.
+/// Longest time between two stored states, or two looks, that is no gap, in milliseconds: four of the usual ones.
 const GAP_MILLIS: u64 = 60_000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,28 @@ struct Watched {
     since: u64,
     /// Which requests it gets, in a form that only says whether they are the same.
     matching: String,
+    /// In the same form, what others take that it would get without them.
+    #[serde(default)]
+    ahead: BTreeSet<String>,
+}
+
+impl Watched {
+    fn from(now: u64, table: &Table, route: &Route) -> Self {
+        Self { since: now, matching: route.spec().matches(), ahead: table.ahead_of(route) }
+    }
+
+    /// Whether a route that gets these requests was watched by now: all that come to it came to it before.
+    fn covers(&self, now: &Self) -> bool {
+        self.matching == now.matching && self.ahead.is_subset(&now.ahead)
+    }
+}
+
+/// What is watched, and when that was last looked at.
+#[derive(Default)]
+struct Watching {
+    routes: BTreeMap<String, Watched>,
+    /// Version of the table, and the time.
+    looked: Option<(u64, u64)>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -63,9 +86,11 @@ struct Stored {
 pub struct Ledger {
     file: PathBuf,
     folder: PathBuf,
-    watched: Mutex<BTreeMap<String, Watched>>,
+    watched: Mutex<Watching>,
     parts: [Mutex<Part>; PARTS],
     dirty: AtomicBool,
+    /// Somebody came who was not there for long.
+    news: AtomicBool,
 }
 
 /// One reference.
@@ -139,9 +164,10 @@ impl Ledger {
         let ledger = Self {
             file,
             folder: state.to_owned(),
-            watched: Mutex::new(watched),
+            watched: Mutex::new(Watching { routes: watched, looked: None }),
             parts: Default::default(),
             dirty: AtomicBool::new(true),
+            news: AtomicBool::new(false),
         };
         for (route, callers) in stored.routes {
             for (caller, seen) in callers {
@@ -153,20 +179,29 @@ impl Ledger {
 
     /// Takes note of which routes are watched from now on. Called about once a second.
     pub(crate) fn watch(&self, table: &Table, now: u64) {
+        let mut watched = self.watched();
+        let looked = watched.looked.replace((table.version(), now));
+        // A machine that was asleep is no gateway that ran.
+        let gap = looked.is_some_and(|(_, at)| now.saturating_sub(at) > GAP_MILLIS);
+        if !gap && looked.is_some_and(|(version, _)| version == table.version()) {
+            return;
+        }
         let touching = table.routes().iter().filter(|route| !route.spec().touches.is_empty());
-        let mut before = self.watched();
         let after: BTreeMap<String, Watched> = touching
             .map(|route| {
-                let matching = route.spec().matches();
-                let since = before.get(route.name()).filter(|known| known.matching == matching);
-                let since = since.map_or(now, |known| known.since);
-                (route.name().to_owned(), Watched { since, matching })
+                let mut after = Watched::from(now, table, route);
+                if let Some(known) =
+                    watched.routes.get(route.name()).filter(|known| !gap && known.covers(&after))
+                {
+                    after.since = known.since;
+                }
+                (route.name().to_owned(), after)
             })
             .collect();
-        *before = after;
+        watched.routes = after;
     }
 
-    fn watched(&self) -> MutexGuard<'_, BTreeMap<String, Watched>> {
+    fn watched(&self) -> MutexGuard<'_, Watching> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -188,6 +223,9 @@ impl Ledger {
         let full = callers.len() >= CALLERS_MAX;
         let caller = if full && !callers.contains_key(&caller) { OTHERS.to_owned() } else { caller };
         let seen = callers.entry(caller).or_insert(Seen { first_at: now, ..Seen::default() });
+        if side == Side::Legacy && now.saturating_sub(seen.legacy_at) > GAP_MILLIS {
+            self.news.store(true, Relaxed);
+        }
         match side {
             Side::Legacy => (seen.legacy, seen.legacy_at) = (seen.legacy + 1, now),
             Side::Banyan => (seen.banyan, seen.banyan_at) = (seen.banyan + 1, now),
@@ -205,8 +243,9 @@ impl Ledger {
         let routes: Vec<Touching> = touching
             .map(|route| {
                 // It may have changed since the last look.
-                let known =
-                    watched.get(route.name()).filter(|known| known.matching == route.spec().matches());
+                let is_new = watched.looked.is_none_or(|(version, _)| version != table.version());
+                let covers = |known: &&Watched| !is_new || known.covers(&Watched::from(now, table, route));
+                let known = watched.routes.get(route.name()).filter(covers);
                 let since = known.map_or(now, |known| known.since);
                 Touching { route: route.name().to_owned(), mode: route.mode().as_str(), since }
             })
@@ -242,12 +281,19 @@ impl Ledger {
         }
     }
 
+    /// Whether somebody came who was not there for long, and is not stored: a job that runs weekly must not be forgotten because
+    /// the process dies a moment later.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.load(Relaxed)
+    }
+
     /// Stores it, if it changed or a route is watched: that it still is must be known after the process.
     ///
     /// # Errors
     /// The file cannot be written; it is tried again the next time.
     pub(crate) fn save(&self, now: u64) -> io::Result<()> {
-        let watched = self.watched().clone();
+        self.news.store(false, Relaxed);
+        let watched = self.watched().routes.clone();
         if !self.dirty.swap(false, Relaxed) && watched.is_empty() {
             return Ok(());
         }
@@ -354,10 +400,90 @@ mod tests {
             "nothing of it is watched"
         );
         // What only says who answers changes nothing here.
+        look_on(&ledger, &gateway, 9 * DAY, 16 * DAY);
         let canary = crate::Change::SetMode { route: "stock".into(), mode: crate::Mode::Legacy };
         gateway.change(gateway.table().version(), canary, "mina", "because").expect("is changed");
         ledger.watch(&gateway.table(), 16 * DAY);
         assert!(ledger.report(&gateway.table(), "stock", 7 * DAY, 16 * DAY + 1_000).watched);
+    }
+
+    /// Looks as a gateway does, though not as often.
+    fn look_on(ledger: &Ledger, gateway: &crate::Gateway, from: u64, to: u64) {
+        for now in (from..=to).step_by(60_000) {
+            ledger.watch(&gateway.table(), now);
+        }
+    }
+
+    #[test]
+    fn a_time_in_which_the_machine_slept_was_not_watched() {
+        let state = tempfile::tempdir().expect("a folder");
+        let gateway = gateway(state.path());
+        let ledger = Ledger::open_at(state.path(), 0).expect("opens");
+        look_on(&ledger, &gateway, 0, DAY);
+        assert_eq!(ledger.report(&gateway.table(), "stock", 1, DAY).since, 0);
+        ledger.watch(&gateway.table(), 9 * DAY);
+        let report = ledger.report(&gateway.table(), "stock", 7 * DAY, 9 * DAY + 1_000);
+        assert_eq!((report.watched, report.since), (false, 9 * DAY));
+    }
+
+    /// What came to `/shop/special` came to no route that is watched; from now on it comes to one.
+    #[test]
+    fn a_route_that_gets_what_another_one_took_was_not_watched_for_that() {
+        let state = tempfile::tempdir().expect("a folder");
+        let gateway = gateway(state.path());
+        let ledger = Ledger::open_at(state.path(), 0).expect("opens");
+        let mut now = 0;
+        let mut after = |change: crate::Change| {
+            gateway.change(gateway.table().version(), change, "mina", "because").expect("is changed");
+            now += 1_000;
+            let before = ledger.report(&gateway.table(), "stock", 1, now).since;
+            ledger.watch(&gateway.table(), now);
+            let since = ledger.report(&gateway.table(), "stock", 1, now).since;
+            assert_eq!(since, before, "before the look and after it");
+            (since, now)
+        };
+        let other = |name: &str, change: fn(&mut crate::RouteSpec)| {
+            let mut spec = gateway.table().routes()[0].spec().clone();
+            (spec.name, spec.touches) = (name.into(), Vec::new());
+            change(&mut spec);
+            crate::Change::SetRoute(Box::new(spec))
+        };
+        let gone = |name: &str| crate::Change::RemoveRoute { route: name.into() };
+        ledger.watch(&gateway.table(), 0);
+        // It gets less: all that it still gets, it got before.
+        assert_eq!(after(other("special", |spec| spec.path = "/shop/special".into())).0, 0);
+        assert_eq!(after(other("posted", |spec| spec.methods = vec!["POST".into()])).0, 0);
+        assert_eq!(after(other("partner", |spec| spec.host = Some("*.partner.example".into()))).0, 0);
+        // Under another name and elsewhere, it takes the same.
+        assert_eq!(
+            after(other("special", |spec| {
+                (spec.path, spec.upstream) = ("/shop/special".into(), Some("http://127.0.0.1:2".into()));
+            }))
+            .0,
+            0
+        );
+        for name in ["special", "posted", "partner"] {
+            let (since, now) = after(gone(name));
+            assert_eq!(since, now, "{name}");
+        }
+    }
+
+    #[test]
+    fn somebody_who_comes_seldom_is_news() {
+        let state = tempfile::tempdir().expect("a folder");
+        let ledger = Ledger::open_at(state.path(), DAY).expect("opens");
+        let client: IpAddr = "10.0.0.7".parse().expect("an address");
+        let comes = |now: u64, side| {
+            ledger.note("stock", &headers("banyan-caller", "erp"), client, side, now);
+            let news = ledger.has_news();
+            ledger.save(now).expect("stores");
+            assert!(!ledger.has_news());
+            news
+        };
+        assert!(comes(DAY, Side::Legacy));
+        assert!(!comes(DAY + 1_000, Side::Legacy));
+        assert!(!comes(8 * DAY, Side::Banyan));
+        assert!(comes(8 * DAY, Side::Legacy));
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Gateway {
         let routes = book.journal.routes.clone();
         check_in_process(&routes, in_process.is_some())
             .map_err(|refused| ConfigError(refused.to_string()))?;
-        let table = compile(&mut book, &config, &sides, &routes, None)
+        let table = compile(&mut book, &config, &sides, &routes)
             .map_err(|refused| ConfigError(refused.to_string()))?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -158,7 +158,7 @@ impl Gateway {
             change,
             touched,
         };
-        let compiled = compile(&mut book, config, &self.inner.sides, &after, Some(&self.table()));
+        let compiled = compile(&mut book, config, &self.inner.sides, &after);
         if compiled.is_err() {
             // Not to be kept for a table that never was.
             book.forget_unused();
@@ -276,14 +276,8 @@ fn check_words(by: &str, reason: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Builds the table, with the upstreams and counts that are there already, and what is known from the table `before`.
-fn compile(
-    book: &mut Book,
-    config: &Config,
-    sides: &Sides,
-    routes: &[RouteSpec],
-    before: Option<&Table>,
-) -> Result<Table, Refused> {
+/// Builds the table, with the upstreams and counts that are there already.
+fn compile(book: &mut Book, config: &Config, sides: &Sides, routes: &[RouteSpec]) -> Result<Table, Refused> {
     let mut compiled = Vec::with_capacity(routes.len());
     // Of the new table: those of the one before are forgotten once it counts.
     let mut used: BTreeSet<String> = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
@@ -317,9 +311,7 @@ fn compile(
         let whole = own.whole_millis.unwrap_or(all.whole_millis);
         let mut rules = Rules::new(spec, Some(*sides.override_key())).map_err(Refused::Invalid)?;
         let lane = sides.store.lane(&spec.name);
-        let (asks, route) = (spec.asks(), before.and_then(|before| before.route(&spec.name)));
-        let known = route.filter(|route| route.spec().asks() == asks).and_then(|route| route.rules().proof());
-        rules.set_proof(known.cloned().unwrap_or_else(|| Proof::of(asks, &lane)));
+        rules.set_proof(Proof::of(&spec.name, &spec.asks(), &sides.store));
         let parts = RouteParts {
             legacy,
             banyan,

@@ -81,7 +81,8 @@ impl Gateway {
         Ok(self.inner.sides.courses.standing(&*self.find(route)?, now_millis()))
     }
 
-    /// Forgets what evidence saw on a route, and whether its Banyan side pretends: something else is running there now.
+    /// Forgets what evidence saw on a route, and whether its Banyan side pretends: something else is running there now. Waits
+    /// for the disk: not for an asynchronous task.
     ///
     /// # Errors
     /// [`Refused::NotFound`].

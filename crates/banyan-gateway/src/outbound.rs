@@ -99,6 +99,7 @@ impl Outbound {
                     trailers: false,
                     first_byte: route.first_byte,
                     progress: None,
+                    pace: None,
                     expects: false,
                     late: None,
                     user: false,
@@ -122,7 +123,7 @@ impl From<Trouble> for AskFailed {
             Trouble::Full | Trouble::Open(_) => Self::Busy,
             Trouble::Connect(error) => Self::Unreachable(error.to_string()),
             Trouble::Broken(error) => Self::Broken(error.to_string()),
-            Trouble::Endless => Self::Broken(trouble.to_string()),
+            Trouble::Endless | Trouble::Panicked => Self::Broken(trouble.to_string()),
             Trouble::TooSlow | Trouble::Late => Self::TooSlow,
             Trouble::NoProcess => Self::NoTarget,
         }

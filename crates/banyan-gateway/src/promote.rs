@@ -74,7 +74,7 @@ pub(crate) fn start(gateway: Gateway, mut stop: watch::Receiver<bool>) -> std::i
                 }
                 look(&gateway, now_millis());
                 number = number.wrapping_add(1);
-                if number.is_multiple_of(LOOKS_PER_STORE) {
+                if number.is_multiple_of(LOOKS_PER_STORE) || gateway.inner.sides.ledger.has_news() {
                     store(&gateway);
                 }
             }

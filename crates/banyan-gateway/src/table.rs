@@ -10,14 +10,14 @@
 //! A route of a host that does not fit (path, method, headers) gives way to the next, also to one of a less specific host.
 
 use crate::config::{Mode, RouteSpec};
-use crate::path::Matchable;
+use crate::path::{Matchable, end_of_prefix};
 use crate::rules::Rules;
 use crate::shadow::Lane;
 use crate::side::Side;
 use crate::traffic::RouteTraffic;
 use crate::upstream::{Server, Upstream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +86,8 @@ impl Route {
         };
         let upgrades = spec.upgrades.clone().unwrap_or_else(|| vec!["websocket".to_owned()]);
         Self {
-            path: spec.path.trim_end_matches('/').into(),
+            // As requests are: written in another way, it would never match.
+            path: Matchable::new(&spec.path).as_str().trim_end_matches('/').into(),
             methods,
             headers: spec.headers.iter().filter_map(header).collect(),
             legacy: parts.legacy,
@@ -161,17 +162,37 @@ impl Route {
             })
     }
 
+    /// Whether a request may fit both, as far as host, path and method say.
+    fn meets(&self, other: &Self) -> bool {
+        let below = |path: &str, above: &str| {
+            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let hosts = match (&self.spec.host, &other.spec.host) {
+            (None, _) | (_, None) => true,
+            (Some(one), Some(two)) => {
+                let (one, two) = (one.to_ascii_lowercase(), two.to_ascii_lowercase());
+                let within =
+                    |one: &str, two: &str| two.strip_prefix('*').is_some_and(|two| one.ends_with(two));
+                one == two || within(&one, &two) || within(&two, &one)
+            }
+        };
+        hosts
+            && (below(&self.path, &other.path) || below(&other.path, &self.path))
+            && (self.methods.is_empty()
+                || other.methods.is_empty()
+                || self.methods.iter().any(|method| other.methods.contains(method)))
+    }
+
     /// The path and query on the way to `side`, if they differ from what the client asked for.
     pub fn rewritten(&self, path_and_query: &str, side: Side) -> Option<String> {
         let rewrite = self.spec.rewrite.as_ref()?;
         if rewrite.side.is_some_and(|only| only != side) {
             return None;
         }
-        let from = rewrite.from.trim_end_matches('/');
-        let rest = path_and_query.strip_prefix(from)?;
-        if !(rest.is_empty() || rest.starts_with(['/', '?'])) {
-            return None;
-        }
+        let from = Matchable::new(&rewrite.from);
+        // However it is written, as routes are found: what they lead to is what is rewritten.
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let rest = path_and_query.get(end_of_prefix(path, from.as_str().trim_end_matches('/'))?..)?;
         let to = rewrite.to.trim_end_matches('/');
         // "/" and nothing behind it is still a path.
         let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
@@ -233,6 +254,15 @@ impl Table {
     /// The route of this name.
     pub fn route(&self, name: &str) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| route.name() == name)
+    }
+
+    /// What the others match that are asked before `route` and may take requests from it, in a form that only says whether it is
+    /// the same.
+    pub(crate) fn ahead_of(&self, route: &Route) -> BTreeSet<String> {
+        let wild = self.wild.iter().flat_map(|(_, group)| group);
+        let asked = self.hosts.values().flatten().chain(wild).chain(&self.any);
+        let ahead = asked.take_while(|other| other.name() != route.name());
+        ahead.filter(|other| other.meets(route)).map(|other| other.spec.matches()).collect()
     }
 
     /// The route that answers. `host` is without its port.
@@ -330,6 +360,7 @@ mod tests {
                 route("wild", Some("*.example"), "/", &[], &[]),
                 route("wilder", Some("*.shop.example"), "/", &[], &[]),
                 route("six", Some("[::1]"), "/", &[], &[]),
+                route("escaped", None, "/%63af%C3%A9//menu;x", &[], &[]),
             ],
         );
         for (host, method, path, headers, wanted) in [
@@ -343,6 +374,7 @@ mod tests {
             ("x", "GET", "/shop%2F1", &[], Some("shop")),
             ("x", "GET", "//shop/1;a=b", &[], Some("shop")),
             ("x", "GET", "/shop%20", &[], Some("all")),
+            ("x", "GET", "/caf%C3%A9/menu/1", &[], Some("escaped")),
             ("x", "GET", "/shop/deals", &[], Some("shop-slash")),
             ("x", "POST", "/shop/1", &[], Some("post")),
             ("x", "POST", "/shop/1", &[("x-beta", "2")], Some("beta")),
@@ -379,6 +411,13 @@ mod tests {
             ("/", "/shop", "/x", Some("/shop/x")),
             ("/", "/shop", "/", Some("/shop/")),
             ("/api/", "/v1/", "/api/x", Some("/v1/x")),
+            // What the route matches it also rewrites: nobody reaches `/api` of the server itself.
+            ("/api", "/v1", "/%61pi/x?y=%61", Some("/v1/x?y=%61")),
+            ("/api", "/v1", "//api/x", Some("/v1/x")),
+            ("/api", "/v1", "/api;a=b/x", Some("/v1;a=b/x")),
+            ("/api", "/v1", "/api%2Fx", Some("/v1%2Fx")),
+            ("/api", "/", "/api%2Fx", Some("/%2Fx")),
+            ("/%61pi//x", "/v1", "/api/x/y", Some("/v1/y")),
         ] {
             let rewrite = Some(Rewrite { from: from.to_owned(), to: to.to_owned(), side: None });
             let route = compiled(RouteSpec { path: "/".to_owned(), rewrite, ..RouteSpec::default() });

@@ -3,16 +3,22 @@
 
 mod common;
 
-use common::{RawServer, Reply, Running, get, message_end, ok, raw, rest, slug, start, status, until};
+use common::{
+    RawServer, Reply, Running, get, message_end, ok, raw, read_until, rest, slug, start, status, until,
+};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Two failures are enough to open the breaker of this route's server.
 fn fragile(server: &RawServer, timeouts: &str) -> Running {
-    let address = server.address;
+    fragile_at(server.address, timeouts)
+}
+
+fn fragile_at(address: SocketAddr, timeouts: &str) -> Running {
     start(&format!(
         "[timeouts]\n{timeouts}\n[[upstream]]\nname = \"s\"\nurls = [\"http://{address}\"]\n[upstream.breaker]\nfailures = 2\nopen_millis = 60000\n\
          [[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"s\"\n"
@@ -99,8 +105,82 @@ async fn a_server_that_tires_of_clients_in_the_middle_of_their_bodies_is_not_lef
         assert_eq!(status(&raw(gateway.address, stalled).await), 502);
     }
     assert_eq!(status(&get(gateway.address, "/").await), 200);
+    nobody_blames_the_server(&gateway);
+}
+
+/// The server had a moment for its answer, after a client that used up nearly all of the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_leave_the_server_no_time_to_answer_open_no_breaker() {
+    let server = RawServer::with(|bytes, _| match message_end(bytes) {
+        None => Reply::More,
+        Some(_) if bytes.starts_with(b"GET") => Reply::Send(ok("well")),
+        Some(_) => Reply::Hang,
+    })
+    .await;
+    let gateway = fragile(&server, "whole_millis = 2000");
+    let address = gateway.address;
+    let slow = move || async move {
+        let mut socket = TcpStream::connect(address).await.expect("connected");
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nx";
+        socket.write_all(head.as_bytes()).await.expect("sent");
+        // This is what a slow client does.
+        tokio::time::sleep(Duration::from_millis(1_800)).await;
+        let _late = socket.write_all(b"y").await;
+        rest(&mut socket).await
+    };
+    let clients: Vec<_> = (0..3).map(|_| tokio::spawn(slow())).collect();
+    for client in clients {
+        let answer = client.await.expect("no panic");
+        assert!([408, 504].contains(&status(&answer)), "{answer}");
+    }
+    assert_eq!(status(&get(gateway.address, "/").await), 200);
+    nobody_blames_the_server(&gateway);
+}
+
+/// The answer began, and its end depends on what the client does not send.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_stop_in_the_middle_of_their_bodies_after_an_answer_began_open_no_breaker() {
+    let server = RawServer::with(|bytes, _| match bytes.ends_with(b"x") {
+        _ if bytes.starts_with(b"GET") && message_end(bytes).is_some() => Reply::Send(ok("well")),
+        false => Reply::More,
+        true => Reply::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx".to_vec()),
+    })
+    .await;
+    let gateway = fragile(&server, "idle_millis = 500");
+    for _ in 0..3 {
+        let answer = raw(gateway.address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx").await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nx"), "{answer}");
+    }
+    assert_eq!(status(&get(gateway.address, "/").await), 200);
+    nobody_blames_the_server(&gateway);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_streams_for_ever_fails() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                read_until(&mut socket, b"\r\n\r\n").await;
+                let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let mut open = socket.write_all(head).await.is_ok();
+                while open {
+                    open = socket.write_all(b"1\r\nx\r\n").await.is_ok();
+                    // That is how fast it is.
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            });
+        }
+    });
+    let gateway = fragile_at(address, "whole_millis = 500");
+    for _ in 0..2 {
+        assert!(!get(gateway.address, "/").await.ends_with("0\r\n\r\n"), "cut off");
+    }
+    // Not in a row: each time it gave the head of an answer.
     let server = gateway.gateway.upstreams().remove(0).servers.remove(0);
-    assert_eq!((server.opened, server.failures), (0, 0), "{server:?}");
+    assert_eq!((server.opened, server.failures), (0, 2), "{server:?}");
+    assert_eq!(gateway.gateway.traffic()[0].legacy.failures, 2, "and evidence knows");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +210,7 @@ async fn a_server_that_stops_while_its_client_waits_is_to_blame() {
     })
     .await;
     let gateway = fragile(&server, "first_byte_millis = 200\nwhole_millis = 1000");
-    let mut late = tokio::net::TcpStream::connect(gateway.address).await.expect("connected");
+    let mut late = TcpStream::connect(gateway.address).await.expect("connected");
     late.write_all(b"GET /half HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
     assert!(rest(&mut late).await.ends_with("\r\n\r\nhalf"), "cut off");
     let answer =

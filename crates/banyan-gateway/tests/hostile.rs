@@ -263,7 +263,7 @@ async fn what_a_server_of_http_two_refused_is_asked_again() {
 async fn targets_that_are_neither_a_path_nor_a_whole_address_are_refused() {
     let server = RawServer::start().await;
     let gateway = start(&route_to(server.address));
-    for target in ["a:80", "a", "*", "http:", "http://a:80@b/", "?x=1", "//a/b\\c"] {
+    for target in ["a:80", "a", "*", "http:", "http://a:80@b/", "?x=1", "ftp://a/", "//a/b\\c"] {
         let host = if target.contains("a:80") { "a:80" } else { "a" };
         let answer = raw(
             gateway.address,
@@ -283,6 +283,29 @@ async fn targets_that_are_neither_a_path_nor_a_whole_address_are_refused() {
     let answer = raw(gateway.address, "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert_eq!(status(&answer), 200);
     assert!(server.all().contains("OPTIONS * HTTP/1.1\r\n"), "{}", server.all());
+}
+
+/// HTTP/2 can leave out whom a request is for, and no library would send that: routes of a host must not be got around so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_http_two_that_names_no_host_is_refused() {
+    let server = RawServer::start().await;
+    let gateway = start(&route_to(server.address));
+    let mut socket = TcpStream::connect(gateway.address).await.expect("connected");
+    let mut text = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    // HEADERS of stream 1, which it ends: GET, http, / in HPACK's static table.
+    text.extend_from_slice(b"\0\0\x03\x01\x05\0\0\0\x01\x82\x86\x84");
+    socket.write_all(&text).await.expect("sent");
+    let status = loop {
+        let mut frame = [0; 9];
+        tokio::time::timeout(SOON, socket.read_exact(&mut frame)).await.expect("in time").expect("a frame");
+        let mut payload = vec![0; usize::from(frame[1]) << 8 | usize::from(frame[2])];
+        socket.read_exact(&mut payload).await.expect("all of it");
+        if frame[3] == 1 {
+            break payload[0];
+        }
+    };
+    // 400, in the same table.
+    assert_eq!((status, server.all()), (0x8c, String::new()));
 }
 
 /// What moved to another server must not be reached at the old one by writing its path in a way that the old one reads alike.
@@ -343,6 +366,48 @@ async fn trailers_cross_from_either_http_to_the_other() {
     );
     let seen = server.all().to_ascii_lowercase();
     assert!(seen.ends_with("2\r\nhi\r\n0\r\nx-mine: 7\r\n\r\n"), "{seen}");
+}
+
+/// Over HTTP/2 a trailer `connection` breaks the message, and then whoever passed it on is to blame.
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_say_nothing_that_only_a_head_or_a_proxy_may_say() {
+    const ODD: &str = "Connection: close\r\nX-Forwarded-For: 192.0.2.66\r\nX_Forwarded_For: 192.0.2.66\r\nHost: b\r\nCookie: a=b\r\nX-Sum: 9\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.expect("connected");
+        let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
+        let (request, mut respond) = connection.accept().await.expect("asked").expect("a request");
+        let ended = tokio::spawn(async move { while connection.accept().await.is_some() {} });
+        tell.send(whole(request.into_body()).await).expect("somebody listens");
+        respond.send_response(Response::new(()), true).expect("sent");
+        ended.await.expect("no panic");
+    });
+    let two = start(&format!(
+        "[[upstream]]\nname = \"s\"\nurls = [\"http://{address}\"]\nhttp = \"2\"\n[[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"s\"\n"
+    ));
+    let text = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nhi\r\n0\r\n{ODD}\r\n"
+    );
+    let answer = raw(two.address, &text).await;
+    assert_eq!(status(&answer), 200, "{answer}");
+    let (got, trailers) = tokio::time::timeout(SOON, told).await.expect("in time").expect("it was asked");
+    let trailers = trailers.expect("trailers");
+    let names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
+    assert_eq!((got.as_str(), names), ("hi", vec!["x-sum"]));
+
+    let server = replying(format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\n{ODD}\r\n"
+    ))
+    .await;
+    let one = start(&route_to(server.address));
+    let (mut client, _ended) = connect(one.address).await;
+    let (response, _) = client.send_request(of("/"), true).expect("sent");
+    let (got, trailers) = whole(answered(response).await.into_body()).await;
+    let trailers = trailers.expect("trailers");
+    let names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
+    assert_eq!((got.as_str(), names), ("ok", vec!["x-sum"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,7 +132,7 @@ async fn what_arrives_is_plain() {
                 X-Secret: 1\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: gzip\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\
                 X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Host: evil\r\n\
                 X-Forwarded-User: admin-a\r\nx-forwarded_email: admin-b\r\nX_FORWARDED_GROUPS: admin-c\r\nX-Forwarded-Client-Cert: admin-d\r\n\
-                X-Forwarded-Uri: admin-e\r\nX-Rewrite-Url: admin-f\r\nX_Original_Url: admin-g\r\nX-Forwardable: kept\r\nX_Shop: kept\r\n\
+                X-Forwarded-Uri: admin-e\r\nX-Rewrite-Url: admin-f\r\nX_Original_Url: admin-g\r\nProxy: admin-h\r\nX-Forwardable: kept\r\nX_Shop: kept\r\n\
                 Transfer-Encoding: chunked\r\nCookie: a=b\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     let answer = raw(gateway.address, text).await;
     assert_eq!(status(&answer), 200, "{answer}");

@@ -267,6 +267,80 @@ async fn banyan_in_this_process_is_asked_without_a_network() {
     );
 }
 
+/// Its limit is the shorter one here.
+#[tokio::test(flavor = "multi_thread")]
+async fn banyan_in_this_process_has_no_more_time_than_a_whole_exchange() {
+    let running = start_with(
+        "[timeouts]\nwhole_millis = 100\n[[route]]\npath = \"/\"\nmode = \"banyan\"\nbanyan = \"in-process\"\n",
+        Some(api()),
+    );
+    let answer = get(running.address, "/v1/hang").await;
+    assert_eq!((status(&answer), slug(&answer)), (504, "gateway-timeout"));
+    assert_eq!(running.gateway.traffic()[0].banyan.failures, 1);
+}
+
+/// hyper sends what it is given over HTTP/2, and a service need not know better.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_this_process_to_head_has_no_body_over_either_http() {
+    let service = tower::service_fn(|request: http::Request<axum::body::Body>| async move {
+        let unknown = request.uri().path() == "/unknown";
+        let piece = || Ok::<_, Infallible>(bytes::Bytes::from_static(b"hello"));
+        Ok::<_, Infallible>(http::Response::new(match unknown {
+            true => axum::body::Body::from_stream(futures_util::stream::repeat_with(piece)),
+            false => axum::body::Body::from("hello"),
+        }))
+    });
+    let running = start_with(
+        "[[route]]\npath = \"/\"\nmode = \"banyan\"\nbanyan = \"in-process\"\n",
+        Some(InProcess::new(service)),
+    );
+    for (path, length) in [("/known", Some("5")), ("/unknown", None)] {
+        let socket = tokio::net::TcpStream::connect(running.address).await.expect("connected");
+        let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let asked = http::Request::head(format!("http://a{path}")).body(()).expect("a request");
+        let (response, _) = client.send_request(asked, true).expect("sent");
+        let answer = tokio::time::timeout(common::SOON, response).await.expect("in time").expect("an answer");
+        assert_eq!(
+            answer.headers().get("content-length").and_then(|value| value.to_str().ok()),
+            length,
+            "{path}"
+        );
+        let mut got = answer.into_body();
+        let piece = tokio::time::timeout(common::SOON, got.data()).await.expect("in time");
+        assert!(piece.is_none(), "{path}: {piece:?}");
+        let one =
+            raw(running.address, format!("HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
+                .await;
+        assert_eq!((status(&one), body(&one), field(&one, "content-length")), (200, "", length), "{one}");
+    }
+}
+
+/// For its users it is a failure like any other, and evidence must hear of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn banyan_in_this_process_that_panics_is_a_failure_of_banyans() {
+    let service = tower::service_fn(|request: http::Request<axum::body::Body>| async move {
+        if request.uri().path() == "/head" {
+            panic!("on purpose");
+        }
+        let panics =
+            futures_util::stream::poll_fn(|_| -> std::task::Poll<Option<Result<bytes::Bytes, Infallible>>> {
+                panic!("on purpose")
+            });
+        Ok::<_, Infallible>(http::Response::new(axum::body::Body::from_stream(panics)))
+    });
+    let running = start_with(
+        "[[route]]\npath = \"/\"\nmode = \"banyan\"\nbanyan = \"in-process\"\n",
+        Some(InProcess::new(service)),
+    );
+    let failures = || running.gateway.traffic()[0].banyan.failures;
+    let answer = get(running.address, "/head").await;
+    assert_eq!((status(&answer), slug(&answer), failures()), (502, "gateway-unreachable", 1));
+    let answer = get(running.address, "/body").await;
+    assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+    common::until("it is counted", || failures() == 2).await;
+}
+
 async fn admin(running: &Running, method: &str, path: &str, key: &str, json: &str) -> String {
     let text = format!(
         "{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{json}",

@@ -20,6 +20,7 @@ pub struct BatchBlock {
 pub struct Batch {
     blocks: Vec<BatchBlock>,
     events: usize,
+    gives_way: bool,
 }
 
 impl Batch {
@@ -63,6 +64,17 @@ impl Batch {
     #[must_use]
     pub fn last_time(&self) -> Option<Timestamp> {
         self.blocks.last().map(|block| block.time)
+    }
+
+    /// Whether who applies it should rest now and then, for others to get on: not if more is waiting behind it.
+    #[must_use]
+    pub const fn gives_way(&self) -> bool {
+        self.gives_way
+    }
+
+    /// Says whether who applies it should give way; it need not unless told.
+    pub const fn give_way(&mut self, gives_way: bool) {
+        self.gives_way = gives_way;
     }
 
     /// Empties it, keeping its memory.

@@ -190,6 +190,7 @@ impl<V: View> Work<V> {
         let (Some(_), Some(time)) = (self.batch.last_seq(), self.batch.last_time()) else {
             return Ok(());
         };
+        self.batch.give_way(self.batch.events() < self.options.batch_events_max);
         let applied = self.view.apply(&self.batch)?;
         self.batch.clear();
         let now = Instant::now();

@@ -448,11 +448,13 @@ fn broken(rules: &EvidenceRules, seen: &Totals, rested_on: Option<u64>) -> Optio
     let limit = rules.p99_ratio_max?;
     let least = |times| quantile_lower(times, QUANTILE, BREAK_ALPHA);
     let most = |times| quantile_upper(times, QUANTILE, BREAK_ALPHA);
-    // With no time of the old shop's at all, what it took when it was last seen must do.
-    let unseen = seen.legacy.is_empty() && seen.user_legacy.is_empty();
+    let (copied, of_users) = (most(&seen.legacy), most(&seen.user_legacy));
+    // With too few times of the old shop's to say anything, what it took when enough were last seen must do: a straggler or
+    // two, or a copy now and then, must not be what keeps a route from being held against anything.
+    let unseen = copied.is_none() && of_users.is_none();
     let found = [
-        ("p99", least(&seen.banyan), most(&seen.legacy)),
-        ("p99 of users", least(&seen.user_banyan), most(&seen.user_legacy)),
+        ("p99", least(&seen.banyan), copied),
+        ("p99 of users", least(&seen.user_banyan), of_users),
         ("p99 of users", least(&seen.user_banyan), rested_on.filter(|_| unseen)),
     ];
     found.into_iter().find_map(|(rule, banyan, legacy)| {

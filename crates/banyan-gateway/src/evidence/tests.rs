@@ -250,6 +250,33 @@ fn a_route_that_answers_everybody_is_still_held_against_the_old_shops_times() {
     }
 }
 
+#[test]
+fn a_few_times_of_the_old_shops_are_as_good_as_none() {
+    let rules = EvidenceRules { p99_ratio_max: Some(1.5), steps: vec![share(100.0)], ..rules() };
+    let everybody = canary(100.0);
+    let slow_beside = |stragglers: fn(&mut Totals, u64)| {
+        let (mut course, mut totals) = (Course::default(), Totals::default());
+        course.step(&rules, 0, SHADOW, &totals);
+        add(&mut totals, 5_000, 0, 0);
+        (totals.banyan, totals.legacy) = (vec![(1_000, 5_000)], vec![(1_000, 5_000)]);
+        totals.user_legacy = vec![(1_000, 5_000)];
+        let act = course.step(&rules, 1_000, SHADOW, &totals);
+        assert!(matches!(act, Some(Act::Promote { .. })), "{act:?}");
+        course.step(&rules, 2_000, everybody, &totals);
+        users(&mut totals, 2_000, 0);
+        totals.user_banyan = vec![(40_000, 2_000)];
+        stragglers(&mut totals, 1_145);
+        course.step(&rules, 3_000, everybody, &totals)
+    };
+    // A colleague who looks at the old shop by an override, or a copy of one request in a thousand.
+    let few: [fn(&mut Totals, u64); 2] =
+        [|totals, few| totals.user_legacy[0].1 += few, |totals, few| totals.legacy[0].1 += few];
+    for stragglers in few {
+        let act = slow_beside(stragglers);
+        assert!(matches!(&act, Some(Act::Back { why }) if why.contains("35.00 times")), "{act:?}");
+    }
+}
+
 /// The promise of the whole: a route whose true mismatch rate is at the limit is promoted in at most 5 of 100 runs, although
 /// each run looks again and again. Fixed seed: it passes always or never.
 #[test]

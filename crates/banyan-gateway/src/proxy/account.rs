@@ -2,6 +2,7 @@
 
 use super::body::Watching;
 use super::exchange::Active;
+use super::pace::Pace;
 use super::worker::Worker;
 use crate::side::{Ended, Side};
 use crate::table::Route;
@@ -30,6 +31,7 @@ pub(crate) struct Account {
     pub watching: Option<Watching>,
     pub status: u16,
     pub late: Option<Pin<Box<Sleep>>>,
+    pub pace: Pace,
     /// Among the exchanges of its connection.
     pub active: Option<Active>,
     bytes: u64,
@@ -77,6 +79,7 @@ impl Account {
             watching: None,
             status: 0,
             late: None,
+            pace: Pace::new(began),
             active: None,
             bytes: 0,
             settled: false,
@@ -180,7 +183,16 @@ impl Drop for Account {
             self.worker.inner.under_way.fetch_sub(1, Relaxed);
             self.worker.metrics().requests_ended.fetch_add(1, Relaxed);
         }
-        if !self.settled {
+        if !self.settled && std::thread::panicking() {
+            // Of an answer from this process, whose body panicked: its head was counted.
+            if let Some(watching) = self.watching.take() {
+                watching.end(Ended::Failed);
+            }
+            if let Some((route, side)) = &self.route {
+                route.traffic().broke_off(self.worker.index, *side);
+            }
+            self.log("panicked");
+        } else if !self.settled {
             if let Some(watching) = self.watching.take() {
                 watching.leave();
             }

@@ -5,8 +5,9 @@
 //! - it was never written to the connection, or
 //! - it has no body, its method is idempotent or it carries an `Idempotency-Key`, and not a byte of an answer came.
 
-use super::body::{Fault, Progress, SendBody, Sending, Source};
+use super::body::{Progress, SendBody, Sending, Source};
 use super::forward;
+use super::pace::Pace;
 use super::problem::Problem;
 use super::silence::Watchdog;
 use super::worker::Worker;
@@ -37,18 +38,13 @@ pub(crate) struct Plan<'a> {
     pub trailers: bool,
     pub first_byte: Duration,
     pub progress: Option<&'a Arc<Progress>>,
+    /// Who keeps whom waiting.
+    pub pace: Option<&'a Pace>,
     /// The client waits to be asked for its body.
     pub expects: bool,
     pub late: Option<&'a mut Pin<Box<Sleep>>>,
     /// For a user, and not for a shadow: may wait for room, be sent again, try a server that failed, and moves the breaker.
     pub user: bool,
-}
-
-impl Plan<'_> {
-    /// The client left or broke a rule in its body, or has not sent all of it that the server would take.
-    fn waits_for_client(&self) -> bool {
-        self.progress.is_some_and(|progress| progress.fault() != Fault::None || progress.is_wanting())
-    }
 }
 
 /// What came of it.
@@ -78,6 +74,8 @@ pub(crate) enum Trouble {
     Late,
     /// There is no Banyan in this process.
     NoProcess,
+    /// Banyan in this process panicked.
+    Panicked,
 }
 
 impl fmt::Display for Trouble {
@@ -91,6 +89,7 @@ impl fmt::Display for Trouble {
             Self::TooSlow => f.write_str("no answer in time"),
             Self::Late => f.write_str("the whole exchange took too long"),
             Self::NoProcess => f.write_str("there is no Banyan in this process"),
+            Self::Panicked => f.write_str("Banyan in this process panicked"),
         }
     }
 }
@@ -111,7 +110,7 @@ impl Trouble {
                 let detail = "The server cannot be reached. Nothing was sent to it.";
                 gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
             }
-            Self::Broken(_) | Self::Endless => {
+            Self::Broken(_) | Self::Endless | Self::Panicked => {
                 let detail = "The server broke the connection or gave an answer that is no HTTP. Whether it did what was asked is unknown.";
                 gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
             }
@@ -167,18 +166,26 @@ pub(crate) async fn ask(mut plan: Plan<'_>, head: request::Parts, body: SendBody
     // Of the server that is asked: it is told what came of it, also if that is that the time was over.
     let mut asking = None;
     let Some(late) = plan.late.take() else { return ask_at_leisure(&plan, head, body, &mut asking).await };
-    let asked = tokio::select! {
-        biased;
-        () = late.as_mut() => None,
-        asked = ask_at_leisure(&plan, head, body, &mut asking) => Some(asked),
-    };
-    if let Some(asked) = asked {
+    if let Ok(asked) = by_then(late, ask_at_leisure(&plan, head, body, &mut asking)).await {
         return asked;
     }
-    if let Some(lease) = asking.as_mut().filter(|_| plan.user && !plan.waits_for_client()) {
+    let is_clients = plan.pace.is_some_and(Pace::is_late_by_client);
+    if let Some(lease) = asking.as_mut().filter(|_| plan.user && !is_clients) {
         lease.bad(Instant::now());
     }
     Err(Trouble::Late)
+}
+
+/// Waits until the time of the whole exchange is over. What comes in the same moment is there.
+pub(crate) async fn by_then<T>(
+    late: &mut Pin<Box<Sleep>>,
+    asked: impl Future<Output = T>,
+) -> Result<T, Trouble> {
+    tokio::select! {
+        biased;
+        asked = asked => Ok(asked),
+        () = late.as_mut() => Err(Trouble::Late),
+    }
 }
 
 async fn ask_at_leisure(
@@ -231,7 +238,7 @@ async fn ask_at_leisure(
             Err(failure) => failure,
         };
         // A server may also tire of a client that stopped in the middle of its body, and break the connection off.
-        let is_to_blame = plan.user && !plan.waits_for_client();
+        let is_to_blame = plan.user && !plan.pace.is_some_and(Pace::waits_for_client);
         if is_to_blame && is_new {
             lease.bad(Instant::now());
         }

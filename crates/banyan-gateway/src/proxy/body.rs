@@ -1,6 +1,8 @@
 //! Bodies on their way through: one piece at a time, with limits, in either direction. Nothing is collected.
 
 use super::account::Account;
+use super::forward;
+use super::pace::Pace;
 use super::silence::Silence;
 use super::stall;
 use crate::side::{Ended, Watcher};
@@ -60,13 +62,15 @@ pub(crate) enum Fault {
 }
 
 /// What is known of a client's body while somebody else has it.
-#[derive(Default)]
 pub(crate) struct Progress {
+    began: Instant,
     fault: AtomicU8,
     ended: OnceLock<Instant>,
     pieces: AtomicU64,
-    /// A piece was asked for, and the client has not sent it yet.
-    wanting: AtomicBool,
+    /// Microseconds after `began` since which a piece is asked for that the client has not sent yet; 0 if none is.
+    wanting: AtomicU64,
+    /// Microseconds for which that was so before.
+    waited: AtomicU64,
     /// The client waits to be asked for its body, and the server has not asked yet.
     held: AtomicBool,
     waker: AtomicWaker,
@@ -84,6 +88,20 @@ pub(crate) enum Sending {
 }
 
 impl Progress {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            fault: AtomicU8::new(0),
+            ended: OnceLock::new(),
+            pieces: AtomicU64::new(0),
+            wanting: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+            held: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            asked: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn fault(&self) -> Fault {
         match self.fault.load(Relaxed) {
             1 => Fault::TooLarge,
@@ -115,7 +133,33 @@ impl Progress {
 
     /// Whether it is the client who is waited for, and not the side: that side has taken all that came.
     pub(crate) fn is_wanting(&self) -> bool {
-        self.wanting.load(Relaxed) && self.ended.get().is_none()
+        self.wanting.load(Relaxed) != 0 && self.ended.get().is_none()
+    }
+
+    /// For how long it was the client who was waited for.
+    pub(crate) fn waited(&self) -> Duration {
+        let waits = match self.wanting.load(Relaxed) {
+            0 => 0,
+            since => self.micros().saturating_sub(since),
+        };
+        Duration::from_micros(self.waited.load(Relaxed) + waits)
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn wants(&self) {
+        if self.wanting.load(Relaxed) == 0 {
+            self.wanting.store(self.micros(), Relaxed);
+        }
+    }
+
+    fn gets(&self) {
+        let since = self.wanting.swap(0, Relaxed);
+        if since != 0 {
+            self.waited.fetch_add(self.micros().saturating_sub(since), Relaxed);
+        }
     }
 
     pub(crate) fn state(&self) -> Sending {
@@ -149,7 +193,7 @@ impl ClientBody {
         bytes_max: Option<u64>,
         watching: Option<Watching>,
     ) -> (Box<Self>, Arc<Progress>) {
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::new());
         let left = bytes_max.unwrap_or(u64::MAX);
         let silence = Silence::new(idle);
         let holding = Silence::new(holding);
@@ -190,11 +234,11 @@ impl Body for ClientBody {
         }
         this.progress.asked.store(true, Relaxed);
         let Poll::Ready(polled) = Pin::new(&mut this.incoming).poll_frame(cx) else {
-            this.progress.wanting.store(true, Relaxed);
+            this.progress.wants();
             ready!(this.silence.poll(cx));
             return this.fail(Fault::TooSlow, "the client sends nothing any more");
         };
-        this.progress.wanting.store(false, Relaxed);
+        this.progress.gets();
         this.silence.end();
         let frame = match polled {
             None => {
@@ -202,7 +246,7 @@ impl Body for ClientBody {
                 return Poll::Ready(None);
             }
             Some(Err(error)) => return this.fail(Fault::Broken, error),
-            Some(Ok(frame)) => frame,
+            Some(Ok(frame)) => clean(frame),
         };
         this.progress.pieces.fetch_add(1, Relaxed);
         if let Some(data) = frame.data_ref() {
@@ -228,6 +272,20 @@ impl Body for ClientBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+/// Trailers without what has no business there.
+fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    if !frame.is_trailers() {
+        return frame;
+    }
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            forward::clean_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 
@@ -275,6 +333,8 @@ pub(crate) enum Source {
     Any(AnyBody),
 }
 
+const LATE: &str = "the whole exchange took longer than it may";
+
 /// A body on its way to a client.
 pub(crate) struct AnswerBody {
     source: Source,
@@ -316,10 +376,14 @@ impl AnswerBody {
         self
     }
 
-    /// The answer is one to HEAD: of a body that is there already, only the length is told.
-    pub(crate) fn withhold(&mut self) -> Option<usize> {
-        let Source::Whole(bytes) = &mut self.source else { return None };
-        let length = bytes.take().map(|bytes| bytes.len());
+    /// The answer is one to HEAD: of a body that is there already, or that this process would give, only the length is told.
+    pub(crate) fn withhold(&mut self) -> Option<u64> {
+        let length = match &self.source {
+            Source::Whole(bytes) => bytes.as_ref().map(|bytes| bytes.len() as u64),
+            Source::Any(body) if !body.is_end_stream() => body.size_hint().exact(),
+            Source::Any(_) | Source::One(..) | Source::Two(..) => return None,
+        };
+        self.source = Source::Whole(None);
         self.complete();
         length
     }
@@ -335,13 +399,17 @@ impl AnswerBody {
         account.settle(Ended::Whole);
     }
 
-    /// Breaks off: at the next poll, so that what came before is flushed first.
+    /// Breaks off: at the next poll, so that what came before is flushed first. `is_clients`: the side did what it could.
     fn fail(
         &mut self,
         cx: &mut Context<'_>,
         why: BodyError,
+        is_clients: impl FnOnce(&Pace) -> bool,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.break_off(cx, why, |account| account.settle(Ended::Failed))
+        self.break_off(cx, why, |account| match is_clients(&account.pace) {
+            true => account.give_up(),
+            false => account.settle(Ended::Failed),
+        })
     }
 
     fn break_off(
@@ -407,19 +475,27 @@ impl Body for AnswerBody {
             this.ended = true;
             return Poll::Ready(Some(Err(why)));
         }
-        if let Some(account) = &mut this.account
-            && account.poll_late(cx).is_ready()
-        {
-            let why = "the whole exchange took longer than it may".into();
-            return match this.source.poll(cx) {
-                Poll::Pending | Poll::Ready(Some(Err(_))) => this.fail(cx, why),
-                // The side had sent more: the time went by while the client took none of it.
-                Poll::Ready(_) => this.break_off(cx, why, Account::give_up),
-            };
-        }
-        let Poll::Ready(polled) = this.source.poll(cx) else {
-            ready!(this.silence.poll(cx));
-            return this.fail(cx, "the side that answers sends nothing any more".into());
+        let is_late = match &mut this.account {
+            None => false,
+            Some(account) => {
+                account.pace.taken();
+                account.poll_late(cx).is_ready()
+            }
+        };
+        let polled = match this.source.poll(cx) {
+            Poll::Ready(Some(Ok(frame)))
+                if is_late && !frame.is_trailers() && !this.source.is_end_stream() =>
+            {
+                return this.fail(cx, LATE.into(), Pace::is_late_by_client);
+            }
+            // What is the end of it is late by nothing.
+            Poll::Ready(polled) => polled,
+            Poll::Pending if is_late => return this.fail(cx, LATE.into(), Pace::is_late_by_client),
+            Poll::Pending => {
+                ready!(this.silence.poll(cx));
+                let why = "the side that answers sends nothing any more".into();
+                return this.fail(cx, why, Pace::waits_for_client);
+            }
         };
         this.silence.end();
         match polled {
@@ -427,14 +503,18 @@ impl Body for AnswerBody {
                 this.complete();
                 Poll::Ready(None)
             }
-            Some(Err(error)) => this.fail(cx, error),
+            Some(Err(error)) => this.fail(cx, error, Pace::is_tiring),
             Some(Ok(frame)) => {
+                let frame = clean(frame);
                 if let (Some(data), Some(account)) = (frame.data_ref(), &mut this.account) {
                     account.count(data);
                 }
                 // hyper does not ask again after trailers, or the last byte of a known length.
                 if frame.is_trailers() || this.source.is_end_stream() {
                     this.complete();
+                }
+                if let Some(account) = &mut this.account {
+                    account.pace.given();
                 }
                 stall::given(this.silence.limit());
                 Poll::Ready(Some(Ok(frame)))
@@ -456,3 +536,6 @@ impl Body for AnswerBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

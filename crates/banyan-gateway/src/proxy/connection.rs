@@ -169,7 +169,7 @@ async fn call(
         // Over HTTP/2 hyper sends what it is given.
         let length = response.body_mut().withhold();
         if let Some(length) = length {
-            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
         }
     }
     Ok(response)

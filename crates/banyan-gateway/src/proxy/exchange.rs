@@ -5,6 +5,7 @@ use super::ask::{self, Asked, Trouble};
 use super::body::{AnswerBody, ClientBody, Fault, Progress, SendBody, Sending, Source, Watching};
 use super::forward::{self, Sender};
 use super::guard::Shared;
+use super::host;
 use super::problem::Problem;
 use super::silence::Watchdog;
 use super::tunnel;
@@ -14,11 +15,13 @@ use crate::limits::{LEFT_MAX, PASSES_MAX};
 use crate::path::Matchable;
 use crate::side::{Choice, Ended};
 use crate::table::{Route, Target};
+use futures_util::FutureExt as _;
 use http::header::{self, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -210,12 +213,13 @@ fn direct(
     if !uri.path().starts_with('/') && !is_whole_server
         || uri.path_and_query().is_some_and(|target| target.as_str().starts_with('?'))
         || uri.scheme().is_none() && uri.authority().is_some()
+        || uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS)
     {
         return Err(Problem::malformed(
-            "The request's target is neither a path that begins with / nor a whole address.",
+            "The request's target is neither a path that begins with / nor a whole address of HTTP.",
         ));
     }
-    let host = host(request)?;
+    let host = host::of(request)?;
     let path = Matchable::new(if uri.path() == "*" { "/" } else { uri.path() });
     if !limits.dot_segments && path.has_dot_segments() {
         let detail =
@@ -227,7 +231,7 @@ fn direct(
         return Err(Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail));
     }
     let table = inner.table.load();
-    let name = without_port(std::str::from_utf8(host.as_bytes()).unwrap_or_default());
+    let name = host::without_port(std::str::from_utf8(host.as_bytes()).unwrap_or_default());
     let Some(route) = table.find(name, &path, request.method(), headers) else {
         let detail = "No route of this gateway matches this host, path, method and header fields.";
         return Err(Problem::new(StatusCode::NOT_FOUND, "gateway-no-route", detail));
@@ -254,39 +258,6 @@ fn too_large(route: &Route) -> Problem {
         route.body_bytes_max.unwrap_or(0)
     );
     Problem { close: true, ..Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "gateway-too-large", detail) }
-}
-
-/// Whom the request is for. The target and the field must not disagree: the next server may believe the other one.
-fn host(request: &Request<Incoming>) -> Result<HeaderValue, Problem> {
-    let mut fields = request.headers().get_all(header::HOST).iter();
-    let (field, more) = (fields.next(), fields.next());
-    if more.is_some() {
-        return Err(Problem::flaw(super::strict::Flaw::Host));
-    }
-    let host = match (request.uri().authority(), field) {
-        (Some(authority), Some(field))
-            if !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
-        {
-            return Err(Problem::malformed("The request's target names another host than its Host field."));
-        }
-        (_, Some(field)) => field.clone(),
-        (Some(authority), None) => HeaderValue::from_str(authority.as_str())
-            .map_err(|_| Problem::malformed("The request's target names no valid host."))?,
-        // HTTP/1.0 may leave it out.
-        (None, None) => return Ok(HeaderValue::from_static("")),
-    };
-    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(b);
-    if host.is_empty() || !host.as_bytes().iter().all(fits) {
-        return Err(Problem::malformed("The Host is no host name or address, with or without a port."));
-    }
-    Ok(host)
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
-        _ => host,
-    }
 }
 
 /// Sends the request to the side that answers, and brings the answer.
@@ -333,6 +304,7 @@ async fn follow(
             (SendBody::Client(body), Some(progress))
         }
     };
+    account.pace.sending.clone_from(&progress);
     // As hyper reads it: with it, the client is asked for its body when the body is polled.
     let expects = head.version == Version::HTTP_11
         && head
@@ -351,7 +323,13 @@ async fn follow(
     }
     let sent = Instant::now();
     let asked = match &target {
-        Target::InProcess => in_process(client, head, body, &route, progress.as_deref()).await,
+        Target::InProcess => {
+            let asked = in_process(client, head, body, &route, progress.as_deref());
+            match &mut account.late {
+                None => asked.await,
+                Some(late) => ask::by_then(late, asked).await.flatten(),
+            }
+        }
         Target::Upstream(upstream) => {
             let plan = ask::Plan {
                 worker: &client.worker,
@@ -361,6 +339,7 @@ async fn follow(
                 trailers,
                 first_byte: route.first_byte,
                 progress: progress.as_ref(),
+                pace: Some(&account.pace),
                 expects,
                 late: account.late.as_mut(),
                 user: true,
@@ -437,8 +416,10 @@ async fn in_process(
         SendBody::Client(body) => axum::body::Body::new(*body),
         _ => axum::body::Body::empty(),
     };
-    let answer = service.oneshot(Request::from_parts(head, body));
-    let Ok(response) = ask::in_time(answer, route.first_byte, progress, &mut Watchdog::default()).await?;
+    // A panic there must be no more than an answer that fails: here it would take the client's connection with it.
+    let answer = AssertUnwindSafe(service.oneshot(Request::from_parts(head, body))).catch_unwind();
+    let answer = ask::in_time(answer, route.first_byte, progress, &mut Watchdog::default()).await?;
+    let Ok(response) = answer.map_err(|_| Trouble::Panicked)?;
     let (head, body) = response.into_parts();
     Ok(Asked { head, source: Source::Any(body), lease: None, room: None })
 }
@@ -537,7 +518,10 @@ fn failed(
         }
         fault => fault,
     };
-    let is_ours = fault == Fault::None;
+    // A server may tire of a client that stopped in the middle of its body, and one may take most of the time for it.
+    let pace = &account.pace;
+    let is_late_by_client = matches!(trouble, Trouble::Late) && pace.is_late_by_client();
+    let is_ours = !pace.waits_for_client() && !is_late_by_client;
     let problem = match fault {
         Fault::TooLarge => too_large(route),
         Fault::TooSlow => {

@@ -32,6 +32,44 @@ const ALSO_OF_PROXIES: [&str; 4] = ["x-real-ip", "x-client-ip", "x-original-url"
 const NOT_WITH_UNDERSCORES: [&str; 4] =
     ["x-request-id", "idempotency-key", "transfer-encoding", "content-length"];
 
+/// Fields that say nothing good in a trailer (RFC 9110, 6.5.1): what frames or routes a message, what speaks of one connection,
+/// who asks, and what its content is. A server that takes trailers for header fields would believe them.
+const NOT_IN_TRAILERS: [&str; 21] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// Removes from trailers what has no business there.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    let has_none = |name: &HeaderName| {
+        let dashed = name.as_str().replace('_', "-");
+        NOT_IN_TRAILERS.contains(&&*dashed) || of_proxies(&dashed) || NOT_WITH_UNDERSCORES.contains(&&*dashed)
+    };
+    let removed: Vec<HeaderName> = trailers.keys().filter(|name| has_none(name)).cloned().collect();
+    for name in removed {
+        trailers.remove(name);
+    }
+}
+
 /// Removes what ends here. Returns whether the sender takes trailers.
 pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
     // One look at the names that are there costs less than looking for each that could be.
@@ -243,9 +281,16 @@ fn remove_what_is_not_theirs(headers: &mut HeaderMap, trusted: bool) {
     }
 }
 
+fn of_proxies(name: &str) -> bool {
+    name.starts_with(OF_PROXIES) || ALSO_OF_PROXIES.contains(&name)
+}
+
 /// `name` is in lower case. Those that are written anew count as theirs.
 fn is_not_theirs(name: &str, trusted: bool) -> bool {
-    let of_proxies = |name: &str| name.starts_with(OF_PROXIES) || ALSO_OF_PROXIES.contains(&name);
+    // Nobody's field, and CGI gives it to programs as HTTP_PROXY, by which they choose whom to ask (CVE-2016-5385).
+    if name == "proxy" {
+        return true;
+    }
     if name.contains('_') {
         let dashed = name.replace('_', "-");
         return of_proxies(&dashed) || NOT_WITH_UNDERSCORES.contains(&&*dashed);

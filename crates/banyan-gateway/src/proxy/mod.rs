@@ -10,6 +10,8 @@ mod connection;
 mod exchange;
 pub(crate) mod forward;
 mod guard;
+mod host;
+pub(crate) mod pace;
 mod problem;
 pub(crate) mod silence;
 mod stall;

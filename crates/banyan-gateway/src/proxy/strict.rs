@@ -85,7 +85,7 @@ impl Flaw {
                 "A header field's name is empty or has characters that no name can have, such as a space before the colon."
             }
             Self::Folded => "A header field is continued on another line, which HTTP no longer allows.",
-            Self::Host => "HTTP/1.1 needs exactly one Host.",
+            Self::Host => "HTTP/1.1 and HTTP/2 need exactly one Host or authority.",
             Self::Length => "Content-Length is not a plain number.",
             Self::LengthTwice => "There is more than one Content-Length.",
             Self::LengthAndEncoding => {

@@ -1,5 +1,6 @@
 //! One route's copies: what became of each, and what was learned from them. Outlives changes of the table.
 
+use super::proof;
 use crate::diff::redact;
 use crate::groups::{Group, Groups, Judged};
 use crate::noise::{Noise, NoisySpot};
@@ -7,9 +8,9 @@ use crate::side::Side;
 use crate::traffic::RouteTraffic;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Why a request was not compared. Every request of a shadowed route is either compared or counted under one of these.
@@ -131,9 +132,32 @@ pub(crate) struct Known {
     pub groups: Groups,
     /// Noise of the old shop.
     pub noise: Noise,
-    /// What is asked where a write was not known to be only pretended: see `proof.rs`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
+    /// What is asked where a write was not known to be only pretended, the latest last: see `proof.rs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_many")]
+    pub refused: Vec<String>,
+    /// What is asked where a write was being tried when this was last stored. What came of it nobody knows any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tried: BTreeSet<String>,
+    /// What is asked where a write is being tried now.
+    #[serde(skip)]
+    pub trying: BTreeSet<String>,
+}
+
+/// Most sides of a route that are remembered as refused: it seldom leads to more than two.
+const REFUSED_MAX: usize = 32;
+
+/// Earlier versions kept only the last one, without a list.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Kept {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Kept::deserialize(from)? {
+        Kept::One(one) => vec![one],
+        Kept::Many(many) => many,
+    })
 }
 
 /// One route's copies.
@@ -155,6 +179,8 @@ pub struct Lane {
     pairs: RouteTraffic,
     known: Mutex<Known>,
     dirty: AtomicBool,
+    /// What is known of each side that was asked, by what is asked there.
+    proofs: Mutex<BTreeMap<String, Weak<proof::Known>>>,
 }
 
 /// A route's copies, for people.
@@ -213,14 +239,25 @@ impl Default for Lane {
             pairs: RouteTraffic::new(1),
             known: Mutex::default(),
             dirty: AtomicBool::new(false),
+            proofs: Mutex::default(),
         }
     }
 }
 
 impl Lane {
     /// A lane that knows what was known before.
-    pub(crate) fn with(known: Known) -> Self {
-        Self { known: Mutex::new(known), ..Self::default() }
+    pub(crate) fn with(mut known: Known) -> Self {
+        let tried = std::mem::take(&mut known.tried);
+        let lane = Self { known: Mutex::new(known), ..Self::default() };
+        for asks in tried {
+            let route = lane.known().route.clone();
+            tracing::warn!(
+                route,
+                "the gateway ended before it knew what came of the first copied write: no more are copied until its evidence is restarted"
+            );
+            lane.refuse(&asks, true);
+        }
+        lane
     }
 
     pub(crate) fn offer(&self) -> u64 {
@@ -265,14 +302,21 @@ impl Lane {
 
     /// What is to be stored, if anything changed since the last time.
     pub(crate) fn unsaved(&self) -> Option<Vec<u8>> {
+        let mut known = self.known();
+        if known.tried != known.trying {
+            known.tried = known.trying.clone();
+            self.dirty.store(true, Relaxed);
+        }
         if !self.dirty.swap(false, Relaxed) {
             return None;
         }
-        serde_json::to_vec(&*self.known()).ok()
+        serde_json::to_vec(&*known).ok()
     }
 
     /// It could not be stored: try again.
     pub(crate) fn still_unsaved(&self) {
+        // What is in the file now nobody knows.
+        self.known().tried.clear();
         self.dirty.store(true, Relaxed);
     }
 
@@ -286,16 +330,42 @@ impl Lane {
         self.known().groups.list()
     }
 
-    /// Whether a side that is asked so must get no write.
-    pub(crate) fn has_refused(&self, asks: &str) -> bool {
-        self.known().refused.as_deref() == Some(asks)
+    pub(super) fn proofs(&self) -> MutexGuard<'_, BTreeMap<String, Weak<proof::Known>>> {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps that a side that is asked so must get no write; nothing if it may be tried.
-    pub(crate) fn refuse(&self, asks: Option<String>) {
-        if self.known().refused != asks {
-            self.learn(|known| known.refused = asks);
+    /// Whether a side that is asked so must get no write.
+    pub(crate) fn has_refused(&self, asks: &str) -> bool {
+        self.known().refused.iter().any(|refused| refused == asks)
+    }
+
+    /// Keeps that a side that is asked so must get no write, or that it may be tried. Says nothing about others: they may be
+    /// what the table leads to by now, or some day again.
+    pub(crate) fn refuse(&self, asks: &str, refused: bool) {
+        if self.has_refused(asks) == refused {
+            return;
         }
+        self.learn(|known| {
+            known.refused.retain(|one| one != asks);
+            if refused {
+                let more = (known.refused.len() + 1).saturating_sub(REFUSED_MAX);
+                known.refused.drain(..more);
+                known.refused.push(asks.to_owned());
+            }
+        });
+    }
+
+    /// A write is about to be tried where this is asked. Whether that must be stored first: not if the file says so still.
+    pub(super) fn begin_try(&self, asks: &str) -> bool {
+        let mut known = self.known();
+        known.trying.insert(asks.to_owned());
+        !known.tried.contains(asks)
+    }
+
+    /// What came of it is known. The file may go on to say that it is being tried until it is stored the next time: a side that
+    /// refuses every write would otherwise cost the disk two writes each.
+    pub(super) fn end_try(&self, asks: &str) {
+        self.known().trying.remove(asks);
     }
 
     /// Judges a group; nothing if there is none of that id.
@@ -375,6 +445,26 @@ pub(super) fn shown_path(path_and_query: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_one_refusal_that_earlier_versions_kept_is_read() {
+        let mut known = serde_json::to_value(Known::default()).expect("JSON");
+        known["refused"] = "this".into();
+        let lane = Lane::with(serde_json::from_value(known).expect("is read"));
+        assert!(lane.has_refused("this") && !lane.has_refused("that"));
+    }
+
+    #[test]
+    fn a_route_that_was_led_to_many_sides_remembers_the_latest_that_were_refused() {
+        let lane = Lane::default();
+        for side in 0..100 {
+            lane.refuse(&side.to_string(), true);
+            lane.refuse("1", true);
+        }
+        let refused = |side: u32| lane.has_refused(&side.to_string());
+        assert_eq!(lane.known().refused.len(), REFUSED_MAX);
+        assert!(refused(99) && refused(70) && !refused(50));
+    }
 
     #[test]
     fn every_reason_has_its_own_place_and_word() {

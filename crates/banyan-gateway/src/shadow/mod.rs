@@ -153,9 +153,10 @@ impl Shadow {
         let thread = std::thread::Builder::new().name("gateway-shadow".into()).spawn(move || {
             // Users first: where the system does not allow this, the budget and the queue still hold.
             let _as_it_is = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-            runtime.block_on(shadow.run(waiting, asker, store, stop));
-            // What is still under way is dropped: nobody waits for a copy.
+            runtime.block_on(shadow.run(waiting, asker, store.clone(), stop));
+            // What is still under way is dropped: nobody waits for a copy. A write among it may have been done.
             runtime.shutdown_background();
+            store.save();
         })?;
         Ok(Some(thread))
     }
@@ -187,7 +188,6 @@ impl Shadow {
             lane.queued.fetch_sub(1, Relaxed);
             lane.skip(Skipped::Stopping);
         }
-        store.save();
     }
 
     fn send(&self, job: Job) -> Result<(), Skipped> {

@@ -32,8 +32,9 @@ impl Asker for Fake {
 
 struct World {
     gateway: Gateway,
-    _stop: signal::Sender<bool>,
-    _state: tempfile::TempDir,
+    stop: signal::Sender<bool>,
+    state: tempfile::TempDir,
+    copies: Option<JoinHandle<()>>,
 }
 
 fn world(shadow: &str, answering: Answering) -> World {
@@ -50,8 +51,8 @@ fn world_in(state: tempfile::TempDir, shadow: &str, answering: Answering) -> Wor
     let gateway = Gateway::new(config, None).expect("a gateway");
     let (stop, stopped) = signal::channel(false);
     let sides = &gateway.inner.sides;
-    sides.shadow.start(Arc::new(Fake(answering)), sides.store.clone(), stopped).expect("starts");
-    World { gateway, _stop: stop, _state: state }
+    let copies = sides.shadow.start(Arc::new(Fake(answering)), sides.store.clone(), stopped).expect("starts");
+    World { gateway, stop, state, copies }
 }
 
 fn json(body: &'static str) -> Response<Body> {
@@ -427,7 +428,7 @@ fn the_second_question_to_the_old_shop_is_one_of_so_many_at_once() {
 #[test]
 fn what_waits_when_the_gateway_stops_is_counted() {
     let world = world("at_once = 1", Box::new(|_, _| std::future::pending().boxed()));
-    world._stop.send(true).expect("somebody listens");
+    world.stop.send(true).expect("somebody listens");
     let deadline = Instant::now() + Duration::from_secs(60);
     while !world.gateway.inner.sides.shadow.queue.is_closed() {
         assert!(Instant::now() < deadline, "it does not stop");

@@ -201,7 +201,7 @@ async fn ask(
     let asked = async {
         let began = Instant::now();
         // Moved in here: if this is given up half-way, the write may have arrived.
-        let sent = pass.map(Pass::send);
+        let sent = pass.map(Pass::send).transpose()?;
         let mut response = asker.ask(route.clone(), side, request()).await;
         if sent.is_none() && matches!(response, Err(AskFault::Broken)) {
             response = asker.ask(route.clone(), side, request()).await;

@@ -127,7 +127,7 @@ pub(crate) struct One {
     connection: Box<http1::Connection<TokioIo<ServerStream>, SendBody>>,
     probe: Arc<Probe>,
     dog: Watchdog,
-    /// The last answer was one to HEAD: a server that sends a body after it would answer the next request with it.
+    /// The last answer was one to HEAD, 204 or 304: a server that sends a body after it would answer the next request with it.
     wary: bool,
     ended: bool,
     born: Instant,
@@ -175,8 +175,10 @@ impl One {
         !self.ended && self.sender.is_ready()
     }
 
-    /// The answer says of itself that a body follows where none can be: what follows must not be the next answer.
+    /// The answer says of itself that a body follows where none can be: what follows must not be the next answer. Nor may what
+    /// follows without being announced.
     pub(crate) fn give_up_after(&mut self, head: &response::Parts) {
+        self.wary |= matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
         if head.status == StatusCode::NO_CONTENT
             && (length || head.headers.contains_key(header::TRANSFER_ENCODING))
@@ -264,5 +266,60 @@ pub(crate) struct Stay(Arc<AtomicUsize>);
 impl Drop for Stay {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::stream::Stream;
+    use std::io::{Read as _, Write as _};
+    use std::sync::mpsc;
+
+    /// A body that comes late, after an answer that has none: the kernel has it, and the runtime has not heard of it.
+    #[tokio::test]
+    async fn a_connection_with_a_body_behind_an_answer_without_one_is_not_used_again() {
+        for (method, answer) in [
+            (Method::HEAD, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"),
+            (Method::GET, "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\n"),
+            (Method::GET, "HTTP/1.1 204 No Content\r\n\r\n"),
+        ] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            let socket = std::net::TcpStream::connect(listener.local_addr().expect("an address"));
+            let socket = socket.expect("connected");
+            let kernel = socket.try_clone().expect("a second handle");
+            let (late, comes) = mpsc::channel::<()>();
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().expect("connected");
+                let (mut asked, mut piece) = (Vec::new(), [0; 1024]);
+                while !asked.ends_with(b"\r\n\r\n") {
+                    let n = stream.read(&mut piece).expect("readable");
+                    asked.extend_from_slice(&piece[..n]);
+                }
+                stream.write_all(answer.as_bytes()).expect("sent");
+                comes.recv().expect("it is told");
+                stream.write_all(b"poison").expect("sent");
+                stream
+            });
+            socket.set_nonblocking(true).expect("an option");
+            let socket = tokio::net::TcpStream::from_std(socket).expect("a socket");
+            let (stream, probe) = ServerStream::new(Stream::Plain(socket));
+            let mut one = One::new(stream, probe).await.expect("a connection");
+            let request = Request::builder().method(method).uri("/").header("host", "a");
+            let asked = one.send(request.body(SendBody::Empty).expect("a request")).await;
+            let (head, _) = asked.map_err(NoAnswer::into_error).expect("an answer").into_parts();
+            one.give_up_after(&head);
+            let pool = Pool::new(1, Duration::from_secs(600), Duration::from_secs(600));
+            pool.put_one(0, one);
+            late.send(()).expect("it waits");
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while kernel.peek(&mut [0]).is_err() {
+                assert!(Instant::now() < deadline, "the body does not come");
+                std::thread::yield_now();
+            }
+            let taken = poll_fn(|cx| Poll::Ready(pool.take_one(0, false, cx))).await;
+            assert!(taken.is_none(), "{answer}");
+            drop(server.join().expect("no panic"));
+        }
     }
 }

@@ -10,10 +10,8 @@ use crate::format::segment::{self, Chain, MANIFEST, Manifest, TEMPORARY};
 use crate::storage::{Storage, StorageFile};
 use crate::types::Seq;
 
-/// Bytes written at a time.
+/// Bytes written at a time. Zeros are synced as often: what is not on the disk yet, and so the next append's sync, stays small.
 const CHUNK_BYTES: usize = 1 << 20;
-/// After how many bytes of zeros a sync keeps the amount of unwritten data, and so the next append's sync, small.
-const ZERO_SYNC_BYTES: u64 = 8 << 20;
 
 /// An open segment whose header has been checked, or was written by us.
 #[derive(Clone)]
@@ -102,7 +100,7 @@ impl SegmentFile {
     pub(crate) fn blank(&self, from: u32, to: u32) -> Result<(), LogError> {
         let start = u64::from(from) * SECTOR_BYTES as u64;
         let bytes = u64::from(to - from) * SECTOR_BYTES as u64;
-        write_zeros(self.file.as_ref(), start, bytes).map_err(|error| {
+        write_zeros(self.file.as_ref(), start, bytes, || ()).map_err(|error| {
             LogError::io(format!("writing zeros behind the last block of {}", self.path), error)
         })
     }
@@ -114,12 +112,17 @@ impl SegmentFile {
 }
 
 /// Creates segment `index`, full of zeros and ready to become the current one. It gets its name only when it is whole
-/// and durable; a segment of that name (a blank one of another size) is replaced.
-pub(crate) fn create_segment(storage: &dyn Storage, index: u64, bytes: u64) -> io::Result<SegmentFile> {
+/// and durable; a segment of that name (a blank one of another size) is replaced. `rest` is called between two pieces of the work.
+pub(crate) fn create_segment(
+    storage: &dyn Storage,
+    index: u64,
+    bytes: u64,
+    rest: impl FnMut(),
+) -> io::Result<SegmentFile> {
     let name = segment::name_of(index);
     let file = create_whole(storage, &name, |file| {
         file.write_at(&segment::header(index, bytes), 0)?;
-        write_zeros(file, SECTOR_BYTES as u64, bytes - SECTOR_BYTES as u64)
+        write_zeros(file, SECTOR_BYTES as u64, bytes - SECTOR_BYTES as u64, rest)
     })?;
     let sectors = u32::try_from(bytes / SECTOR_BYTES as u64).map_err(io::Error::other)?;
     Ok(SegmentFile { index, sectors, file, path: format!("{}/{name}", storage.describe()) })
@@ -183,15 +186,16 @@ pub(crate) fn create_whole(
     Ok(file)
 }
 
-fn write_zeros(file: &dyn StorageFile, start: u64, bytes: u64) -> io::Result<()> {
+fn write_zeros(file: &dyn StorageFile, start: u64, bytes: u64, mut rest: impl FnMut()) -> io::Result<()> {
     let zeros = vec![0; CHUNK_BYTES.min(bytes as usize)];
     let mut done = 0;
     while done < bytes {
         let part = zeros.len().min((bytes - done) as usize);
         file.write_at(&zeros[..part], start + done)?;
         done += part as u64;
-        if done % ZERO_SYNC_BYTES == 0 && done < bytes {
+        if done < bytes {
             file.sync_data()?;
+            rest();
         }
     }
     Ok(())

@@ -125,7 +125,7 @@ fn prepare_directory(storage: &Arc<dyn Storage>, options: &DiskOptions) -> Resul
     }
     let indexes = indexes(disk)?;
     if indexes.is_empty() {
-        create_segment(disk, FIRST_SEGMENT, options.segment_bytes).map_err(|error| {
+        create_segment(disk, FIRST_SEGMENT, options.segment_bytes, || ()).map_err(|error| {
             LogError::io(
                 format!("creating the first log segment ({} bytes) in {directory}", options.segment_bytes),
                 error,
@@ -263,6 +263,6 @@ fn large_enough(
     if u64::from(blank.sectors) >= needed {
         return Ok(blank);
     }
-    create_segment(disk, blank.index, options.segment_bytes)
+    create_segment(disk, blank.index, options.segment_bytes, || ())
         .map_err(|error| LogError::io(format!("replacing {} by a larger segment", blank.path), error))
 }

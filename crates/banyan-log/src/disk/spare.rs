@@ -1,15 +1,20 @@
 //! Keeps the next segment prepared, so that rolling over to it never waits for the disk to allocate.
+//!
+//! There is time for it: a segment lasts for seconds. All at once, its zeros keep the disk busy for a fifth of a second, and
+//! every append's sync waits behind them; so they are written piece by piece with rests between, until somebody waits.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::disk::file::{SegmentFile, create_segment};
 use crate::storage::Storage;
 
 /// How long a failed preparation waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How many times as long as a piece took its preparation rests after it.
+const REST_FACTOR: u32 = 3;
 
 /// The spare and whoever prepares it: a thread of its own, or the caller when there is none.
 pub(crate) struct Spares {
@@ -29,6 +34,8 @@ struct State {
     wanted: Option<u64>,
     ready: Option<SegmentFile>,
     problem: Option<String>,
+    /// Somebody waits for it.
+    hurry: bool,
     stop: bool,
 }
 
@@ -69,6 +76,8 @@ impl Spares {
             return;
         }
         let mut state = self.shared.state();
+        state.hurry = state.wanted.is_some();
+        self.shared.changed.notify_all();
         while state.wanted.is_some() && state.problem.is_none() && !state.stop {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -117,8 +126,16 @@ impl Shared {
             (state.wanted, state.stop)
         };
         if let Some(index) = wanted.filter(|_| !stop) {
-            self.settle_with(create_segment(self.storage.as_ref(), index, self.segment_bytes), index);
+            let prepared = create_segment(self.storage.as_ref(), index, self.segment_bytes, || ());
+            self.settle_with(prepared, index);
         }
+    }
+
+    /// Rests after a piece that took so long, unless somebody waits for the whole.
+    fn rest(&self, worked: Duration) {
+        let alone = |state: &mut State| !state.hurry && !state.stop;
+        // Whether it was woken or the time is over: the next piece comes.
+        let _either = self.changed.wait_timeout_while(self.state(), worked * REST_FACTOR, alone);
     }
 
     fn prepare_for_ever(&self) {
@@ -129,7 +146,11 @@ impl Shared {
                 continue;
             };
             drop(state);
-            let prepared = create_segment(self.storage.as_ref(), index, self.segment_bytes);
+            let mut since = Instant::now();
+            let prepared = create_segment(self.storage.as_ref(), index, self.segment_bytes, || {
+                self.rest(since.elapsed());
+                since = Instant::now();
+            });
             let failed = prepared.is_err();
             self.settle_with(prepared, index);
             state = self.state();
@@ -145,6 +166,7 @@ impl Shared {
 
     fn settle_with(&self, prepared: io::Result<SegmentFile>, index: u64) {
         let mut state = self.state();
+        state.hurry = false;
         match prepared {
             Ok(spare) => {
                 state.ready = Some(spare);
@@ -160,5 +182,39 @@ impl Shared {
             }
         }
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStorage;
+    use std::sync::mpsc::channel;
+
+    /// Longer than any test may take.
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn whoever_waits_for_a_spare_ends_the_rests_of_its_preparation() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let mut spares = Spares::new(storage, 4 << 20, None, false).expect("no thread is needed");
+        let shared = Arc::clone(&spares.shared);
+        shared.state().wanted = Some(2);
+        let preparing = Arc::clone(&shared);
+        spares.thread = Some(std::thread::spawn(move || {
+            let rest = || preparing.rest(LONG);
+            let prepared = create_segment(preparing.storage.as_ref(), 2, preparing.segment_bytes, rest);
+            preparing.settle_with(prepared, 2);
+        }));
+        let (say, settled) = channel();
+        std::thread::spawn(move || {
+            spares.settle();
+            // Nobody hears it if the test has failed.
+            let _ = say.send(spares.sectors());
+        });
+        let sectors =
+            settled.recv_timeout(Duration::from_secs(60)).expect("it does not rest while somebody waits");
+        assert_eq!(u64::from(sectors) * 512, 4 << 20);
+        assert!(!shared.state().hurry, "the next one may rest");
     }
 }

@@ -16,6 +16,7 @@ mod ledger;
 mod legacy;
 mod members;
 mod orders;
+mod pace;
 mod parked;
 mod reader;
 mod rebuild;

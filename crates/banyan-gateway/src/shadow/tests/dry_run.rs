@@ -133,6 +133,155 @@ fn a_side_that_was_refused_is_not_tried_again_because_something_else_in_the_tabl
     assert_eq!((got(), got()), (3, 3), "another version of it");
 }
 
+const LONG: &str = "dry_run = true\nwhole_millis = 600000";
+
+/// Writes to the first side hang until they are let go; all that anybody answers is no dry run.
+fn hanging_first() -> (signal::Sender<bool>, Arc<AtomicUsize>, Answering) {
+    let (open, gate) = signal::channel(false);
+    let count = Arc::new(AtomicUsize::new(0));
+    let asked = count.clone();
+    let answering: Answering = Box::new(move |_, _| {
+        let (mut gate, is_first) = (gate.clone(), count.fetch_add(1, SeqCst) == 0);
+        async move {
+            if is_first {
+                let _opened = gate.wait_for(|open| *open).await;
+            }
+            status(303)
+        }
+        .boxed()
+    });
+    (open, asked, answering)
+}
+
+impl World {
+    fn write_on(&self) {
+        self.user(&Method::POST, &[]).asks(b"{}").answers(json("{}")).ends(Ended::Whole);
+    }
+
+    fn until(&self, what: &str, holds: impl Fn(&ShadowReport) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !holds(&self.report()) {
+            assert!(Instant::now() < deadline, "never: {what}: {:?}", self.report());
+            std::thread::yield_now();
+        }
+    }
+
+    fn lead_to(&self, port: u16) {
+        self.change(|spec| spec.banyan = Some(format!("http://127.0.0.1:{port}")));
+    }
+
+    /// What would be found if the process had died now.
+    fn copy_of_the_folder(&self) -> tempfile::TempDir {
+        fn copy(from: &std::path::Path, to: &std::path::Path) {
+            std::fs::create_dir_all(to).expect("a folder");
+            for entry in std::fs::read_dir(from).expect("a folder") {
+                let entry = entry.expect("an entry");
+                match entry.file_type().expect("a type").is_dir() {
+                    true => copy(&entry.path(), &to.join(entry.file_name())),
+                    false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied")),
+                }
+            }
+        }
+        let state = tempfile::tempdir().expect("a folder");
+        copy(self.state.path(), state.path());
+        state
+    }
+
+    /// Stops as a gateway does, and gives its folder back.
+    fn ends(mut self) -> tempfile::TempDir {
+        self.stop.send_replace(true);
+        self.copies.take().expect("ended once").join().expect("no panic");
+        std::mem::replace(&mut self.state, tempfile::tempdir().expect("a folder"))
+    }
+}
+
+/// How many writes a gateway sends that begins with this folder, of two.
+fn sent_after_a_start(state: tempfile::TempDir) -> usize {
+    let (asked, answering) = careless(always(|| status(303)));
+    // The same file, or its routes would take the place of those in the journal.
+    let world = world_in(state, LONG, answering);
+    for _ in 0..2 {
+        world.write();
+    }
+    asked.load(SeqCst)
+}
+
+#[test]
+fn a_side_that_was_refused_is_not_tried_again_by_a_gateway_that_died_a_moment_later() {
+    let (asked, answering) = careless(always(|| status(303)));
+    let world = world(LONG, answering);
+    world.write();
+    assert_eq!((asked.load(SeqCst), sent_after_a_start(world.copy_of_the_folder())), (1, 0));
+    world.gateway.restart_evidence("shop").expect("a route");
+    assert_eq!(sent_after_a_start(world.copy_of_the_folder()), 1, "so is what an operator says");
+}
+
+#[test]
+fn a_gateway_that_died_before_it_knew_what_came_of_a_write_sends_no_second_one() {
+    let (open, asked, answering) = hanging_first();
+    let world = world(LONG, answering);
+    world.write_on();
+    world.until("it is sent", |_| asked.load(SeqCst) == 1);
+    assert_eq!(sent_after_a_start(world.copy_of_the_folder()), 0);
+    open.send(true).expect("somebody waits");
+    world.settled();
+}
+
+#[test]
+fn a_gateway_that_stops_before_it_knows_what_came_of_a_write_sends_no_second_one() {
+    let (_closed, asked, answering) = hanging_first();
+    let world = world(LONG, answering);
+    world.write_on();
+    world.until("it is sent", |_| asked.load(SeqCst) == 1);
+    assert_eq!(sent_after_a_start(world.ends()), 0);
+}
+
+#[test]
+fn a_side_that_pretends_or_refuses_is_tried_again_after_a_death() {
+    let first: [fn() -> Answer; 2] = [confirmed, || status(422)];
+    for first in first {
+        let world = world(LONG, in_order(vec![first]));
+        world.write();
+        // What the regular saving does after a while.
+        world.gateway.inner.sides.store.save();
+        assert_eq!(sent_after_a_start(world.copy_of_the_folder()), 1);
+    }
+}
+
+#[test]
+fn a_late_refusal_of_an_older_table_takes_nothing_from_a_newer_one() {
+    let (open, asked, answering) = hanging_first();
+    let world = world(LONG, answering);
+    world.write_on();
+    world.until("it is sent", |_| asked.load(SeqCst) == 1);
+    world.lead_to(3);
+    world.write_on();
+    world.until("the other side is asked", |report| report.compared == 1);
+    open.send(true).expect("somebody waits");
+    world.settled();
+    assert_eq!(asked.load(SeqCst), 2);
+    assert_eq!(sent_after_a_start(world.copy_of_the_folder()), 0, "the newer one");
+    world.lead_to(2);
+    assert_eq!(sent_after_a_start(world.copy_of_the_folder()), 0, "the older one");
+    world.write();
+    assert_eq!(asked.load(SeqCst), 2);
+}
+
+#[test]
+fn a_route_that_leads_away_and_back_sends_no_second_write_beside_the_one_that_is_tried() {
+    let (open, asked, answering) = hanging_first();
+    let world = world(LONG, answering);
+    world.write_on();
+    world.until("it is sent", |_| asked.load(SeqCst) == 1);
+    world.lead_to(3);
+    world.lead_to(2);
+    world.write_on();
+    assert_eq!(world.report().skipped.get("dry-run-unproven"), Some(&1), "{:?}", world.report());
+    open.send(true).expect("somebody waits");
+    world.settled();
+    assert_eq!(asked.load(SeqCst), 1);
+}
+
 #[test]
 fn a_change_of_the_table_sends_no_second_write_beside_the_one_that_is_tried() {
     let (open, gate) = signal::channel(false);
@@ -144,7 +293,7 @@ fn a_change_of_the_table_sends_no_second_write_beside_the_one_that_is_tried() {
         }
         .boxed()
     }));
-    let world = world("dry_run = true\nwhole_millis = 600000", answering);
+    let world = world(LONG, answering);
     let write = || world.user(&Method::POST, &[]).asks(b"{}").answers(json("{}")).ends(Ended::Whole);
     write();
     world.change(|spec| spec.touches.push("stock".into()));
@@ -161,18 +310,14 @@ fn a_side_that_was_refused_is_not_tried_again_after_a_restart() {
     let world = world("dry_run = true", answering);
     world.write();
     world.gateway.inner.sides.store.save();
-    let World { gateway, _stop, _state } = world;
-    drop((gateway, _stop));
     let (again, answering) = careless(always(|| status(303)));
-    let world = world_in(_state, "dry_run = true", answering);
+    let world = world_in(world.ends(), "dry_run = true", answering);
     world.write();
     assert_eq!((asked.load(SeqCst), again.load(SeqCst)), (1, 0));
     assert_eq!(world.report().skipped.get("dry-run-refused"), Some(&1));
     // What an operator says about it is remembered, too.
     world.gateway.restart_evidence("shop").expect("a route");
     world.gateway.inner.sides.store.save();
-    let World { gateway, _stop, _state } = world;
-    drop((gateway, _stop));
-    let world = world_in(_state, "dry_run = true", always(confirmed));
+    let world = world_in(world.ends(), "dry_run = true", always(confirmed));
     assert_eq!(world.write().equal, 1);
 }

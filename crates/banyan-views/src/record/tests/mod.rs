@@ -5,6 +5,7 @@ mod damage;
 mod legacy;
 mod model;
 mod orders;
+mod pace;
 mod parked;
 mod rebuilding;
 mod redemptions;
