@@ -117,6 +117,71 @@ async fn values_are_written_whole_with_their_checkpoint_and_come_back_marked() {
     assert_eq!(shop.sql("select seq, num_in_stock from banyan_sync, stock where sku = 'b'"), "19\t1");
 }
 
+/// What a write asks of the server, one statement a line.
+async fn asked(shop: &Shop, rows: &[TargetRow], seq: u64) -> Vec<String> {
+    shop.sql("truncate mysql.general_log; set global log_output = 'TABLE'; set global general_log = ON");
+    let written = shop.database.write(rows, seq, 3).await;
+    assert_eq!(written, Ok(Written::Done { absent: vec![] }));
+    let log = shop.sql(
+        "set global general_log = OFF; select command_type, argument from mysql.general_log \
+         where thread_id in (select thread_id from mysql.general_log where argument like 'update `shop`.banyan_sync set seq%') \
+         order by event_time",
+    );
+    log.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_write_is_four_statements_that_are_prepared_already_and_asks_for_no_schema() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    // What a trigger does is logged as well.
+    shop.sql("drop trigger stock_changed");
+    shop.sql("insert into stock (sku, num_in_stock) select concat('S-', seq), 5 from seq_1_to_300");
+    lead(&shop, 10);
+    let rows = |count: i64, units: i64| -> Vec<TargetRow> {
+        (1..=count).map(|n| target(0, &format!("S-{n}"), "main", units, 0)).collect()
+    };
+    shop.database.write(&rows(8, 1), 11, 3).await.expect("written");
+    for count in 5..8 {
+        let asked = asked(&shop, &rows(count, count), 10 + count as u64).await;
+        let kinds: Vec<&str> =
+            asked.iter().map(|line| line.split(['\t', ' ']).next().unwrap_or(line)).collect();
+        assert_eq!(kinds, ["Execute", "Execute", "Execute", "Query"], "{asked:#?}");
+    }
+    // Nothing but the checkpoint; and many rows, in parts.
+    assert_eq!(asked(&shop, &[], 20).await.len(), 2);
+    shop.database.write(&rows(300, 2), 21, 3).await.expect("written");
+    assert_eq!(asked(&shop, &rows(300, 3), 22).await.len(), 1 + 3 * 2 + 1);
+    assert_eq!(shop.sql("select group_concat(distinct num_in_stock) from stock"), "3");
+}
+
+#[tokio::test]
+async fn a_schema_that_has_changed_is_looked_at_again_by_the_sync_out() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql("insert into stock (sku, num_in_stock) values ('A', 5)");
+    lead(&shop, 10);
+    let rows = [target(0, "A", "main", 1, 0)];
+    asked(&shop, &rows, 11).await;
+    let looks = async |seq| {
+        let asked = asked(&shop, &rows, seq).await;
+        asked.iter().any(|line| line.contains("information_schema"))
+    };
+    assert!(!looks(12).await, "known");
+
+    // Nobody told that the key is a text now: what was known does not fit, and the tables are looked at.
+    shop.sql("alter table stock modify id varchar(20) not null");
+    assert!(looks(13).await);
+    assert!(!looks(14).await, "known again");
+
+    // A stream tells.
+    let mut stream = shop.database.stream(None).await.expect("a stream");
+    let mut follower = Follower::default();
+    follow(&mut *stream, &mut follower, |follower| follower.snapshots == 1).await;
+    shop.sql("alter table stock add column more int; update stock set num_in_stock = 9");
+    transaction(&mut *stream).await;
+    assert!(looks(15).await);
+    assert!(!looks(16).await, "known again");
+}
+
 #[tokio::test]
 async fn a_writer_that_was_overtaken_is_fenced() {
     let shop = Shop::open(&MariaDbOptions::default()).await;
@@ -136,6 +201,8 @@ async fn a_writer_that_was_overtaken_is_fenced() {
     assert_eq!((book.phase, book.epoch, book.seq), (Phase::Lead, 3, 10));
     shop.sql("delete from banyan_sync");
     assert_eq!(shop.database.write(&rows, 11, 3).await, Ok(Written::Fenced { book: None }));
+    // A writer that was fenced holds nothing: whoever changes our table would wait for it.
+    shop.sql("set lock_wait_timeout = 5; alter table banyan_sync comment = 'nobody is in a transaction'");
     assert_eq!(shop.database.book().await, Ok(None));
 }
 
@@ -146,12 +213,11 @@ async fn an_unknown_outcome_is_said_to_be_unknown_and_the_book_tells() {
     lead(&shop, 10);
     let proxy = TcpProxy::start(([127, 0, 0, 1], shop.server.port()).into()).expect("a proxy");
     let database = shop.through(proxy.port());
-    database.book().await.expect("a session is there");
     // The answer to the commit never comes: what was asked is on its way, or was done.
     for seq in 11..16 {
         let units = i64::try_from(seq).expect("few");
         let rows = [target(0, "A", "main", units, 0)];
-        database.book().await.expect("a session is there");
+        database.write(&[], seq - 1, 3).await.expect("a session is there");
         proxy.hold(Direction::ToClient, true);
         let (writing, ()) = tokio::join!(database.write(&rows, seq, 3), async {
             assert!(wait_until(SOON, || proxy.waiting(Direction::ToClient) > 0));

@@ -178,6 +178,8 @@ pub(super) async fn hold(
     let doing = "holding the door";
     // A session of its own: dropped, it is closed, and the transaction with it.
     let mut session = address.connect().await?;
+    let limit = Duration::from_secs(50) + STATEMENT_MAX;
+    session.limit(limit).await?;
     // Whole seconds, at least one: 0 would not wait at all.
     let wait = wait_max.as_millis().div_ceil(1_000).clamp(1, 50);
     for setup in [
@@ -189,7 +191,6 @@ pub(super) async fn hold(
     }
     let table = ours(address.database(), DOOR);
     let sql = format!("select phase from {table} as banyan_book where capability = ? for update");
-    let limit = Duration::from_secs(50) + STATEMENT_MAX;
     let row: Option<Row> =
         match tokio::time::timeout(limit, session.conn.exec_first(sql, (capability,))).await {
             Ok(Ok(row)) => row,

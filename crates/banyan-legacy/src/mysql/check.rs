@@ -2,6 +2,7 @@
 
 use super::book::{self, DOOR, OUTBOX, STREAM, SYNC};
 use super::check_tables;
+use super::grants;
 use super::health;
 use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
@@ -64,11 +65,19 @@ pub(super) async fn check(
     rights(&mut session, &mut findings).await;
     clock(&mut session, &mut findings).await;
     findings.push(statements(&mut session, &settings, host).await);
-    bookkeeping(&mut session, address, mapping, to, &mut findings).await;
+    let has_tables = bookkeeping(&mut session, address, mapping, to, &mut findings).await;
     let phase = phase(&mut session, address, mapping).await;
     let looked = scope(mapping, phase, to);
     findings.push(looked.finding(mapping));
     let course = Course::of(phase, to).hurried(in_haste);
+    if has_tables {
+        let known = grants::known(&mut session, address.database(), mapping).await;
+        let finding = known.map_or_else(
+            |error| unseen("rights of the old shop on our tables", &error),
+            |known| known.finding(address.database()),
+        );
+        findings.push(course.weigh(finding));
+    }
     let mut extent = Extent::default();
     for index in (0..mapping.tables.len()).filter(|_| looked == Scope::Tables) {
         let table = check_tables::check(&mut session, address, (mapping, index), course, &mut findings).await;
@@ -412,17 +421,20 @@ async fn statements(session: &mut Session, settings: &Settings, host: Host) -> F
     Finding::warn(subject, found, fix)
 }
 
+/// Our own tables. Gives whether they are all there.
 async fn bookkeeping(
     session: &mut Session,
     address: &Address,
     mapping: &Mapping,
     to: Option<Phase>,
     findings: &mut Vec<Finding>,
-) {
+) -> bool {
     if !mapping.database.bookkeeping {
-        return findings.push(without_bookkeeping("bookkeeping", to));
+        findings.push(without_bookkeeping("bookkeeping", to));
+        return false;
     }
     let database = address.database();
+    let mut has_all = true;
     for table in [SYNC, DOOR, OUTBOX, STREAM] {
         let subject = format!("{database}.{table}");
         let sql = "select engine from information_schema.tables where table_schema = ? and table_name = ?";
@@ -431,9 +443,11 @@ async fn bookkeeping(
             Ok(engine) => engine,
             Err(error) => {
                 findings.push(unseen(&subject, &error));
+                has_all = false;
                 continue;
             }
         };
+        has_all &= engine.is_some();
         findings.push(match engine.map(Option::unwrap_or_default) {
             Some(engine) if engine.eq_ignore_ascii_case("innodb") => Finding::ok(subject, "there"),
             Some(engine) => {
@@ -450,4 +464,5 @@ async fn bookkeeping(
         let found = format!("no row for {}", mapping.capability);
         findings.push(Finding::stop(SYNC, found, "run `banyan legacy check --create`, which makes it"));
     }
+    has_all
 }

@@ -63,8 +63,8 @@ pub(super) async fn check(
     }
     let mut in_rows = Vec::new();
     let looked = async {
-        rows(address, &layout, &subject, &mut in_rows).await?;
-        extent(address, &layout).await
+        rows(address, &layout, &subject, look_max(course), &mut in_rows).await?;
+        extent(address, &layout, look_max(course)).await
     };
     let extent = match tokio::time::timeout(look_max(course), looked).await {
         Ok(Ok(extent)) => extent,
@@ -94,8 +94,9 @@ const fn look_max(course: Course) -> Duration {
 }
 
 /// How much there is in it: rows up to one too many, and as many locations.
-async fn extent(address: &Address, layout: &Layout) -> Result<Extent, LegacyError> {
+async fn extent(address: &Address, layout: &Layout, statement_max: Duration) -> Result<Extent, LegacyError> {
     let mut session = address.connect().await?;
+    session.limit(statement_max).await?;
     let doing = "counting rows and locations";
     let counted = look_max(Course::Onward);
     let most = u64::from(ITEMS_MAX) + 1;
@@ -143,7 +144,8 @@ async fn key(
     subject: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<(), LegacyError> {
-    let sql = "select index_name, non_unique, column_name, coalesce(nullable, '') from information_schema.statistics \
+    // A part of an index that is computed, which MySQL has, has no column.
+    let sql = "select index_name, non_unique, coalesce(column_name, ''), coalesce(nullable, '') from information_schema.statistics \
                where table_schema = ? and table_name = ? order by index_name, seq_in_index";
     let work = session.conn.exec(sql, (&layout.schema, &layout.name));
     let rows: Vec<(String, u8, String, String)> =
@@ -272,9 +274,11 @@ async fn rows(
     address: &Address,
     layout: &Layout,
     subject: &str,
+    statement_max: Duration,
     findings: &mut Vec<Finding>,
 ) -> Result<(), LegacyError> {
     let mut session = address.connect().await?;
+    session.limit(statement_max).await?;
     let mut seen = Seen::default();
     let mut items = BTreeSet::new();
     let mut after: Option<PageKey> = None;

@@ -8,6 +8,7 @@ mod again;
 mod book;
 mod check;
 mod check_tables;
+mod grants;
 mod health;
 mod layout;
 mod log;
@@ -32,6 +33,7 @@ use server::{Address, Session};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use view::View;
@@ -43,6 +45,10 @@ pub struct Mysql {
     mapping: Arc<Mapping>,
     address: Address,
     idle: Mutex<Option<Session>>,
+    /// The session of the sync out alone: it keeps its statements, its settings and what it knows of the tables.
+    writer: Mutex<Option<Session>>,
+    /// How many changes of the schema a stream has told.
+    schema: Arc<AtomicU64>,
     way: Option<Way>,
     place: Arc<watch::Sender<Option<u64>>>,
     /// How often a statement came that the server's statistics had no room for, as of the last look.
@@ -66,8 +72,9 @@ impl Mysql {
     pub fn at(mapping: Arc<Mapping>, address: &str) -> Result<Self, String> {
         let address = Address::parse(address)?;
         let (place, _) = watch::channel(None);
-        let (idle, place) = (Mutex::new(None), Arc::new(place));
-        Ok(Self { mapping, address, idle, way: None, place, unnamed: std::sync::Mutex::default() })
+        let (idle, writer, schema) = (Mutex::new(None), Mutex::new(None), Arc::new(AtomicU64::new(0)));
+        let (place, unnamed) = (Arc::new(place), std::sync::Mutex::default());
+        Ok(Self { mapping, address, idle, writer, schema, way: None, place, unnamed })
     }
 
     /// Takes snapshots in this way, and not in the best that the server has.
@@ -108,21 +115,60 @@ impl Mysql {
         layout::read_all(session, &self.mapping, self.database()).await?.map_err(LegacyError::Refused)
     }
 
-    /// Does something with a session: the one that was used last, if nobody else does now. One in which anything went wrong
-    /// is not used again, nor one whose work was not waited for.
+    /// As [`Self::layouts`], looked up once in a session, and again when the schema has changed.
+    async fn known_layouts(&self, session: &mut Session) -> Result<Arc<Vec<Layout>>, LegacyError> {
+        // Asked before looking: a change meanwhile is looked at again.
+        let changes = self.schema.load(Ordering::Acquire);
+        if let Some((known, layouts)) = &session.layouts
+            && *known == changes
+        {
+            return Ok(layouts.clone());
+        }
+        let layouts = Arc::new(self.layouts(session).await?);
+        session.layouts = Some((changes, layouts.clone()));
+        Ok(layouts)
+    }
+
+    /// Writes. Gives whether the tables were known from before, with whatever came of it.
+    async fn put(&self, rows: &[TargetRow], checkpoint: (u64, u64)) -> (bool, Result<Written, LegacyError>) {
+        let known = AtomicBool::new(false);
+        let written = self
+            .with_in(&self.writer, |mut session| async {
+                known.store(session.layouts.is_some(), Ordering::Relaxed);
+                let layouts = self.known_layouts(&mut session).await?;
+                let (database, capability) = (self.database(), self.capability());
+                let written =
+                    write::write(&mut session, database, capability, &layouts, rows, checkpoint).await?;
+                Ok((session, written))
+            })
+            .await;
+        (known.into_inner(), written)
+    }
+
+    /// Does something with a session: the one that was used last, if nobody else does now.
     async fn with<T, F, W>(&self, work: F) -> Result<T, LegacyError>
     where
         F: FnOnce(Session) -> W,
         W: Future<Output = Result<(Session, T), LegacyError>>,
     {
-        let idle = self.idle.lock().await.take();
+        self.with_in(&self.idle, work).await
+    }
+
+    /// As [`Self::with`], with the session that is kept there. One in which anything went wrong is not used again, nor one whose
+    /// work was not waited for.
+    async fn with_in<T, F, W>(&self, kept: &Mutex<Option<Session>>, work: F) -> Result<T, LegacyError>
+    where
+        F: FnOnce(Session) -> W,
+        W: Future<Output = Result<(Session, T), LegacyError>>,
+    {
+        let idle = kept.lock().await.take();
         let session = match idle {
             // One of another runtime waits for sockets that nobody looks at where that runtime stands still.
             Some(session) if session.is_of_here() && !session.conn.is_disconnected() => session,
             _ => self.address.connect().await?,
         };
         let (session, answer) = work(session).await?;
-        *self.idle.lock().await = Some(session);
+        *kept.lock().await = Some(session);
         Ok(answer)
     }
 }
@@ -147,7 +193,10 @@ impl OldDatabase for Mysql {
                 return Ok(Vec::new());
             }
             self.with(|mut session| async {
-                let done = book::create(&mut session, self.database(), self.capability()).await?;
+                let database = self.database();
+                let mut done = book::create(&mut session, database, self.capability()).await?;
+                let is_new = !done.is_empty();
+                grants::grant(&mut session, database, &self.mapping, is_new, &mut done).await?;
                 Ok((session, done))
             })
             .await
@@ -186,14 +235,16 @@ impl OldDatabase for Mysql {
     ) -> BoxFuture<'a, Result<Written, LegacyError>> {
         Box::pin(async move {
             self.needs_bookkeeping()?;
-            self.with(|mut session| async {
-                let layouts = self.layouts(&mut session).await?;
-                let (database, capability) = (self.database(), self.capability());
-                let written =
-                    write::write(&mut session, database, capability, &layouts, rows, (seq, epoch)).await?;
-                Ok((session, written))
-            })
-            .await
+            match self.put(rows, (seq, epoch)).await {
+                // Perhaps the tables are not what they were. That session is gone, and the next one looks.
+                (true, Err(LegacyError::Refused(_))) => self.put(rows, (seq, epoch)).await.1,
+                // What broke that session has perhaps broken the other one, which is asked next what came of it.
+                (_, broken @ Err(LegacyError::Broken(_))) => {
+                    self.idle.lock().await.take();
+                    broken
+                }
+                (_, written) => written,
+            }
         })
     }
 
@@ -206,6 +257,7 @@ impl OldDatabase for Mysql {
             mapping: self.mapping.clone(),
             way: self.way,
             place: self.place.clone(),
+            schema: self.schema.clone(),
         };
         Box::pin(opening.open(from))
     }

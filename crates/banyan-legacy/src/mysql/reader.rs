@@ -17,6 +17,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -46,6 +47,8 @@ pub(super) struct Opening {
     pub(super) way: Option<Way>,
     /// Where the place of the stream that was last opened is kept, for [`super::health`].
     pub(super) place: Arc<watch::Sender<Option<u64>>>,
+    /// Counts the changes of the schema that were found: whoever knows the tables from before looks again.
+    pub(super) schema: Arc<AtomicU64>,
 }
 
 /// A running stream.
@@ -281,6 +284,7 @@ impl Opening {
 
     /// Whether the tables are still what the mapping says, after a statement that may have changed them.
     async fn look_again(&self, statement: &str) -> Result<Result<Scope, String>, LegacyError> {
+        self.schema.fetch_add(1, Ordering::AcqRel);
         let mut session = self.address.connect().await?;
         match self.scope(&mut session).await {
             Ok(scope) => Ok(Ok(scope)),

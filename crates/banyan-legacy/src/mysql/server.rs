@@ -1,10 +1,12 @@
 //! How the old database is reached, and what its faults mean.
 
+use super::layout::Layout;
 use crate::database::LegacyError;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Opts, OptsBuilder, SslOpts};
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{self, Handle};
 
@@ -15,9 +17,13 @@ pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(30);
 /// Largest event of the binary log that is read, in bytes: the protocol's own limit.
 const EVENT_BYTES_MAX: usize = 1 << 30;
 
-/// Faults that pass: too many connections, shut down, killed, a lock that was not had, a statement that took too long.
-const PASSING: [u16; 14] =
-    [1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1317, 1927, 3024, 4031];
+/// Statements that a session keeps prepared: those of the sync out come in some lengths for each table.
+const PREPARED_MAX: usize = 128;
+
+/// Faults that pass: too many connections, shut down, killed, a lock that was not had, a statement that took too long (1969 is
+/// MariaDB's word for it, 3024 MySQL's).
+const PASSING: [u16; 15] =
+    [1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1317, 1927, 1969, 3024, 4031];
 /// A lock was not had in time.
 const LOCK_WAIT: u16 = 1205;
 /// Two transactions waited for each other, and this one was rolled back.
@@ -43,11 +49,22 @@ pub(super) struct Flavor {
 pub(super) struct Session {
     pub(super) conn: Conn,
     pub(super) flavor: Flavor,
+    /// What the mapped tables look like, as seen in this session, and how many schema changes were known of by then.
+    pub(super) layouts: Option<(u64, Arc<Vec<Layout>>)>,
+    /// Whether it was set up to write.
+    pub(super) writes: bool,
     /// In which it was opened: its socket belongs to it.
     runtime: runtime::Id,
 }
 
 impl Session {
+    /// Has the server itself end each statement from now on that takes longer: whoever gives up waiting, or is ended, would
+    /// otherwise leave it running there. MySQL ends only those that read.
+    pub(super) async fn limit(&mut self, statement_max: Duration) -> Result<(), LegacyError> {
+        let sql = self.flavor.statement_limit(statement_max);
+        within("limiting statements", STATEMENT_MAX, self.conn.query_drop(format!("set session {sql}"))).await
+    }
+
     /// Whether it was opened in the runtime that asks.
     pub(super) fn is_of_here(&self) -> bool {
         self.runtime == Handle::current().id()
@@ -70,8 +87,11 @@ impl Address {
             builder = builder.ssl_opts(ssl.with_root_certs(vec![root.into()]));
         }
         // The client would otherwise look for the server's socket file, past whatever the address says.
-        let builder =
-            builder.prefer_socket(false).tcp_keepalive(Some(Duration::from_secs(15))).client_found_rows(true);
+        let builder = builder
+            .prefer_socket(false)
+            .tcp_keepalive(Some(Duration::from_secs(15)))
+            .client_found_rows(true)
+            .stmt_cache_size(PREPARED_MAX);
         Ok(Self { opts: builder.into(), database })
     }
 
@@ -112,10 +132,13 @@ impl Address {
             within("asking for the version", STATEMENT_MAX, conn.query_first("select version()")).await?;
         let mariadb = version.unwrap_or_default().contains("MariaDB");
         let flavor = Flavor { mariadb, version: conn.server_version() };
-        let setup = "set names utf8mb4, time_zone = '+00:00', \
-                     sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'";
+        let setup = format!(
+            "set names utf8mb4, time_zone = '+00:00', {}, \
+             sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'",
+            flavor.statement_limit(STATEMENT_MAX)
+        );
         within("setting the session up", STATEMENT_MAX, conn.query_drop(setup)).await?;
-        Ok(Session { conn, flavor, runtime: Handle::current().id() })
+        Ok(Session { conn, flavor, layouts: None, writes: false, runtime: Handle::current().id() })
     }
 }
 
@@ -126,6 +149,15 @@ impl Flavor {
             "show binary log status"
         } else {
             "show master status"
+        }
+    }
+
+    /// The setting by which the server ends a statement: MariaDB counts in seconds, MySQL in milliseconds.
+    fn statement_limit(self, statement_max: Duration) -> String {
+        if self.mariadb {
+            format!("max_statement_time = {}", statement_max.as_secs_f64())
+        } else {
+            format!("max_execution_time = {}", statement_max.as_millis())
         }
     }
 }
@@ -225,6 +257,40 @@ mod tests {
         assert!(matches!(of(1045), LegacyError::Refused(_)), "a wrong password stays wrong");
         let closed = Error::Driver(mysql_async::DriverError::ConnectionClosed);
         assert!(matches!(fault("writing", &closed), LegacyError::Broken(_)));
+    }
+
+    #[test]
+    fn both_dialects_have_a_limit_and_a_word_for_the_logs_end() {
+        let flavor = |mariadb, version| Flavor { mariadb, version };
+        let half = Duration::from_millis(500);
+        assert_eq!(flavor(true, (10, 3, 0)).statement_limit(half), "max_statement_time = 0.5");
+        assert_eq!(flavor(false, (5, 7, 8)).statement_limit(half), "max_execution_time = 500");
+        assert_eq!(flavor(false, (8, 4, 0)).log_status(), "show binary log status");
+        for before in [flavor(true, (11, 4, 0)), flavor(false, (8, 0, 45)), flavor(false, (5, 7, 44))] {
+            assert_eq!(before.log_status(), "show master status", "{before}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_statement_that_nobody_waits_for_any_more_ends_in_the_server() {
+        let server = banyan_testkit::MariaDb::start(&banyan_testkit::MariaDbOptions::default());
+        let server = server.expect("mariadb");
+        let address = Address::parse(&server.url()).expect("an address");
+        let mut session = address.connect().await.expect("a session");
+        // Each row of a table with each of another, and so on: it takes hours.
+        let long = "select count(*) from information_schema.collations a, information_schema.collations b, \
+                    information_schema.collations c, information_schema.collations d";
+        session.limit(Duration::from_secs(1)).await.expect("limited");
+        let ended = within("sleeping", STATEMENT_MAX, session.conn.query_drop(long));
+        assert!(matches!(ended.await, Err(LegacyError::Broken(_))), "another time may go well");
+
+        session.limit(Duration::from_secs(3)).await.expect("limited");
+        let given_up = session.conn.query_drop(long);
+        tokio::time::timeout(Duration::from_millis(300), given_up).await.expect_err("it takes hours");
+        drop(session);
+        let running = "select count(*) from information_schema.processlist where info like 'select count(*) from information_schema.collations%'";
+        let is_gone = || server.sql(running).is_ok_and(|count| count == "0");
+        assert!(banyan_testkit::wait_until(STATEMENT_MAX, is_gone));
     }
 
     #[test]

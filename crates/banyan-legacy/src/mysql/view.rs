@@ -91,6 +91,7 @@ impl View {
         way: Way,
         bookkeeping: Option<(&str, &str)>,
     ) -> Result<Self, LegacyError> {
+        session.limit(PAGE_MAX).await?;
         let before = match way {
             Way::Told => {
                 begin(&mut session).await?;
@@ -197,11 +198,11 @@ impl View {
         items: &[(&str, &str)],
     ) -> Result<Vec<Row>, LegacyError> {
         let mut found = Vec::new();
-        for chunk in items.chunks(500) {
+        for chunk in items.chunks(512) {
             let mut skus: Vec<&str> = chunk.iter().map(|(sku, _)| *sku).collect();
             skus.sort_unstable();
             skus.dedup();
-            let (answers, used) = select(&mut self.session, layout, &skus, "").await?;
+            let (answers, used) = select(&mut self.session, layout, &skus).await?;
             let is_asked =
                 |row: &Row| chunk.iter().any(|(sku, place)| *sku == row.sku && *place == row.location);
             found.extend(rows(layout, &used, &answers)?.into_iter().filter(is_asked));

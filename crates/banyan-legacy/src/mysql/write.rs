@@ -9,12 +9,13 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, Value};
 use std::collections::BTreeMap;
 
-/// Rows written by one statement.
-const ROWS_PER_STATEMENT: usize = 100;
+/// Rows written by one statement. A power of two: see [`select`].
+const ROWS_PER_STATEMENT: usize = 128;
 /// How often a transaction that the server rolled back to end a deadlock is tried again.
 const DEADLOCKS_MAX: usize = 10;
 
-/// Writes rows and checkpoint, all or nothing.
+/// Writes rows and checkpoint, all or nothing: one statement for the checkpoint, two for each hundred rows of a table, and the commit.
+/// The session is one that does nothing else.
 pub(super) async fn write(
     session: &mut Session,
     database: &str,
@@ -23,12 +24,7 @@ pub(super) async fn write(
     rows: &[TargetRow],
     checkpoint: (u64, u64),
 ) -> Result<Written, LegacyError> {
-    for setup in [
-        "set session transaction isolation level read committed",
-        "set session innodb_lock_wait_timeout = 20",
-    ] {
-        within("setting the session up", STATEMENT_MAX, session.conn.query_drop(setup)).await?;
-    }
+    set_up(session).await?;
     let mut attempts = 0;
     loop {
         match attempt(session, database, capability, layouts, rows, checkpoint).await {
@@ -46,6 +42,22 @@ pub(super) async fn write(
             Ok(written) => return Ok(written),
         }
     }
+}
+
+/// Once in a session: each statement is a way there and back, and somebody waits for what is written.
+async fn set_up(session: &mut Session) -> Result<(), LegacyError> {
+    if session.writes {
+        return Ok(());
+    }
+    for setup in [
+        "set session transaction isolation level read committed",
+        // A transaction begins with its first statement. Whatever comes of it, it is ended, or the session is.
+        "set session innodb_lock_wait_timeout = 20, autocommit = 0",
+    ] {
+        within("setting the session up", STATEMENT_MAX, session.conn.query_drop(setup)).await?;
+    }
+    session.writes = true;
+    Ok(())
 }
 
 enum Failed {
@@ -70,7 +82,6 @@ async fn attempt(
     rows: &[TargetRow],
     (seq, epoch): (u64, u64),
 ) -> Result<Written, Failed> {
-    run(session, "start transaction", Params::Empty).await?;
     // First the checkpoint: its lock keeps any other writer out, and in the log it stands before the rows it marks.
     let table = ours(database, SYNC);
     let sql = format!(
@@ -81,7 +92,10 @@ async fn attempt(
         .await?;
     if session.conn.affected_rows() == 0 {
         rollback(session).await?;
-        return Ok(Written::Fenced { book: read(session, database, capability, "").await? });
+        let book = read(session, database, capability, "").await?;
+        // Reading has begun a transaction, too.
+        rollback(session).await?;
+        return Ok(Written::Fenced { book });
     }
     let mut absent = Vec::new();
     for layout in layouts {
@@ -144,12 +158,12 @@ async fn write_chunk(
 }
 
 /// The rows of these SKUs as the table compares them: key, SKU and location.
-async fn find(
+pub(super) async fn find(
     session: &mut Session,
     layout: &Layout,
     skus: &[&str],
 ) -> Result<Vec<(PageKey, String, String)>, LegacyError> {
-    let (rows, used) = select(session, layout, skus, "").await?;
+    let (rows, used) = select(session, layout, skus).await?;
     let read = |row: Row| {
         let cell =
             |at: usize| used.iter().position(|column| *column == at).and_then(|place| row.as_ref(place));
@@ -163,21 +177,22 @@ async fn find(
         .map_err(|why| LegacyError::Refused(format!("{doing}: {why}")))
 }
 
-/// The rows of these SKUs, and which column each value is of. `lock` is the end of the statement.
+/// The rows of these SKUs, and which column each value is of. Asked for in some lengths only, the last SKU again until one is
+/// reached: a statement of any other length would be prepared anew each time.
 pub(super) async fn select(
     session: &mut Session,
     layout: &Layout,
     skus: &[&str],
-    lock: &str,
 ) -> Result<(Vec<Row>, Vec<usize>), LegacyError> {
     let used = layout.used();
     let columns: Vec<String> = used.iter().map(|at| layout.column(*at)).collect();
-    let marks = vec!["?"; skus.len()].join(", ");
+    let skus = padded(skus);
     let sql = format!(
-        "select {} from {} where {} in ({marks}) {lock}",
+        "select {} from {} where {} in ({})",
         columns.join(", "),
         layout.from(),
-        layout.column(layout.sku)
+        layout.column(layout.sku),
+        vec!["?"; skus.len()].join(", ")
     );
     let values = Params::Positional(skus.iter().map(|sku| Value::from(*sku)).collect());
     let doing = format!("reading {}.{}", layout.schema, layout.name);
@@ -185,8 +200,19 @@ pub(super) async fn select(
     Ok((rows, used))
 }
 
-/// One statement for many rows: `set in_stock = case when key = ? then ? .. end .. where (key = ?) or ..`.
+/// With the last one again, until there is a power of two of them.
+fn padded<T: Clone>(all: &[T]) -> Vec<T> {
+    let mut padded = all.to_vec();
+    if let Some(last) = all.last() {
+        padded.resize(all.len().next_power_of_two(), last.clone());
+    }
+    padded
+}
+
+/// One statement for many rows: `set in_stock = case when key = ? then ? .. end .. where (key = ?) or ..`. Of some lengths only, as
+/// [`select`]: a row twice in it is as good as once.
 fn update(layout: &Layout, targets: &[(PageKey, &TargetRow)]) -> (String, Vec<Value>) {
+    let targets = padded(targets);
     let is_key: Vec<String> = layout.key.iter().map(|at| format!("{} = ?", layout.column(*at))).collect();
     let is_key = is_key.join(" and ");
     let mut values = Vec::new();
@@ -195,7 +221,7 @@ fn update(layout: &Layout, targets: &[(PageKey, &TargetRow)]) -> (String, Vec<Va
         let column = layout.column(at);
         let cases = format!("when {is_key} then ? ").repeat(targets.len());
         sets.push(format!("{column} = case {cases}else {column} end"));
-        for (key, row) in targets {
+        for (key, row) in &targets {
             values.extend(layout.key_values(key));
             values.push(number(row).into());
         }
@@ -291,6 +317,14 @@ pub(super) async fn clear_outbox(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn statements_come_in_some_lengths_only() {
+        assert!(padded::<u8>(&[]).is_empty());
+        assert_eq!(padded(&[7]), [7]);
+        assert_eq!(padded(&[1, 2, 3, 4, 5]), [1, 2, 3, 4, 5, 5, 5, 5]);
+        assert_eq!(padded(&[9; ROWS_PER_STATEMENT]).len(), ROWS_PER_STATEMENT);
+    }
 
     #[test]
     fn what_is_not_certainly_about_the_whole_is_about_the_row() {

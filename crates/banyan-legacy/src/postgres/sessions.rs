@@ -4,11 +4,12 @@ use super::address::{Address, Session, fault};
 use super::catalog::{self, Catalog};
 use crate::database::LegacyError;
 use crate::mapping::Mapping;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{self, Handle};
+use tokio_postgres::Statement;
 
 /// Sessions that are kept: writer, reconcile, and one more.
 const IDLE_MAX: usize = 3;
@@ -16,9 +17,13 @@ const IDLE_MAX: usize = 3;
 const WORK_MAX: Duration = Duration::from_secs(60);
 /// The same of work that looks at every row of a table.
 const SCAN_MAX: Duration = Duration::from_secs(1_800);
-/// What every session of ours sets: our statements must neither hold up the old shop nor depend on its settings.
+/// What every session of ours sets: our statements must neither hold up the old shop nor depend on its settings. And those that are
+/// kept prepared are planned for as many rows as they are given: a plan for few reads a table without an index once for each.
 const SETTINGS: &str = "set lock_timeout = '5s'; set statement_timeout = '30s'; \
-     set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on";
+     set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on; set plan_cache_mode = force_custom_plan";
+/// Has the server look while it reads a table whether we are still there: whoever gives up waiting closes the connection, and the
+/// statement would otherwise go on to its own limit. Not every system can look.
+const LOOK: &str = "set client_connection_check_interval = '2s'";
 
 /// A small pool. A session belongs to the runtime that opened it, whose task reads and writes its connection: where that runtime
 /// stands still, another one would wait in vain. So each runtime is given sessions of its own only.
@@ -35,6 +40,8 @@ pub(super) struct Lease {
     pub(super) catalog: Option<Arc<Catalog>>,
     /// Whether this session's commits carry our replication origin; not tried yet if nothing.
     pub(super) origin: Option<bool>,
+    /// What is kept prepared in this session, by its text.
+    prepared: BTreeMap<String, Statement>,
     /// Whose task carries its connection.
     runtime: runtime::Id,
 }
@@ -66,6 +73,9 @@ impl Sessions {
         let patient = |lease: Lease| async move {
             let limit = format!("set statement_timeout = {}", statement_max.as_millis());
             lease.set(&limit).await?;
+            if let Err(error) = lease.set(LOOK).await {
+                tracing::debug!("statements that are given up end by their own limit only: {error}");
+            }
             let (lease, value) = work(lease).await?;
             lease.set(SETTINGS).await?;
             Ok((lease, value))
@@ -96,6 +106,11 @@ impl Sessions {
         Ok(value)
     }
 
+    /// Closes the sessions that are kept, with all that they know of the tables.
+    pub(super) fn forget(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn take(&self) -> Option<Lease> {
         let here = Handle::current().id();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +122,8 @@ impl Sessions {
 
     async fn open(&self) -> Result<Lease, LegacyError> {
         let session = self.address.connect().await?;
-        let lease = Lease { session, catalog: None, origin: None, runtime: Handle::current().id() };
+        let (prepared, runtime) = (BTreeMap::new(), Handle::current().id());
+        let lease = Lease { session, catalog: None, origin: None, prepared, runtime };
         lease.set(SETTINGS).await?;
         Ok(lease)
     }
@@ -128,5 +144,36 @@ impl Lease {
         let catalog = Arc::new(catalog::read(&self.session.client, mapping).await?);
         self.catalog = Some(catalog.clone());
         Ok(catalog)
+    }
+
+    /// A statement that is prepared once in this session: for few texts, which come again and again.
+    pub(super) async fn prepared(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.prepared.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.session.client.prepare(sql).await?;
+        self.prepared.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_scan_that_nobody_waits_for_any_more_ends_in_the_server() {
+        let server = banyan_testkit::Postgres::start(&banyan_testkit::PostgresOptions::default());
+        let server = server.expect("a server");
+        let sessions = Sessions::new(Address::parse(&server.url()).expect("an address"));
+        let scan = sessions.scan(Duration::from_secs(600), |lease| async {
+            let scanned = lease.session.client.batch_execute("select pg_sleep(500)").await;
+            scanned.map_err(|error| fault("scanning", &error))?;
+            Ok((lease, ()))
+        });
+        tokio::time::timeout(Duration::from_millis(500), scan).await.expect_err("it takes minutes");
+        let running = "select count(*) from pg_stat_activity where query like 'select pg_sleep%'";
+        let is_gone = || server.query("postgres", running).is_ok_and(|count| count.trim() == "0");
+        assert!(banyan_testkit::wait_until(Duration::from_secs(60), is_gone));
     }
 }

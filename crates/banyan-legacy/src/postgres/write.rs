@@ -8,13 +8,14 @@ use super::sessions::{Lease, Sessions};
 use crate::database::{Book, LegacyError, TargetRow, Written};
 use crate::mapping::Mapping;
 use banyan_domain::legacy::Phase;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_postgres::Client;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
 
 /// How long the ends of other transactions are waited for, and how often it is looked.
 const SEEN_MAX: Duration = Duration::from_secs(2);
@@ -76,20 +77,72 @@ pub(super) async fn write(
     let (Ok(seq), Ok(epoch)) = (i64::try_from(seq), i64::try_from(epoch)) else {
         return Err(LegacyError::Refused(format!("position {seq} or epoch {epoch} is beyond 63 bits")));
     };
-    sessions
+    match put(sessions, mapping, rows, seq, epoch).await {
+        // Perhaps the tables are not what they were when the session looked: once more, with one that looks now.
+        (true, Err(LegacyError::Refused(_))) => {
+            sessions.forget();
+            put(sessions, mapping, rows, seq, epoch).await.1
+        }
+        (_, written) => written,
+    }
+}
+
+/// Writes. Gives whether the session knew the tables from before, with whatever came of it.
+async fn put(
+    sessions: &Sessions,
+    mapping: &Mapping,
+    rows: &[TargetRow],
+    seq: i64,
+    epoch: i64,
+) -> (bool, Result<Written, LegacyError>) {
+    let known = AtomicBool::new(false);
+    let written = sessions
         .with(|mut lease| async {
-            let catalog = lease.catalog(mapping).await?;
+            known.store(lease.catalog.is_some(), Ordering::Relaxed);
             mark(&mut lease, mapping).await;
-            let written = transaction(&mut lease.session.client, mapping, &catalog, rows, seq, epoch).await?;
+            let statements = Statements::of(&mut lease, mapping, rows).await?;
+            let written =
+                transaction(&mut lease.session.client, mapping, &statements, rows, seq, epoch).await?;
             Ok((lease, written))
         })
-        .await
+        .await;
+    (known.into_inner(), written)
+}
+
+/// What a write is made of. Prepared once in a session: somebody waits for what is written, and each would be another way there and
+/// back.
+struct Statements {
+    checkpoint: Statement,
+    marker: Statement,
+    /// By the tables that are written.
+    updates: BTreeMap<usize, Statement>,
+}
+
+impl Statements {
+    async fn of(lease: &mut Lease, mapping: &Mapping, rows: &[TargetRow]) -> Result<Self, LegacyError> {
+        let preparing = |error: tokio_postgres::Error| fault("writing to the old tables", &error);
+        let catalog = lease.catalog(mapping).await?;
+        let sql = format!(
+            "update /* banyan */ {} set seq = $1, changed_at = now() \
+             where capability = $2 and epoch = $3 and seq <= $1 and phase in ('lead', 'retired')",
+            ours(mapping, SYNC)
+        );
+        let checkpoint = lease.prepared(&sql).await.map_err(preparing)?;
+        let sql = "select pg_logical_emit_message(true, $1, $2::text)";
+        let marker = lease.prepared(sql).await.map_err(preparing)?;
+        let mut updates = BTreeMap::new();
+        for table in rows.iter().map(|row| row.table).collect::<BTreeSet<usize>>() {
+            let sql = update_sql(mapping, &catalog, table)?;
+            updates.insert(table, lease.prepared(&sql).await.map_err(preparing)?);
+        }
+        Ok(Self { checkpoint, marker, updates })
+    }
 }
 
 async fn transaction(
     client: &mut Client,
     mapping: &Mapping,
-    catalog: &Catalog,
+    statements: &Statements,
     rows: &[TargetRow],
     seq: i64,
     epoch: i64,
@@ -97,35 +150,24 @@ async fn transaction(
     let writing = |error: tokio_postgres::Error| fault("writing to the old tables", &error);
     let transaction = client.transaction().await.map_err(writing)?;
     // First the checkpoint: its lock keeps any other writer out, and in the stream it stands before the rows it marks.
-    let sql = format!(
-        "update /* banyan */ {} set seq = $1, changed_at = now() \
-         where capability = $2 and epoch = $3 and seq <= $1 and phase in ('lead', 'retired')",
-        ours(mapping, SYNC)
-    );
-    let fenced = transaction.execute(&sql, &[&seq, &mapping.capability, &epoch]).await.map_err(writing)? == 0;
+    let values: [&(dyn ToSql + Sync); 3] = [&seq, &mapping.capability, &epoch];
+    let fenced = transaction.execute(&statements.checkpoint, &values).await.map_err(writing)? == 0;
     if fenced {
         transaction.rollback().await.map_err(writing)?;
         return Ok(Written::Fenced { book: read_book(client, mapping, "").await? });
     }
-    transaction
-        .execute(
-            "select pg_logical_emit_message(true, $1, $2::text)",
-            &[&marker::PREFIX, &marker::text(mapping, rows)],
-        )
-        .await
-        .map_err(writing)?;
+    let values: [&(dyn ToSql + Sync); 2] = [&marker::PREFIX, &marker::text(mapping, rows)];
+    transaction.execute(&statements.marker, &values).await.map_err(writing)?;
     let mut absent = Vec::new();
-    let tables: BTreeSet<usize> = rows.iter().map(|row| row.table).collect();
-    for table in tables {
+    for (table, update) in &statements.updates {
         let of_table: Vec<(usize, &TargetRow)> =
-            rows.iter().enumerate().filter(|(_, row)| row.table == table).collect();
-        let sql = update_sql(mapping, catalog, table)?;
+            rows.iter().enumerate().filter(|(_, row)| row.table == *table).collect();
         let sku: Vec<&str> = of_table.iter().map(|(_, row)| row.sku.as_str()).collect();
         let location: Vec<&str> = of_table.iter().map(|(_, row)| row.location.as_str()).collect();
         let in_stock: Vec<i64> = of_table.iter().map(|(_, row)| row.in_stock).collect();
         let allocated: Vec<i64> = of_table.iter().map(|(_, row)| row.allocated).collect();
         let values: [&(dyn ToSql + Sync); 4] = [&sku, &location, &in_stock, &allocated];
-        let missing = match transaction.query(&sql, &values).await {
+        let missing = match transaction.query(update, &values).await {
             Ok(missing) => missing,
             Err(error) => match row_fault(&error) {
                 None => return Err(writing(error)),

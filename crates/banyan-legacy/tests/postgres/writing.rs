@@ -5,6 +5,7 @@ use banyan_domain::legacy::Phase;
 use banyan_legacy::{
     Book, Change, Hold, Item, LegacyError, OldDatabase, Switch, Switched, TargetRow, Written,
 };
+use banyan_testkit::PostgresOptions;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -31,6 +32,46 @@ async fn values_and_checkpoint_are_written_together_or_not_at_all() {
     shop.run("update banyan_sync set phase = 'mirror'").await;
     assert!(matches!(database.write(&[target("A", 0, 0)], 12, 1).await, Ok(Written::Fenced { .. })));
     assert_eq!(shop.number("select num_in_stock::bigint * 10 + num_allocated from stockrecord").await, 31);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_of_the_sync_out_are_prepared_once_in_a_session() {
+    let shop = Shop::open(PostgresOptions::default().set("log_min_duration_statement", 0)).await;
+    let database = shop.database(&mapping(""));
+    database.create().await.expect("made");
+    shop.add("A", 5, 0).await;
+    shop.lead().await;
+    // The server writes each step of a statement down before it answers the next.
+    let parsed = || {
+        let log = std::fs::read_to_string(shop.server.log()).expect("a log");
+        let ours = |line: &&str| line.contains(" parse ") && line.contains("banyan");
+        log.lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
+    };
+    database.write(&[target("A", 1, 0)], 10, 1).await.expect("written");
+    let before = parsed();
+    assert!(before.iter().any(|line| line.contains("num_in_stock")), "it was prepared: {before:#?}");
+    for seq in 11..20 {
+        database.write(&[target("A", seq, 0)], seq as u64, 1).await.expect("written");
+    }
+    assert_eq!(parsed()[before.len()..], [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_another_type_does_not_stop_a_session_that_knew_it_from_before() {
+    let (shop, database) = Shop::ready().await;
+    shop.add("A", 5, 0).await;
+    shop.lead().await;
+    database.write(&[target("A", 1, 0)], 10, 1).await.expect("written");
+    shop.run("alter table stockrecord alter partner_id drop default, alter partner_id type varchar(20)")
+        .await;
+    let written = database.write(&[target("A", 2, 0)], 11, 1).await;
+    assert_eq!(written, Ok(Written::Done { absent: vec![] }));
+    shop.run("alter table stockrecord rename column num_allocated to sold").await;
+    let refused = database.write(&[target("A", 3, 0)], 12, 1).await;
+    assert!(
+        matches!(&refused, Err(LegacyError::Refused(why)) if why.contains("num_allocated")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
