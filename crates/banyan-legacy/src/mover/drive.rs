@@ -195,11 +195,11 @@ impl Driver {
                 }
             },
             MoveStep::Flushed => {
-                let seq = match self.recall.goal(moving.number) {
+                let seq = match self.recall.goal(moving.number, step) {
                     Some(seq) => seq,
                     None => self.desk.look(State::seq).await?,
                 };
-                self.recall.set_goal(moving.number, seq);
+                self.recall.set_goal(moving.number, step, seq);
                 let written = self.progress.view().seq_written;
                 if written < seq {
                     let text = format!("the old columns are at event {written} of {seq}");
@@ -247,11 +247,11 @@ impl Driver {
     /// within seconds of its reservation, or never: who waits for those that never come while everything is sold need not wait when
     /// nothing is.
     async fn open_from_before(&self, moving: &Move) -> Result<Option<String>, DriveError> {
-        let last = match self.recall.goal(moving.number) {
+        let last = match self.recall.goal(moving.number, MoveStep::Checked) {
             Some(last) => last,
             None => self.desk.look(|state| state.stock().reservations_ever()).await?,
         };
-        self.recall.set_goal(moving.number, last);
+        self.recall.set_goal(moving.number, MoveStep::Checked, last);
         let since = wall_clock().as_millis().saturating_sub(moving.begun_at.as_millis());
         if u128::from(since) >= OPEN_MAX.as_millis() {
             return Ok(None);

@@ -1,6 +1,6 @@
 //! What a driver remembers from one step to the next. All of it is found out again after a crash: it saves work, and decides nothing.
 
-use banyan_domain::legacy::Reconciled;
+use banyan_domain::legacy::{MoveStep, Reconciled};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,8 +14,8 @@ pub struct Recall(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Of which move, and the number that one of its steps waits for.
-    goal: Option<(u64, u64)>,
+    /// Of which step of which move, and the number that it waits for.
+    goal: Option<(u64, MoveStep, u64)>,
     apart: Option<Apart>,
 }
 
@@ -31,13 +31,13 @@ struct Apart {
 }
 
 impl Recall {
-    /// What a step of move `number` has set itself to wait for.
-    pub(super) fn goal(&self, number: u64) -> Option<u64> {
-        self.inner().goal.filter(|(of, _)| *of == number).map(|(_, goal)| goal)
+    /// What this step of move `number` has set itself to wait for.
+    pub(super) fn goal(&self, number: u64, step: MoveStep) -> Option<u64> {
+        self.inner().goal.filter(|(of, at, _)| (*of, *at) == (number, step)).map(|(.., goal)| goal)
     }
 
-    pub(super) fn set_goal(&self, number: u64, goal: u64) {
-        self.inner().goal = Some((number, goal));
+    pub(super) fn set_goal(&self, number: u64, step: MoveStep, goal: u64) {
+        self.inner().goal = Some((number, step, goal));
     }
 
     /// How long move `number` is to leave both sides alone, if it compared them, and they differed, and nothing has changed since:
@@ -84,6 +84,16 @@ fn open(found: Reconciled) -> u64 {
 mod tests {
     use super::*;
     use banyan_domain::Timestamp;
+
+    /// Found by reading: the number of the last reservation, which one step waited for, was the event that the next one waited
+    /// for, and so the old columns counted as written before they were.
+    #[test]
+    fn what_one_step_waits_for_is_nothing_to_another() {
+        let recall = Recall::default();
+        recall.set_goal(3, MoveStep::Checked, 35);
+        assert_eq!(recall.goal(3, MoveStep::Checked), Some(35));
+        assert_eq!((recall.goal(3, MoveStep::Flushed), recall.goal(4, MoveStep::Checked)), (None, None));
+    }
 
     fn found(at: u64, differing: u64, repaired: u64) -> Option<Reconciled> {
         Some(Reconciled { at: Timestamp::from_millis(at), position: 7, rows: 40, differing, repaired })
