@@ -99,7 +99,7 @@ impl Outbound {
                     trailers: false,
                     first_byte: route.first_byte,
                     progress: None,
-                    pace: None,
+                    waits: None,
                     expects: false,
                     late: None,
                     user: false,

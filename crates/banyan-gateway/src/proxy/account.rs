@@ -2,7 +2,7 @@
 
 use super::body::Watching;
 use super::exchange::Active;
-use super::pace::Pace;
+use super::waits::Waits;
 use super::worker::Worker;
 use crate::side::{Ended, Side};
 use crate::table::Route;
@@ -31,7 +31,7 @@ pub(crate) struct Account {
     pub watching: Option<Watching>,
     pub status: u16,
     pub late: Option<Pin<Box<Sleep>>>,
-    pub pace: Pace,
+    pub waits: Waits,
     /// Among the exchanges of its connection.
     pub active: Option<Active>,
     bytes: u64,
@@ -79,7 +79,7 @@ impl Account {
             watching: None,
             status: 0,
             late: None,
-            pace: Pace::new(began),
+            waits: Waits::new(began),
             active: None,
             bytes: 0,
             settled: false,

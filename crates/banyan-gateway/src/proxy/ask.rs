@@ -7,9 +7,9 @@
 
 use super::body::{Progress, SendBody, Sending, Source};
 use super::forward;
-use super::pace::Pace;
 use super::problem::Problem;
 use super::silence::Watchdog;
+use super::waits::Waits;
 use super::worker::Worker;
 use crate::config::HttpVersion;
 use crate::limits::TRIES_MAX;
@@ -39,7 +39,7 @@ pub(crate) struct Plan<'a> {
     pub first_byte: Duration,
     pub progress: Option<&'a Arc<Progress>>,
     /// Who keeps whom waiting.
-    pub pace: Option<&'a Pace>,
+    pub waits: Option<&'a Waits>,
     /// The client waits to be asked for its body.
     pub expects: bool,
     pub late: Option<&'a mut Pin<Box<Sleep>>>,
@@ -169,7 +169,7 @@ pub(crate) async fn ask(mut plan: Plan<'_>, head: request::Parts, body: SendBody
     if let Ok(asked) = by_then(late, ask_at_leisure(&plan, head, body, &mut asking)).await {
         return asked;
     }
-    let is_clients = plan.pace.is_some_and(Pace::is_late_by_client);
+    let is_clients = plan.waits.is_some_and(Waits::is_late_by_client);
     if let Some(lease) = asking.as_mut().filter(|_| plan.user && !is_clients) {
         lease.bad(Instant::now());
     }
@@ -238,7 +238,7 @@ async fn ask_at_leisure(
             Err(failure) => failure,
         };
         // A server may also tire of a client that stopped in the middle of its body, and break the connection off.
-        let is_to_blame = plan.user && !plan.pace.is_some_and(Pace::waits_for_client);
+        let is_to_blame = plan.user && !plan.waits.is_some_and(Waits::for_client);
         if is_to_blame && is_new {
             lease.bad(Instant::now());
         }

@@ -2,9 +2,9 @@
 
 use super::account::Account;
 use super::forward;
-use super::pace::Pace;
 use super::silence::Silence;
 use super::stall;
+use super::waits::Waits;
 use crate::side::{Ended, Watcher};
 use crate::upstream::pool::{One, Stay};
 use axum::body::Body as AnyBody;
@@ -404,9 +404,9 @@ impl AnswerBody {
         &mut self,
         cx: &mut Context<'_>,
         why: BodyError,
-        is_clients: impl FnOnce(&Pace) -> bool,
+        is_clients: impl FnOnce(&Waits) -> bool,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.break_off(cx, why, |account| match is_clients(&account.pace) {
+        self.break_off(cx, why, |account| match is_clients(&account.waits) {
             true => account.give_up(),
             false => account.settle(Ended::Failed),
         })
@@ -478,7 +478,7 @@ impl Body for AnswerBody {
         let is_late = match &mut this.account {
             None => false,
             Some(account) => {
-                account.pace.taken();
+                account.waits.taken();
                 account.poll_late(cx).is_ready()
             }
         };
@@ -486,15 +486,15 @@ impl Body for AnswerBody {
             Poll::Ready(Some(Ok(frame)))
                 if is_late && !frame.is_trailers() && !this.source.is_end_stream() =>
             {
-                return this.fail(cx, LATE.into(), Pace::is_late_by_client);
+                return this.fail(cx, LATE.into(), Waits::is_late_by_client);
             }
             // What is the end of it is late by nothing.
             Poll::Ready(polled) => polled,
-            Poll::Pending if is_late => return this.fail(cx, LATE.into(), Pace::is_late_by_client),
+            Poll::Pending if is_late => return this.fail(cx, LATE.into(), Waits::is_late_by_client),
             Poll::Pending => {
                 ready!(this.silence.poll(cx));
                 let why = "the side that answers sends nothing any more".into();
-                return this.fail(cx, why, Pace::waits_for_client);
+                return this.fail(cx, why, Waits::for_client);
             }
         };
         this.silence.end();
@@ -503,7 +503,7 @@ impl Body for AnswerBody {
                 this.complete();
                 Poll::Ready(None)
             }
-            Some(Err(error)) => this.fail(cx, error, Pace::is_tiring),
+            Some(Err(error)) => this.fail(cx, error, Waits::is_tiring),
             Some(Ok(frame)) => {
                 let frame = clean(frame);
                 if let (Some(data), Some(account)) = (frame.data_ref(), &mut this.account) {
@@ -514,7 +514,7 @@ impl Body for AnswerBody {
                     this.complete();
                 }
                 if let Some(account) = &mut this.account {
-                    account.pace.given();
+                    account.waits.given();
                 }
                 stall::given(this.silence.limit());
                 Poll::Ready(Some(Ok(frame)))

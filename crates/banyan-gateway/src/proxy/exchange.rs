@@ -304,7 +304,7 @@ async fn follow(
             (SendBody::Client(body), Some(progress))
         }
     };
-    account.pace.sending.clone_from(&progress);
+    account.waits.sending.clone_from(&progress);
     // As hyper reads it: with it, the client is asked for its body when the body is polled.
     let expects = head.version == Version::HTTP_11
         && head
@@ -339,7 +339,7 @@ async fn follow(
                 trailers,
                 first_byte: route.first_byte,
                 progress: progress.as_ref(),
-                pace: Some(&account.pace),
+                waits: Some(&account.waits),
                 expects,
                 late: account.late.as_mut(),
                 user: true,
@@ -519,9 +519,9 @@ fn failed(
         fault => fault,
     };
     // A server may tire of a client that stopped in the middle of its body, and one may take most of the time for it.
-    let pace = &account.pace;
-    let is_late_by_client = matches!(trouble, Trouble::Late) && pace.is_late_by_client();
-    let is_ours = !pace.waits_for_client() && !is_late_by_client;
+    let waits = &account.waits;
+    let is_late_by_client = matches!(trouble, Trouble::Late) && waits.is_late_by_client();
+    let is_ours = !waits.for_client() && !is_late_by_client;
     let problem = match fault {
         Fault::TooLarge => too_large(route),
         Fault::TooSlow => {

@@ -11,13 +11,13 @@ mod exchange;
 pub(crate) mod forward;
 mod guard;
 mod host;
-pub(crate) mod pace;
 mod problem;
 pub(crate) mod silence;
 mod stall;
 pub(crate) mod stream;
 mod strict;
 mod tunnel;
+pub(crate) mod waits;
 mod websocket;
 pub(crate) mod worker;
 

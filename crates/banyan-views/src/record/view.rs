@@ -3,10 +3,10 @@
 use super::apply::{self, Care, Fault, Target};
 use super::file::{self, StoreLock};
 use super::members::MemberIndex;
-use super::pace::Pace;
 use super::parked::ParkedLane;
 use super::reader::{Gate, RecordReader};
 use super::redemptions::Redemptions;
+use super::rests::Rests;
 use super::stock::Movements;
 use crate::{Applied, Batch, Cure, View, ViewError};
 use banyan_domain::Keys;
@@ -40,7 +40,7 @@ pub struct RecordView {
     /// Whether `members`, `redemptions`, `movements`, `parked` and `checkpoint` say what the file says.
     fresh: bool,
     gate: Arc<Gate>,
-    pub(super) pace: Pace,
+    pub(super) rests: Rests,
     /// None for a new file while it is built: the store's own lock is held then.
     _lock: Option<StoreLock>,
 }
@@ -84,8 +84,8 @@ impl RecordView {
         lock: Option<StoreLock>,
         keys: Option<StoreKeys>,
     ) -> Result<Self, ViewError> {
-        let pace = Pace::default();
-        let db = open(&path, &pace)?;
+        let rests = Rests::default();
+        let db = open(&path, &rests)?;
         let gate = Arc::new(Gate::new(path.clone(), keys.as_ref().map(|keys| keys.members)));
         let mut view = Self {
             path,
@@ -98,7 +98,7 @@ impl RecordView {
             checkpoint: Seq::ZERO,
             fresh: false,
             gate,
-            pace,
+            rests,
             _lock: lock,
         };
         view.refresh()?;
@@ -149,7 +149,7 @@ impl RecordView {
     pub(super) fn reopen(&mut self) -> Result<(), ViewError> {
         self.fresh = false;
         if self.db.is_none() {
-            self.db = Some(open(&self.path, &self.pace)?);
+            self.db = Some(open(&self.path, &self.rests)?);
         }
         self.refresh()
     }
@@ -219,9 +219,9 @@ impl RecordView {
     }
 }
 
-fn open(path: &Path, pace: &Pace) -> Result<Connection, ViewError> {
+fn open(path: &Path, rests: &Rests) -> Result<Connection, ViewError> {
     let doing = || format!("opening the record store {}", path.display());
-    pace.watch(file::open_writer(path)?).map_err(|error| file::failed(doing(), error))
+    rests.watch(file::open_writer(path)?).map_err(|error| file::failed(doing(), error))
 }
 
 impl View for RecordView {
@@ -239,7 +239,7 @@ impl View for RecordView {
             self.refresh()?;
         }
         self.fresh = false;
-        self.pace.set(batch.gives_way());
+        self.rests.set(batch.gives_way());
         let mut result = self.attempt(batch, Care::Fast);
         if matches!(result, Err(Fault::Poison { .. })) {
             // Nothing was stored. Again, each event on its own, to find the one at fault.
@@ -261,7 +261,7 @@ impl View for RecordView {
             return Ok(false);
         }
         self.fresh = false;
-        self.pace.set(true);
+        self.rests.set(true);
         let Some(db) = &self.db else { return Ok(false) };
         let mut work = || -> rusqlite::Result<bool> {
             let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;

@@ -12,7 +12,7 @@ const TIRING: Duration = Duration::from_secs(1);
 const NOTICED: Duration = Duration::from_millis(1);
 
 /// The time of one exchange.
-pub(crate) struct Pace {
+pub(crate) struct Waits {
     began: Instant,
     /// The client's body.
     pub sending: Option<Arc<Progress>>,
@@ -22,7 +22,7 @@ pub(crate) struct Pace {
     taking: Duration,
 }
 
-impl Pace {
+impl Waits {
     pub(crate) fn new(began: Instant) -> Self {
         Self { began, sending: None, given: None, taking: Duration::ZERO }
     }
@@ -41,19 +41,19 @@ impl Pace {
     }
 
     /// Whether it is the client who is waited for: it broke a rule in its body, or has not sent what the server would take.
-    pub(crate) fn waits_for_client(&self) -> bool {
+    pub(crate) fn for_client(&self) -> bool {
         self.sending.as_ref().is_some_and(|body| body.fault() != Fault::None || body.is_wanting())
     }
 
     /// Whether the time ran out because of the client: it is waited for, or was for most of the time.
     pub(crate) fn is_late_by_client(&self) -> bool {
-        self.waits_for_client() || self.of_client() * 2 >= self.began.elapsed()
+        self.for_client() || self.of_client() * 2 >= self.began.elapsed()
     }
 
     /// Whether the client may be why the server broke the answer off.
     pub(crate) fn is_tiring(&self) -> bool {
         let taken = self.of_client();
-        self.waits_for_client() || (taken >= TIRING && taken * 2 >= self.began.elapsed())
+        self.for_client() || (taken >= TIRING && taken * 2 >= self.began.elapsed())
     }
 
     /// How long the client was waited for: to send its body, and to take the answer.

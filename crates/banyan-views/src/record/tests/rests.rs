@@ -15,7 +15,7 @@ fn a_batch_that_gives_way_rests_and_one_with_more_behind_it_does_not() {
         let mut batch = shop::batch(&shop.blocks);
         batch.give_way(gives_way);
         view.apply(&batch).expect("it is applied");
-        (view.pace.rests(), shop::dump(&folder.path().join(RECORD_FILE)))
+        (view.rests.count(), shop::dump(&folder.path().join(RECORD_FILE)))
     };
     let ((rests, gently), (none, at_once)) = (applied(true), applied(false));
     assert!(rests > 0, "it did not rest");

@@ -18,17 +18,17 @@ const REST: Duration = Duration::from_micros(100);
 
 /// Whether the transaction at hand gives way.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Rests {
     shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     gives_way: AtomicBool,
-    rests: AtomicU64,
+    count: AtomicU64,
 }
 
-impl Pace {
+impl Rests {
     /// Lets SQLite ask while it works on `db`. It asks for each statement by itself, so a statement must be prepared once and
     /// used often, as all of the view's are, to be asked about at all if it is short.
     pub(super) fn watch(&self, mut db: Connection) -> rusqlite::Result<Connection> {
@@ -38,7 +38,7 @@ impl Pace {
             if shared.gives_way.load(Ordering::Relaxed) && since.elapsed() >= WORK {
                 // Not in place of a condition: the rest is what is wanted.
                 std::thread::sleep(REST);
-                shared.rests.fetch_add(1, Ordering::Relaxed);
+                shared.count.fetch_add(1, Ordering::Relaxed);
                 since = Instant::now();
             }
             false
@@ -54,7 +54,7 @@ impl Pace {
 
     /// How often it rested.
     #[cfg(test)]
-    pub(super) fn rests(&self) -> u64 {
-        self.shared.rests.load(Ordering::Relaxed)
+    pub(super) fn count(&self) -> u64 {
+        self.shared.count.load(Ordering::Relaxed)
     }
 }
