@@ -1,13 +1,13 @@
 //! Writes by anybody else to what Banyan owns, while it leads.
 
-use crate::outbox::reason;
 use crate::stream::{Change, Row, Transaction};
 use crate::values::{ItemName, row_numbers};
+use crate::words::as_reason;
 use banyan_domain::legacy::Breach;
 
 /// A breach as the rules take it.
 pub(crate) fn breach((sku, location): ItemName, what: &str, position: u64, index: u32) -> Breach {
-    Breach { position, index, sku, location, what: reason(what) }
+    Breach { position, index, sku, location, what: as_reason(what) }
 }
 
 /// Tells the operator of breaches in one line: there may be thousands, of one statement.

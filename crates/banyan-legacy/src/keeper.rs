@@ -9,13 +9,14 @@ use crate::database::{BoxFuture, Finding, OldDatabase, StreamHealth};
 use crate::desk::{Desk, DeskError};
 use crate::mapping::Mapping;
 use crate::mover::{
-    Comparer, DriveError, Driver, Facts, Gate, Planned, Recall, RouteEvidence, Stage, as_reason, gates,
+    Comparer, DriveError, Driver, Facts, Gate, Planned, Recall, RouteEvidence, Stage, gates,
     open_reservations, steps,
 };
 use crate::progress::{LagPoint, Progress, ProgressView};
 use crate::references::{References, ReferencesView};
 use crate::takeover;
 use crate::watermark;
+use crate::words::as_reason;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, MoveStep, Outcome, Phase, Without};
 use banyan_domain::{Actor, Outcome as AnyOutcome, Timestamp};
 use banyan_engine::wall_clock;

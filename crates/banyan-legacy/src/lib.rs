@@ -39,6 +39,7 @@ mod takeover;
 mod touched;
 mod values;
 mod watermark;
+mod words;
 
 pub use database::{
     Book, BoxFuture, CheckLevel, Digests, Door, Finding, Hold, KeyRange, LegacyError, OldDatabase, Page,

@@ -2,8 +2,9 @@
 
 use crate::mapping::{LocationFrom, Mapping};
 use crate::stream::{OutboxRow, Row};
+use crate::words::as_reason;
 use banyan_domain::legacy::{OutboxItem, OutboxKind};
-use banyan_domain::{LocationId, Reason, ReservationNo, SkuId, limits};
+use banyan_domain::{LocationId, ReservationNo, SkuId, limits};
 use serde::{Deserialize, Serialize};
 
 /// The kind of message by which Banyan itself says again what a row is, where writing it as it is leaves no trace in the log.
@@ -63,18 +64,8 @@ pub(crate) fn row_said(row: &OutboxRow) -> Option<Result<Row, String>> {
 
 /// Reads a message. One that cannot be read is kept as such, so that it is noted and stops nothing.
 pub(crate) fn read(mapping: &Mapping, row: &OutboxRow) -> OutboxItem {
-    let kind = kind(mapping, row).unwrap_or_else(|why| OutboxKind::Unreadable { why: reason(&why) });
+    let kind = kind(mapping, row).unwrap_or_else(|why| OutboxKind::Unreadable { why: as_reason(&why) });
     OutboxItem { id: u64::try_from(row.id).unwrap_or(0), kind }
-}
-
-/// A text of ours as a reason: control characters become blanks, what is too long is cut.
-pub(crate) fn reason(text: &str) -> Reason {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let mut end = clean.len().min(limits::REASON_BYTES_MAX);
-    while !clean.is_char_boundary(end) {
-        end -= 1;
-    }
-    Reason::new(&clean[..end]).expect("short and without control characters")
 }
 
 fn kind(mapping: &Mapping, row: &OutboxRow) -> Result<OutboxKind, String> {

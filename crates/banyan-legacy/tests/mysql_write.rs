@@ -154,6 +154,18 @@ async fn a_write_is_four_statements_that_are_prepared_already_and_asks_for_no_sc
     assert_eq!(shop.sql("select group_concat(distinct num_in_stock) from stock"), "3");
 }
 
+/// Found by reading: whoever lost us with the network kept the checkpoint's lock for the server's eight hours.
+#[tokio::test]
+async fn a_session_that_writes_is_ended_by_the_server_when_it_falls_silent() {
+    let shop = Shop::open(&MariaDbOptions::default()).await;
+    shop.sql("insert into stock (sku, num_in_stock) values ('A', 5)");
+    lead(&shop, 10);
+    let asked = asked(&shop, &[target(0, "A", "main", 1, 0)], 11).await;
+    let place = |what: &str| asked.iter().position(|line| line.contains(what));
+    let (limited, locks) = (place("set session wait_timeout = 60"), place("banyan_sync set seq"));
+    assert!(limited.is_some() && limited < locks, "{asked:#?}");
+}
+
 #[tokio::test]
 async fn a_schema_that_has_changed_is_looked_at_again_by_the_sync_out() {
     let shop = Shop::open(&MariaDbOptions::default()).await;

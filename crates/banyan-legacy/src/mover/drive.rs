@@ -10,9 +10,10 @@ use crate::database::{Book, BoxFuture, Hold, LegacyError, OldDatabase, Switch, S
 use crate::desk::{Desk, DeskError};
 use crate::progress::{Progress, ProgressView};
 use crate::takeover;
+use crate::words::as_reason;
 use banyan_domain::legacy::{Capability, CapabilityState, Command, Move, MoveStep, Phase};
 use banyan_domain::stock::ReservationView;
-use banyan_domain::{Reason, Refusal, State, legacy, limits};
+use banyan_domain::{Reason, Refusal, State, legacy};
 use banyan_engine::wall_clock;
 use std::fmt;
 use std::sync::Arc;
@@ -490,16 +491,6 @@ pub(crate) fn instant(millis: u64) -> jiff::Timestamp {
         .ok()
         .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
         .unwrap_or_default()
-}
-
-/// A text as a reason: without control characters, cut if it is too long.
-pub(crate) fn as_reason(text: &str) -> Reason {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let mut end = clean.len().min(limits::REASON_BYTES_MAX);
-    while !clean.is_char_boundary(end) {
-        end -= 1;
-    }
-    Reason::new(&clean[..end]).expect("short and without control characters")
 }
 
 impl From<LegacyError> for DriveError {

@@ -11,7 +11,7 @@ mod plan;
 mod recall;
 
 pub use drive::{Comparer, DriveError, Driver, Stage};
-pub(crate) use drive::{as_reason, instant, open_reservations};
+pub(crate) use drive::{instant, open_reservations};
 pub use gates::{Facts, Gate, RouteEvidence, gates};
 pub use look::{Gatekeeper, Look};
 pub(crate) use look::{check, closed, looked};

@@ -52,6 +52,7 @@ pub(super) async fn say(
     for setup in ["set session transaction isolation level read committed", wait.as_str()] {
         within("saying rows again", STATEMENT_MAX, session.conn.query_drop(setup)).await?;
     }
+    session.may_not_fall_silent().await?;
     let speaker = Speaker { database, capability };
     let mut parts: VecDeque<(u32, Vec<&Item>)> = VecDeque::new();
     for layout in layouts {

@@ -157,9 +157,6 @@ fn book_of(row: &Row) -> Result<Book, LegacyError> {
     Ok(Book { phase, epoch: number(1)?, seq: number(2)?, move_no: number(3)? })
 }
 
-/// Longest the door is held without a word from us, in seconds: then the old database ends our session, and orders go on.
-const HELD_SECONDS_MAX: u64 = 60;
-
 /// A transaction that holds the door's lock.
 struct HeldDoor {
     session: Session,
@@ -182,11 +179,8 @@ pub(super) async fn hold(
     session.limit(limit).await?;
     // Whole seconds, at least one: 0 would not wait at all.
     let wait = wait_max.as_millis().div_ceil(1_000).clamp(1, 50);
-    for setup in [
-        format!("set session innodb_lock_wait_timeout = {wait}"),
-        format!("set session wait_timeout = {HELD_SECONDS_MAX}"),
-        "start transaction".to_owned(),
-    ] {
+    session.may_not_fall_silent().await?;
+    for setup in [format!("set session innodb_lock_wait_timeout = {wait}"), "start transaction".to_owned()] {
         within(doing, STATEMENT_MAX, session.conn.query_drop(setup)).await?;
     }
     let table = ours(address.database(), DOOR);

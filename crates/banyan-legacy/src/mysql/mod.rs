@@ -163,11 +163,11 @@ impl Mysql {
     {
         let idle = kept.lock().await.take();
         let session = match idle {
-            // One of another runtime waits for sockets that nobody looks at where that runtime stands still.
-            Some(session) if session.is_of_here() && !session.conn.is_disconnected() => session,
+            Some(session) if session.is_usable() => session,
             _ => self.address.connect().await?,
         };
-        let (session, answer) = work(session).await?;
+        let (mut session, answer) = work(session).await?;
+        session.rests();
         *kept.lock().await = Some(session);
         Ok(answer)
     }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{self, Handle};
+use tokio::time::Instant;
 
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -16,6 +17,12 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(30);
 /// Largest event of the binary log that is read, in bytes: the protocol's own limit.
 const EVENT_BYTES_MAX: usize = 1 << 30;
+
+/// How long a session that is kept may have been idle and be used again: the server must not end it first.
+const IDLE_MAX: Duration = Duration::from_secs(SILENT_SECONDS_MAX / 2);
+/// Longest that the server waits for the next word of a session that takes locks, in seconds. Then it ends the session, and its
+/// transaction with it: whoever lost us with the network would otherwise keep them for hours.
+pub(super) const SILENT_SECONDS_MAX: u64 = 60;
 
 /// Statements that a session keeps prepared: those of the sync out come in some lengths for each table.
 const PREPARED_MAX: usize = 128;
@@ -55,6 +62,8 @@ pub(super) struct Session {
     pub(super) writes: bool,
     /// In which it was opened: its socket belongs to it.
     runtime: runtime::Id,
+    /// Since when it is kept without being used.
+    idle_since: Instant,
 }
 
 impl Session {
@@ -65,9 +74,23 @@ impl Session {
         within("limiting statements", STATEMENT_MAX, self.conn.query_drop(format!("set session {sql}"))).await
     }
 
-    /// Whether it was opened in the runtime that asks.
-    pub(super) fn is_of_here(&self) -> bool {
+    /// Whether it can be used: it is open as far as is known, and of the runtime that asks. One of another runtime waits for sockets
+    /// that nobody looks at where that runtime stands still.
+    pub(super) fn is_usable(&self) -> bool {
         self.runtime == Handle::current().id()
+            && !self.conn.is_disconnected()
+            && self.idle_since.elapsed() < IDLE_MAX
+    }
+
+    /// It is put away until it is used again.
+    pub(super) fn rests(&mut self) {
+        self.idle_since = Instant::now();
+    }
+
+    /// Has the server end it when nothing is heard of it for long: for all that take locks of others' rows.
+    pub(super) async fn may_not_fall_silent(&mut self) -> Result<(), LegacyError> {
+        let sql = format!("set session wait_timeout = {SILENT_SECONDS_MAX}");
+        within("setting the session up", STATEMENT_MAX, self.conn.query_drop(sql)).await
     }
 }
 
@@ -138,7 +161,14 @@ impl Address {
             flavor.statement_limit(STATEMENT_MAX)
         );
         within("setting the session up", STATEMENT_MAX, conn.query_drop(setup)).await?;
-        Ok(Session { conn, flavor, layouts: None, writes: false, runtime: Handle::current().id() })
+        Ok(Session {
+            conn,
+            flavor,
+            layouts: None,
+            writes: false,
+            runtime: Handle::current().id(),
+            idle_since: Instant::now(),
+        })
     }
 }
 

@@ -56,6 +56,7 @@ async fn set_up(session: &mut Session) -> Result<(), LegacyError> {
     ] {
         within("setting the session up", STATEMENT_MAX, session.conn.query_drop(setup)).await?;
     }
+    session.may_not_fall_silent().await?;
     session.writes = true;
     Ok(())
 }
