@@ -219,6 +219,7 @@ impl Inward<'_> {
                         // kept with the next that matters, or in a moment.
                         let since = passed.map_or_else(Instant::now, |(_, since)| since);
                         passed = Some((load.position, since));
+                        self.progress.passed_over();
                         continue;
                     }
                     passed = None;

@@ -40,6 +40,8 @@ struct Following {
     seen: u64,
     /// Position up to which everything is durable here; 0 while that is not known.
     applied: u64,
+    /// When the oldest of what was seen and is not durable here yet was seen, milliseconds since 1970.
+    waits_since: Option<u64>,
     /// When the stream last gave anything, milliseconds since 1970.
     heard_at: u64,
     /// How many items came out of it.
@@ -78,6 +80,8 @@ pub struct ProgressView {
     pub position_seen: u64,
     /// Position up to which everything is durable here; 0 while that is not known.
     pub position_applied: u64,
+    /// When the oldest of what the stream gave and is not durable here yet was given, milliseconds since 1970.
+    pub waits_since: Option<u64>,
     /// When the stream last gave anything, milliseconds since 1970; 0 if never.
     pub heard_at: u64,
     /// How many items came out of the stream since the start.
@@ -118,6 +122,14 @@ impl Progress {
     pub fn heard(&self, position: u64, now_millis: u64) {
         let mut following = self.lock_following();
         (following.seen, following.heard_at) = (position, now_millis);
+        if position > following.applied {
+            following.waits_since.get_or_insert(now_millis);
+        }
+    }
+
+    /// Nothing of what the stream gave so far needs to be durable here, but for its position, which is kept with the next that does.
+    pub fn passed_over(&self) {
+        self.lock_following().waits_since = None;
     }
 
     /// An item came out of the stream, whatever it says. What is done about it comes later.
@@ -127,7 +139,11 @@ impl Progress {
 
     /// Everything up to `position` is durable here.
     pub fn applied(&self, position: u64) {
-        self.lock_following().applied = position;
+        let mut following = self.lock_following();
+        following.applied = position;
+        if position >= following.seen {
+            following.waits_since = None;
+        }
     }
 
     /// A stream is begun anew, perhaps on another server: how far the one before was says nothing of it.
@@ -253,6 +269,7 @@ impl Progress {
         ProgressView {
             position_seen: following.seen,
             position_applied: following.applied,
+            waits_since: following.waits_since,
             heard_at: following.heard_at,
             told: following.told,
             opened: following.opened,
@@ -291,4 +308,28 @@ impl Progress {
 /// The place of a row.
 pub(crate) fn place_of(row: &TargetRow) -> RowPlace {
     (row.table, row.sku.clone(), row.location.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_as_old_as_the_oldest_that_is_not_durable() {
+        let progress = Progress::default();
+        let waits = || progress.view().waits_since;
+        progress.heard(7, 100);
+        assert_eq!(waits(), Some(100), "it is being written down");
+        progress.heard(7, 120);
+        assert_eq!(waits(), Some(100), "another part of it");
+        progress.applied(7);
+        assert_eq!(waits(), None);
+        progress.heard(7, 130);
+        assert_eq!(waits(), None, "nothing new");
+        progress.heard(9, 140);
+        progress.passed_over();
+        assert_eq!(waits(), None, "nothing of it is ours to keep");
+        progress.applied(6);
+        assert_eq!(waits(), None, "a stream opened again tells its last position again");
+    }
 }

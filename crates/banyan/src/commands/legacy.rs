@@ -241,6 +241,8 @@ async fn begin(args: &MoveArgs) -> Result<ExitCode, Failure> {
     if answer.body["title"] == "gates-closed" {
         let plan = look_at_plan(&mut client, capability, &args.to, &args.without).await?;
         print(&args.ask, &plan, plan_text);
+        // What was in the way may be gone by the time of the second look.
+        eprintln!("{}", answer.failure("not begun"));
         return Ok(ExitCode::from(CHECK));
     }
     let begun = answer.expect_success("moving")?;
