@@ -8,6 +8,7 @@ mod open;
 mod reader;
 mod recover;
 mod spare;
+mod strays;
 
 use std::io;
 use std::path::PathBuf;
