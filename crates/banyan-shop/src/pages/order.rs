@@ -257,8 +257,7 @@ fn giving_back(visit: &Visit, order: &Order, refund: &Refund) -> Markup {
             div.what {
                 span { (visit.t(kind)) " " span.hint { (refund.refund) } }
                 @if !what.is_empty() { span.hint { (what.join(", ")) } }
-                @if !refund.reason.is_empty() { q.reason { (refund.reason) } }
-                @if let Some(why) = refund.why.as_ref().filter(|_| refund.state == "refused") { span.short { (why) } }
+                @if refund.state == "refused" { span.short { (text::why_refused(lang, refund.why.as_deref().unwrap_or_default())) } }
                 span.hint { (time(lang, refund.ended_at.as_ref().unwrap_or(&refund.begun_at))) }
             }
             (parts::state(lang, shape, word))
