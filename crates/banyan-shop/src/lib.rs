@@ -7,13 +7,14 @@
 //! What it deliberately is not: it has no rule, no price and no storage. What a visitor has (the cart, who is signed in) is
 //! in a signed cookie of theirs. Signing in is a demonstration: a real shop has its own.
 //!
-//! Start reading at [`router`]; then `gate.rs` (who asks, and which forms are taken), `api.rs` (the client), `shelf.rs` (what
-//! is shared by all visitors), `session.rs` (the cookie), and one file for each page in `pages/`. Names, descriptions and
+//! Start reading at [`router`]; then `gate.rs` (who asks, and which forms are taken), `api.rs` (the client), `shelf.rs` and `cell.rs`
+//! (what is shared by all visitors), `session.rs` (the cookie), and one file for each page in `pages/`. Names, descriptions and
 //! pictures of the sample goods are in `assets/catalog.toml` and `picture/`. Every sentence is in `text/`.
 
 mod api;
 mod assets;
 mod catalog;
+mod cell;
 mod format;
 mod gate;
 mod layout;
