@@ -1,7 +1,8 @@
 //! Card numbers, so that they are turned away before anything remembers them.
 //!
 //! The log is for ever, so a number that was pasted where a token belongs must not get into it. It counts however it is grouped
-//! and whatever stands around it. What no network gives out, such as a date or a clock's milliseconds in a token, does not.
+//! and whatever stands around it. What no network gives out, such as a date or a clock's milliseconds in a token, does not, nor do
+//! digits right within a word: companies make names of a shop's name, the time and some letters, such as `shop520251130141716u7Ie0`.
 
 /// Digits of a card number, at least and at most.
 const DIGITS_MIN: usize = 12;
@@ -9,10 +10,16 @@ const DIGITS_MAX: usize = 19;
 
 /// Whether `text` holds a card number: 12 to 19 digits that begin as cards do and pass the Luhn check, in one piece or in groups
 /// with anything but letters between them. Digits that go on without a gap are one group, and no number is looked for within it.
+/// Digits with a letter right before and a letter right after them are part of a word.
 #[must_use]
 pub fn holds_card_number(text: &str) -> bool {
     // Each piece without letters, as groups of digits one after the other.
-    text.split(|c: char| c.is_alphabetic()).any(|piece| {
+    let pieces: Vec<&str> = text.split(|c: char| c.is_alphabetic()).collect();
+    pieces.iter().enumerate().any(|(place, piece)| {
+        let within = place > 0 && place + 1 < pieces.len();
+        if within && piece.chars().all(|c| digit(c).is_some()) {
+            return false;
+        }
         let groups: Vec<Vec<u8>> = piece
             .split(|c| digit(c).is_none())
             .filter(|group| !group.is_empty())
@@ -91,7 +98,8 @@ mod tests {
             "4242\u{a0}4242\u{2013}4242\u{3000}4242",
             "\u{ff14}\u{ff12}\u{ff14}\u{ff12}4242 42424242",
             "card:4242424242424242",
-            "card4242424242424242x",
+            "card4242424242424242",
+            "card 4242424242424242 of mine",
             "4242424242424242 12/40 123",
             "123, 4242 4242 4242 4242",
             "378282246310005",
@@ -119,6 +127,8 @@ mod tests {
             // A payment's name with the time in it, which passes the check.
             "tgen_20240213122700P7V83",
             "tgen_20240213122706P7V83",
+            // The shop's name ends with a digit, and together they would pass.
+            "shop520251130141716u7Ie0",
             // Milliseconds; one of these ten passes.
             "t-1763898034120 t-1763898034121 t-1763898034122 t-1763898034123 t-1763898034124",
             "t-1763898034125 t-1763898034126 t-1763898034127 t-1763898034128 t-1763898034129",
