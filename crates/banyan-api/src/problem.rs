@@ -191,6 +191,7 @@ const fn status_of_order(refusal: order::Refusal) -> StatusCode {
         | No::ProductNotOnSale
         | No::PriceChanged
         | No::CheckoutNotDefined
+        | No::OrderPaid
         | No::OrderSettling
         | No::OrderNotPaid
         | No::RefundUnderWay

@@ -37,7 +37,7 @@ impl Sagas {
     /// The request that `open` stands for, or none if it is no longer open: it was answered, or given up.
     #[must_use]
     pub fn request(&self, keys: &Keys, open: OpenAsk) -> Option<Request> {
-        let saga = self.saga(open.saga).filter(|saga| saga.open_ask() == Some(open))?;
+        let saga = self.saga(open.saga).filter(|saga| saga.open_asks().any(|ask| ask == open))?;
         let definition = self.definition(saga.definition)?;
         let step = definition.steps.get(usize::from(open.step))?;
         let action = match open.ask {

@@ -550,7 +550,7 @@ fn do_order(shop: &mut Shop, deed: &Deed) {
         }
         Deed::CancelOrder(o) => {
             let reason = reason("changed their mind");
-            shop.command(order::Command::Cancel { order: no(o), by: operator(), reason });
+            shop.command(order::Command::Cancel { order: no(o), owner: None, by: operator(), reason });
         }
         Deed::ReturnOrder(o, p) => {
             let lines = vec![CartLine { product: product(p), quantity: 1 }];

@@ -315,7 +315,7 @@ impl Story {
                 let (method, return_url) = ("tok_ok".into(), "".into());
                 self.ask(order::Command::Place { cart, method, return_url, expect_total: None });
             }
-            5 => self.ask(order::Command::Cancel { order, by: by(), reason: reason() }),
+            5 => self.ask(order::Command::Cancel { order, owner: None, by: by(), reason: reason() }),
             _ => {
                 let lines = vec![CartLine { quantity: 1, ..line }];
                 self.ask(order::Command::Return { order, lines, by: by(), reason: reason() });
