@@ -171,9 +171,12 @@ const fn status_of_saga(refusal: saga::Refusal) -> StatusCode {
     match refusal {
         No::SagaNotDefined | No::SagaNotFound => StatusCode::NOT_FOUND,
         No::SagaInvalid | No::SagaInputTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
-        No::SagaVersion | No::TooManySagas | No::SagaTooLate | No::SagaNotParked | No::SagaCannotUndo => {
-            StatusCode::CONFLICT
-        }
+        No::SagaVersion
+        | No::TooManySagas
+        | No::SagaTooLate
+        | No::SagaNotParked
+        | No::SagaChanged
+        | No::SagaCannotUndo => StatusCode::CONFLICT,
     }
 }
 
@@ -191,6 +194,7 @@ const fn status_of_order(refusal: order::Refusal) -> StatusCode {
         | No::ProductNotOnSale
         | No::PriceChanged
         | No::CheckoutNotDefined
+        | No::OrderPaid
         | No::OrderSettling
         | No::OrderNotPaid
         | No::RefundUnderWay

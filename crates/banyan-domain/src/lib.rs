@@ -9,6 +9,7 @@
 //! by [`saga`]s.
 
 mod both;
+mod card;
 pub mod codec;
 pub mod coupon;
 mod decision;
@@ -35,6 +36,7 @@ pub mod stock;
 mod time;
 
 pub use both::{Both, InTurn};
+pub use card::holds_card_number;
 pub use decision::Decided;
 pub use digest::Digest;
 pub use event::{Command, Entry, Event, Outcome};

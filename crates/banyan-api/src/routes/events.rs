@@ -227,6 +227,7 @@ fn unreadable(error: &LogError) -> Problem {
         LogError::Archived { .. }
         | LogError::Io { .. }
         | LogError::Locked { .. }
+        | LogError::Strays { .. }
         | LogError::Options { .. } => {
             tracing::error!("reading events: {error}");
             Problem::unavailable(

@@ -7,6 +7,7 @@ use crate::confirmed::Confirmed;
 use crate::disk::file::{SegmentFile, create_segment, read_manifest, write_manifest};
 use crate::disk::recover::{Place, Tail, Walked, Walker};
 use crate::disk::spare::Spares;
+use crate::disk::strays::{self, Strays};
 use crate::disk::{DiskLog, DiskOptions, Live, Shared};
 use crate::error::{Damage, LogError};
 use crate::format::block::{BLOCK_SECTORS_LIMIT, sectors_of};
@@ -25,7 +26,8 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<Di
         LockRefused::Io(error) => LogError::io(format!("locking {}/{LOCK}", storage.describe()), error),
     })?;
     let disk = storage.as_ref();
-    let manifest = prepare_directory(&storage, &options)?;
+    let stored = prepare_directory(&storage, &options)?;
+    let Strays { manifest, archived } = strays::look(&storage, stored, &options)?;
     let places = live_segments(&storage, &manifest)?;
     let (mut table, tail) = look(&places, &manifest, options.verify_all)?;
 
@@ -33,7 +35,10 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<Di
     let mut current = places[tail.position].open(true)?;
     let before = tail.position.checked_sub(1).map(|before| places[before].open(true)).transpose()?;
     settle(disk, &current, before.as_ref(), &tail)?;
-    remove_archived(disk, &manifest)?;
+    if manifest != stored {
+        write_manifest(disk, &manifest)?;
+    }
+    strays::remove(disk, &archived)?;
     if !tail.opened {
         current = large_enough(disk, current, &options)?;
         if let Some(last) = table.last_mut() {
@@ -167,16 +172,6 @@ fn live_segments(storage: &Arc<dyn Storage>, manifest: &Manifest) -> Result<Vec<
     Ok(live.into_iter().map(|index| Place { storage: Arc::clone(storage), index }).collect())
 }
 
-/// Finishes what a crash interrupted: the manifest says that these are in the archive.
-fn remove_archived(disk: &dyn Storage, manifest: &Manifest) -> Result<(), LogError> {
-    for index in indexes(disk)?.into_iter().filter(|index| *index < manifest.first_segment) {
-        let name = segment::name_of(index);
-        disk.remove(&name)
-            .map_err(|error| LogError::io(format!("removing archived {}/{name}", disk.describe()), error))?;
-    }
-    Ok(())
-}
-
 /// Verifies the log and finds its end, without changing anything.
 fn look(places: &[Place], manifest: &Manifest, verify_all: bool) -> Result<(Vec<Live>, Tail), LogError> {
     let mut table = Vec::new();
@@ -206,7 +201,8 @@ fn look(places: &[Place], manifest: &Manifest, verify_all: bool) -> Result<(Vec<
     Ok((table, tail))
 }
 
-fn opening_of(segment: &SegmentFile) -> Result<Option<Chain>, LogError> {
+/// What a segment continues; none if nothing has been written to it.
+pub(crate) fn opening_of(segment: &SegmentFile) -> Result<Option<Chain>, LogError> {
     let mut sector = [0; SECTOR_BYTES];
     segment
         .file

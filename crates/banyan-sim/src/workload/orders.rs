@@ -33,7 +33,12 @@ impl Workload {
                 Command::SetProducts { products: vec![changed], by: actor() }
             }
             8..58 => self.placed(rng),
-            58..70 => Command::Cancel { order: self.order(rng), by: actor(), reason: reason() },
+            58..70 => Command::Cancel {
+                order: self.order(rng),
+                owner: rng.chance(30).then(|| member(rng)),
+                by: actor(),
+                reason: reason(),
+            },
             _ => {
                 // Whatever is on the list: some of it is not in the order.
                 let known = listed(rng);

@@ -161,7 +161,8 @@ impl Story {
         if kind < 5 {
             let how = [Resume::Retry, Resume::Skip(Fields::new()), Resume::Undo];
             let how = how[self.pick(3) as usize].clone();
-            self.ask(saga::Command::Resume { saga, how, by: by(), reason: reason() });
+            let mark = self.state.sagas().saga(saga).map_or(0, saga::Saga::mark);
+            self.ask(saga::Command::Resume { saga, mark, how, by: by(), reason: reason() });
             return self.ask(saga::Command::Cancel { saga: SagaNo::new(n / 2), by: by(), reason: reason() });
         }
         let Some(last) = self.asked.len().checked_sub(1) else { return };
@@ -315,7 +316,7 @@ impl Story {
                 let (method, return_url) = ("tok_ok".into(), "".into());
                 self.ask(order::Command::Place { cart, method, return_url, expect_total: None });
             }
-            5 => self.ask(order::Command::Cancel { order, by: by(), reason: reason() }),
+            5 => self.ask(order::Command::Cancel { order, owner: None, by: by(), reason: reason() }),
             _ => {
                 let lines = vec![CartLine { quantity: 1, ..line }];
                 self.ask(order::Command::Return { order, lines, by: by(), reason: reason() });
