@@ -89,6 +89,12 @@ impl Started {
     pub const fn report(&self) -> &StartReport {
         &self.report
     }
+
+    /// The state as the log has it, before anything new happens.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        self.core.state()
+    }
 }
 
 /// Acquires the log and brings the state up to its head. An empty log becomes a new store with a random secret, or with

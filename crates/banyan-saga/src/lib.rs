@@ -7,10 +7,11 @@
 
 mod executor;
 mod file;
+mod notices;
 mod service;
 mod services;
 
 pub use executor::{Executor, NoticeError};
 pub use file::{InvalidFile, faults, read_definition};
-pub use service::{Asking, Company, HttpService, Service};
+pub use service::{Asking, Company, HttpService, Service, Told};
 pub use services::{Services, read_services};
