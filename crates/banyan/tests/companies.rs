@@ -14,7 +14,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use support::company::{Company, Place, free};
-use support::{Http, Reply, Server, until};
+use support::{Http, Reply, Server, run_well, text, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_banyan");
 const MUG: i64 = 12_900;
@@ -160,18 +160,18 @@ fn at_stripe(folder: &Path) -> (Stripe, TcpProxy, Shop) {
     std::fs::write(folder.join("stripe.key"), "sk_test_hidden").expect("a key");
     std::fs::write(folder.join("webhook.key"), "whsec_test").expect("a key");
     let services = folder.join("services.toml");
-    let text = format!(
+    let table = format!(
         "[service.company]\nkind = \"stripe\"\nurl = \"http://{}\"\nkey_file = \"stripe.key\"\n\
          webhook_secret_file = \"webhook.key\"\n",
         line.address()
     );
-    std::fs::write(&services, text).expect("a file");
+    std::fs::write(&services, table).expect("a file");
     let listen = free();
     let hook = format!(
         "url=http://{listen}/v1/webhooks/company&secret=whsec_test&events[]=payment_intent.succeeded"
     );
     stripe.ask("/_config/webhooks/shop", &hook);
-    let more = ["--services", support::text(&services), "--listen", &listen.to_string()];
+    let more = ["--services", text(&services), "--listen", &listen.to_string()];
     let server = Server::start_at(Path::new(BINARY), &folder.join("store"), &more);
     (stripe, line, Shop::of(server))
 }
@@ -299,8 +299,8 @@ fn a_checkout_at_toss_is_confirmed_given_back_in_parts_and_given_up_before_the_c
     let folder = tempfile::tempdir().expect("a temporary folder");
     let place = Place::make(Path::new(BINARY), folder.path());
     let services = folder.path().join("services.toml");
-    let text = std::fs::read_to_string(&services).expect("the file").replace("\"sandbox\"", "\"toss\"");
-    std::fs::write(&services, text).expect("a file");
+    let table = std::fs::read_to_string(&services).expect("the file").replace("\"sandbox\"", "\"toss\"");
+    std::fs::write(&services, table).expect("a file");
     let company = place.start_company();
     let mut shop = Shop::of(place.start_server());
     let order = shop.place("page", 3);
@@ -353,6 +353,35 @@ fn orders_are_paid_once_although_webhooks_come_late_twice_and_out_of_order() {
     assert_eq!(payments.len(), orders.len(), "one payment an order");
     assert!(payments.iter().all(|payment| payment["captured"] == MUG), "{payments:#?}");
     assert_eq!((shop.stock(), shop.sales()), ((42, 0), 8 * MUG));
+    shop.server.stop();
+}
+
+/// Bug: a store that was restored asked the company under the keys of the orders that it had lost, and a new order was paid with the
+/// money of the old one that had its number.
+#[test]
+fn after_a_backup_is_restored_a_new_order_is_not_paid_with_a_lost_ones_money() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let place = Place::make(Path::new(BINARY), folder.path());
+    let company = place.start_company();
+    let mut shop = Shop::of(place.start_server());
+    let (backup, restored) = (folder.path().join("backup"), folder.path().join("restored"));
+    let binary = Path::new(BINARY);
+    run_well(binary, &["backup", "--data", text(&place.data()), "--to", text(&backup)]);
+    let lost = shop.place("tok_ok", 1);
+    shop.comes_to(&lost, "paid");
+    shop.server.stop();
+    run_well(binary, &["restore", "--from", text(&backup), "--data", text(&restored)]);
+    let key = std::fs::read(place.data().join("operator.key")).expect("the operator's key");
+    std::fs::write(restored.join("operator.key"), key).expect("a key");
+    let services = folder.path().join("services.toml");
+    let server = Server::start_at(binary, &restored, &["--services", text(&services)]);
+    let (http, placed) = (server.operator(), 0);
+    let mut shop = Shop { http, server, placed };
+    let new = shop.place("tok_ok", 1);
+    assert_eq!(new, lost, "the number is given again");
+    shop.comes_to(&new, "paid");
+    let payments = company.payments();
+    assert_eq!(payments.len(), 2, "each order has its own payment: {payments:#?}");
     shop.server.stop();
 }
 
