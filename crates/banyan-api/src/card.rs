@@ -126,7 +126,7 @@ mod tests {
             start(with("method", card)).into(),
             start(with(card, "method")).into(),
             saga::Command::Cancel { saga, by: by(), reason: reason() }.into(),
-            saga::Command::Resume { saga, how: skip, by: by(), reason: fine.clone() }.into(),
+            saga::Command::Resume { saga, mark: 1, how: skip, by: by(), reason: fine.clone() }.into(),
             order::Command::Cancel { order: OrderNo::new(1), owner: None, by: by(), reason: reason() }.into(),
             order::Command::Return { order: OrderNo::new(1), lines: Vec::new(), by: by(), reason: reason() }
                 .into(),

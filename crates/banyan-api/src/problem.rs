@@ -180,9 +180,12 @@ const fn status_of_saga(refusal: saga::Refusal) -> StatusCode {
     match refusal {
         No::SagaNotDefined | No::SagaNotFound => StatusCode::NOT_FOUND,
         No::SagaInvalid | No::SagaInputTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
-        No::SagaVersion | No::TooManySagas | No::SagaTooLate | No::SagaNotParked | No::SagaCannotUndo => {
-            StatusCode::CONFLICT
-        }
+        No::SagaVersion
+        | No::TooManySagas
+        | No::SagaTooLate
+        | No::SagaNotParked
+        | No::SagaChanged
+        | No::SagaCannotUndo => StatusCode::CONFLICT,
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) const COOKIE: &str = "banyan_shop";
 pub(crate) const AGE_MAX: i64 = 30 * 86_400;
 /// How old it may be before it is made anew, in seconds, so that who comes every day is never signed out.
 const RENEW_AFTER: i64 = 86_400;
+/// How long an order without an answer is asked for again, in seconds: the API knows its key for two hours longer.
+const PENDING_MAX: i64 = 24 * 3_600;
 /// Different products in a cart.
 pub(crate) const LINES_MAX: usize = 24;
 /// Units of a product in a cart.
@@ -40,12 +42,28 @@ pub(crate) struct Session {
     /// Points to use for this cart.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) points: i64,
+    /// The key under which this cart is ordered: the same on every checkout form, until an order was made with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) form: Option<String>,
+    /// An order that was sent with that key, and whose answer did not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pending: Option<Pending>,
     /// The newest order, to which the payment company's page leads back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
     /// The log position of the newest change that this visitor made or saw: what is read must include it.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub(crate) seq: u64,
+}
+
+/// A checkout form that was sent, to be sent again as it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pending {
+    pub(crate) total: i64,
+    pub(crate) method: String,
+    /// When it was sent first, in seconds since 1970.
+    at: i64,
 }
 
 fn is_zero(n: &i64) -> bool {
@@ -97,6 +115,10 @@ impl Signer {
         if now - session.at > RENEW_AFTER {
             session.at = now;
         }
+        // Older than that its key may be forgotten: sending it again would be another order.
+        if session.pending.as_ref().is_some_and(|pending| now - pending.at > PENDING_MAX) {
+            (session.form, session.pending) = (None, None);
+        }
         Some(session)
     }
 
@@ -125,6 +147,7 @@ impl Session {
         self.member = Some(member);
         if another {
             (self.coupon, self.points, self.last) = (None, 0, None);
+            (self.form, self.pending) = (None, None);
         }
         Ok(())
     }
@@ -163,9 +186,23 @@ impl Session {
         self.cart.retain(|(_, quantity)| *quantity > 0);
     }
 
+    /// The key under which this cart is ordered.
+    pub(crate) fn form_key(&mut self) -> Result<&str, getrandom::Error> {
+        let key = self.form.take().map_or_else(random, Ok)?;
+        Ok(self.form.insert(key))
+    }
+
+    /// Notes that a form was sent with `key` and that nobody knows yet what became of it.
+    pub(crate) fn unanswered(&mut self, key: &str, total: i64, method: &str, now: i64) {
+        self.form = Some(key.to_owned());
+        let at = self.pending.take().map_or(now, |pending| pending.at);
+        self.pending = Some(Pending { total, method: method.to_owned(), at });
+    }
+
     /// Empties the cart after an order.
     pub(crate) fn ordered(&mut self, order: &str, seq: u64) {
         (self.cart, self.coupon, self.points) = (Vec::new(), None, 0);
+        (self.form, self.pending) = (None, None);
         self.last = Some(order.to_owned());
         self.seq = self.seq.max(seq);
     }
@@ -190,6 +227,7 @@ mod tests {
         }
         assert!(!session.add("one-more", 1), "a cart has an end");
         session.coupon = Some("7K2M-Q9XR-4TBHC".into());
+        session.unanswered(&random().expect("random"), 1_000_000, "tok_declined", 1_000);
         session
     }
 
@@ -200,6 +238,15 @@ mod tests {
         let opened = signer.open(&sealed, 2_000).expect("ours");
         assert_eq!((opened.units(), opened.member.as_deref()), (24 * 99, Some("mina")));
         assert!(sealed.len() < 3_500, "{} bytes", sealed.len());
+    }
+
+    #[test]
+    fn an_order_without_an_answer_is_asked_for_only_while_its_key_is_known() {
+        let signer = Signer::new("key");
+        let sealed = signer.seal(&full());
+        let pending = |now| signer.open(&sealed, now).expect("ours").pending;
+        assert!(pending(1_000 + PENDING_MAX).is_some());
+        assert!(pending(1_001 + PENDING_MAX).is_none());
     }
 
     #[test]

@@ -526,7 +526,8 @@ fn do_saga(shop: &mut Shop, deed: &Deed) {
                 _ => Resume::Undo,
             };
             let (saga, by) = (SagaNo::new(no), operator());
-            shop.command(Command::Resume { saga, how, by, reason: reason("by hand") });
+            let mark = shop.state.sagas().saga(saga).map_or(0, banyan_domain::saga::Saga::mark);
+            shop.command(Command::Resume { saga, mark, how, by, reason: reason("by hand") });
         }
         ref other => panic!("{other:?} is nothing of sagas"),
     }

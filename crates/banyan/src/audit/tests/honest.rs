@@ -162,7 +162,8 @@ impl Story {
         if kind < 5 {
             let how = [Resume::Retry, Resume::Skip(Fields::new()), Resume::Undo];
             let how = how[self.pick(3) as usize].clone();
-            self.ask(saga::Command::Resume { saga, how, by: by(), reason: reason() });
+            let mark = self.state.sagas().saga(saga).map_or(0, saga::Saga::mark);
+            self.ask(saga::Command::Resume { saga, mark, how, by: by(), reason: reason() });
             return self.ask(saga::Command::Cancel { saga: SagaNo::new(n / 2), by: by(), reason: reason() });
         }
         let Some(last) = self.asked.len().checked_sub(1) else { return };
