@@ -84,9 +84,9 @@ pub(crate) fn sums(visit: &Visit, sums: &Sums<'_>) -> Markup {
 /// What discount and points take off one line.
 pub(crate) fn shares(visit: &Visit, discount: i64, points: i64, currency: &str) -> Markup {
     let discount = (discount > 0)
-        .then(|| format!("{} {}", visit.t(text::SUM_DISCOUNT), money(visit.lang, -discount, currency)));
+        .then(|| format!("{}\u{a0}{}", visit.t(text::SUM_DISCOUNT), money(visit.lang, -discount, currency)));
     let points = (points > 0)
-        .then(|| format!("{} −{}", visit.t(text::SUM_POINTS), crate::format::number(points.unsigned_abs())));
+        .then(|| format!("{}\u{a0}−{}", visit.t(text::SUM_POINTS), crate::format::number(points.unsigned_abs())));
     let shares: Vec<_> = discount.into_iter().chain(points).collect();
     html! { @if !shares.is_empty() { span.hint { (shares.join(" · ")) } } }
 }
