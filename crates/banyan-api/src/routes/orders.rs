@@ -81,7 +81,7 @@ async fn quote(app: &App, headers: &HeaderMap, body: Body) -> Result<Response, P
     post, path = "/v1/orders", tag = "orders", request_body = NewOrderJson,
     params(("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters; kept for at least 24 hours")),
     responses(
-        (status = 201, description = "Placed", body = OrderJson), (status = 200, description = "Placed before", body = OrderJson), (status = 400, description = "idempotency-key-required, invalid-request"),
+        (status = 201, description = "Placed", body = OrderJson), (status = 200, description = "Placed before", body = OrderJson), (status = 400, description = "idempotency-key-required, invalid-request, card-number"),
         (status = 402, description = "insufficient-funds"), (status = 403, description = "forbidden"), (status = 404, description = "product-not-found, coupon-not-found, account-not-found, sku-not-found"),
         (status = 409, description = "out-of-stock, price-changed, terms-not-set, product-not-on-sale, checkout-not-defined, coupon-redeemed, coupon-revoked"), (status = 410, description = "coupon-expired"),
         (status = 422, description = "below-minimum-order, payment-method-missing, purchase-limit, order-too-large, other-currency, idempotency-key-reused"), (status = 423, description = "coupon-held"),
@@ -144,11 +144,11 @@ pub(crate) async fn get_order(
 }
 
 /// Cancels an order. Before its checkout's point of no return everything held is given back; once paid, everything that is
-/// left of it is refunded: that is the shop's to do, not a shopper's token's. The same again is answered the same.
+/// left of it is refunded: that is the shop's to do, and `order-paid` to a shopper's token. The same again is answered the same.
 #[utoipa::path(
     post, path = "/v1/orders/{order}/cancel", tag = "orders", request_body = ReasonJson,
     params(("order" = String, Path, description = "Order, such as o-17"), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; kept for at least 24 hours")),
-    responses((status = 200, description = "Being cancelled, or cancelled", body = OrderJson), (status = 403, description = "forbidden"), (status = 404, description = "order-not-found"), (status = 409, description = "order-settling, refund-under-way, checkout-not-defined, too-many-refunds"), (status = 410, description = "order-ended")),
+    responses((status = 200, description = "Being cancelled, or cancelled", body = OrderJson), (status = 403, description = "forbidden"), (status = 404, description = "order-not-found"), (status = 409, description = "order-paid, order-settling, refund-under-way, checkout-not-defined, too-many-refunds"), (status = 410, description = "order-ended")),
 )]
 pub(crate) async fn cancel_order(
     State(app): State<Arc<App>>,
@@ -160,13 +160,9 @@ pub(crate) async fn cancel_order(
     principal.must_act_for(None)?;
     let request: ReasonJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let (reason, order) = (reason(request.reason)?, own_order(&app, &principal, &id).await?);
-    if principal.member.is_some() && app.look(move |state| is_paid(state, order)).await? {
-        return Err(Problem::forbidden(
-            "A paid order is given back by the shop, which knows where its goods are.",
-        ));
-    }
     let stamp = app.stamp(&headers, &principal, || format!("cancel {order} {reason}"))?;
-    let command = order::Command::Cancel { order, by: principal.name.clone(), reason };
+    let command =
+        order::Command::Cancel { order, owner: principal.member.clone(), by: principal.name.clone(), reason };
     let (_, _, replayed) = app.ask(Command::Order(command), stamp).await?;
     answer_order(&app, order, StatusCode::OK, replayed, wait(&headers)).await
 }
@@ -300,10 +296,6 @@ async fn settled(
             _ = stopping.changed() => look_for(app, no, false).await?,
         };
     }
-}
-
-fn is_paid(state: &banyan_domain::State, no: OrderNo) -> bool {
-    state.orders().order(no).is_some_and(|order| order.state == order::OrderState::Paid)
 }
 
 fn order_in(outcome: &Outcome) -> OrderNo {

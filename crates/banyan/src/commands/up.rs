@@ -305,8 +305,9 @@ fn archive_old_segments(
     while !*stopping.borrow() {
         let head =
             shard.confirmed().wait_past(banyan_log::Seq(asked + retain_events), LOOK_FOR_STOP).as_u64();
-        // The older of two snapshots must be able to start from the live log, and every view must have read it.
-        let snapshot = match snapshots.list().as_deref() {
+        // The older of two snapshots must be able to start from the live log, and every view must have read it. A name in the
+        // folder is no snapshot: what is damaged or of another log could not start anything.
+        let snapshot = match snapshots.usable().as_deref() {
             Ok([_, older, ..]) => *older,
             _ => 0,
         };
