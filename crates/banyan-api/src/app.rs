@@ -1,6 +1,7 @@
 //! What every handler shares.
 
 use crate::auth::{Keyring, Principal};
+use crate::card;
 use crate::dry_run;
 use crate::problem::Problem;
 use banyan_domain::coupon::CodeKey;
@@ -179,6 +180,7 @@ impl App {
         command: Command,
         stamp: Option<KeyStamp>,
     ) -> Result<(Outcome, u64, bool), Problem> {
+        card::refuse(&command)?;
         let began = std::time::Instant::now();
         let answer = self.shard.submit(command, stamp)?.await.map_err(|_| Problem::unknown_outcome())?;
         self.http.write_micros.record(began.elapsed().as_micros() as u64);
@@ -222,6 +224,7 @@ impl App {
         stamp: Option<KeyStamp>,
         look: impl FnOnce(Answer, &State) -> T + Send + 'static,
     ) -> Result<T, Problem> {
+        card::refuse(&command)?;
         let began = std::time::Instant::now();
         let seen = self.shard.submit_then(command, stamp, look)?;
         let seen = seen.await.map_err(|_| Problem::unknown_outcome())?;
@@ -240,6 +243,7 @@ impl App {
         stamp: Option<KeyStamp>,
         look: impl FnOnce(Answer, &State) -> T + Send + 'static,
     ) -> Result<T, Problem> {
+        card::refuse(&command)?;
         let seen = self.look(move |state| {
             let answer = match state.foretell(command, stamp.as_ref()) {
                 Err(refusal) => Answer::Refused(refusal),

@@ -9,6 +9,7 @@
 mod app;
 pub mod auth;
 mod body;
+mod card;
 mod clock;
 mod dry_run;
 pub mod event_json;

@@ -6,6 +6,7 @@ use crate::config::{Config, ConfigError, IN_PROCESS, RouteSpec};
 use crate::journal::Journal;
 use crate::limits::REASON_BYTES_MAX;
 use crate::metrics::Metrics;
+use crate::proxy::peers::Peers;
 use crate::rules::Rules;
 use crate::shadow::Proof;
 use crate::side::{Side, Sides};
@@ -45,6 +46,10 @@ pub(crate) struct Inner {
     pub certificate: Option<Arc<Certificate>>,
     /// Requests under way.
     pub under_way: AtomicUsize,
+    /// Those of the configuration file, which stay also while no route leads to them.
+    pub named: Vec<Arc<Upstream>>,
+    /// Who has how many connections.
+    pub peers: Arc<Peers>,
     /// Turns true when nothing is served any more.
     pub ending: watch::Sender<bool>,
     /// Everything that changes with a version, behind the lock that puts changes in order.
@@ -100,6 +105,8 @@ impl Gateway {
                 client_tls: Arc::default(),
                 certificate,
                 under_way: AtomicUsize::new(0),
+                named: book.upstreams.values().filter(|upstream| upstream.is_named()).cloned().collect(),
+                peers: Arc::default(),
                 ending: watch::channel(false).0,
                 book: Mutex::new(book),
                 config,

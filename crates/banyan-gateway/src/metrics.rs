@@ -26,6 +26,8 @@ pub(crate) struct Shard {
     pub own_errors: AtomicU64,
     /// Requests that broke the rules of HTTP.
     pub malformed: AtomicU64,
+    /// Connections and requests that were refused because their address had its share.
+    pub client_refused: AtomicU64,
     /// Connections to servers that were opened.
     pub upstream_connects: AtomicU64,
     /// Requests that were sent again.
@@ -76,6 +78,11 @@ impl Gateway {
                 "banyan_gateway_malformed_total",
                 "Requests that broke the rules of HTTP.",
                 metrics.sum(|m| &m.malformed),
+            ),
+            (
+                "banyan_gateway_client_refused_total",
+                "Connections and requests refused because their address had all that one may have.",
+                metrics.sum(|m| &m.client_refused),
             ),
             (
                 "banyan_gateway_upstream_connects_total",

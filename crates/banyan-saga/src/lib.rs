@@ -7,10 +7,12 @@
 
 mod executor;
 mod file;
+mod http_service;
 mod service;
 mod services;
 
 pub use executor::{Executor, NoticeError};
 pub use file::{InvalidFile, faults, read_definition};
-pub use service::{Asking, Company, HttpService, Service};
+pub use http_service::HttpService;
+pub use service::{Asking, Company, Service};
 pub use services::{Services, read_services};

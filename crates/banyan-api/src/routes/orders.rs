@@ -81,7 +81,7 @@ async fn quote(app: &App, headers: &HeaderMap, body: Body) -> Result<Response, P
     post, path = "/v1/orders", tag = "orders", request_body = NewOrderJson,
     params(("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters; kept for at least 24 hours")),
     responses(
-        (status = 201, description = "Placed", body = OrderJson), (status = 200, description = "Placed before", body = OrderJson), (status = 400, description = "idempotency-key-required, invalid-request"),
+        (status = 201, description = "Placed", body = OrderJson), (status = 200, description = "Placed before", body = OrderJson), (status = 400, description = "idempotency-key-required, invalid-request, card-number"),
         (status = 402, description = "insufficient-funds"), (status = 403, description = "forbidden"), (status = 404, description = "product-not-found, coupon-not-found, account-not-found, sku-not-found"),
         (status = 409, description = "out-of-stock, price-changed, terms-not-set, product-not-on-sale, checkout-not-defined, coupon-redeemed, coupon-revoked"), (status = 410, description = "coupon-expired"),
         (status = 422, description = "below-minimum-order, payment-method-missing, purchase-limit, order-too-large, other-currency, idempotency-key-reused"), (status = 423, description = "coupon-held"),

@@ -68,10 +68,13 @@ impl Sagas {
                 }
                 Ok(Decision::One(Event::TurnedBack { saga: no, cause: Cause::Cancelled(by, reason) }))
             }
-            Command::Resume { saga: no, how, by, reason } => {
+            Command::Resume { saga: no, mark, how, by, reason } => {
                 let (saga, _) = self.find(no)?;
                 if saga.parked.is_none() {
                     return Err(Refusal::SagaNotParked);
+                }
+                if saga.mark() != mark {
+                    return Err(Refusal::SagaChanged);
                 }
                 match &how {
                     Resume::Skip(output) if output.check().is_err() => {

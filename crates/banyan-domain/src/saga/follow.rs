@@ -224,9 +224,12 @@ impl Saga {
                 // Nothing of it is under way: the machine goes on from here, or parks the saga again.
                 _ => {}
             },
-            Resume::Skip(output) => {
-                self.steps[place] = if running { StepState::Done(output.clone()) } else { StepState::Undone };
-            }
+            Resume::Skip(output) => match &mut self.steps[place] {
+                // It was done after all, and nothing else was typed: what it said stands.
+                StepState::Done(_) if running && output.is_empty() => {}
+                state if running => *state = StepState::Done(output.clone()),
+                state => *state = StepState::Undone,
+            },
             Resume::Undo => {
                 ensure(running, "a saga was forced back that was on its way back")?;
                 self.turn_back(definition, Cause::Forced);

@@ -1,6 +1,6 @@
 //! What is sent to a service outside, put together from the state.
 
-use super::definition::Target;
+use super::definition::{Action, Target};
 use super::event::Ask;
 use super::fields::Fields;
 use super::instance::StepState;
@@ -23,6 +23,8 @@ pub struct Request {
     pub do_operation: Box<str>,
     /// Its parameters.
     pub params: Fields,
+    /// The parameters with which the step was to be done: by them an answer is told from one about something else.
+    pub do_params: Fields,
     /// The idempotency key: the same over all tries and crashes, another for do and undo.
     pub key: String,
     /// The key under which the step was to be done: what a query asks about.
@@ -50,13 +52,16 @@ impl Sagas {
             Target::Service { operation, .. } => operation.clone(),
             Target::Local(_) => return None,
         };
-        let params = action.params.iter().map(|(name, text)| (&**name, text.fill(saga, definition)));
+        let filled = |action: &Action| -> Fields {
+            action.params.iter().map(|(name, text)| (&**name, text.fill(saga, definition))).collect()
+        };
         Some(Request {
             open,
             service: service.clone(),
             operation: operation.clone(),
             do_operation,
-            params: params.collect(),
+            params: filled(action),
+            do_params: filled(&step.action),
             key: step_key(keys, saga.no, open.step, open.ask),
             do_key: step_key(keys, saga.no, open.step, Ask::Do),
             about: saga.key.as_str().into(),

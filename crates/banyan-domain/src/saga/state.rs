@@ -240,6 +240,13 @@ impl Saga {
         matches!(self.phase, Phase::Ended(_))
     }
 
+    /// Another after every change: whoever decides about a saga names the mark of what they saw.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        let digest = self.digest();
+        digest as u64 ^ (digest >> 64) as u64
+    }
+
     pub(crate) fn digest(&self) -> u128 {
         let fixed = [48, self.no.get(), u64::from(self.definition), self.started_at.as_millis()];
         let input = self.input.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);

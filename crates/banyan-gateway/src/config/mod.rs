@@ -82,6 +82,10 @@ pub struct Limits {
     pub connections_max: usize,
     /// Most requests under way at once; more are answered 503 with `Retry-After`.
     pub requests_max: usize,
+    /// Most connections at once from one address (of IPv6: one /64) that is no trusted proxy; more are closed.
+    pub client_connections_max: usize,
+    /// Most requests and tunnels under way at once from one such address; more are answered 503 with `Retry-After`.
+    pub client_requests_max: usize,
     /// Longest head of a request, in bytes.
     pub head_bytes_max: usize,
     /// Most header fields of a request.
@@ -103,6 +107,8 @@ impl Default for Limits {
         Self {
             connections_max: 16_384,
             requests_max: 8_192,
+            client_connections_max: 1_024,
+            client_requests_max: 512,
             head_bytes_max: 32 << 10,
             headers_max: 100,
             uri_bytes_max: 8 << 10,

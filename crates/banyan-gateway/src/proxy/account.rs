@@ -1,13 +1,13 @@
 //! What is settled when an exchange ends, however it ends: room, counts, the connection, the access log.
 
 use super::body::Watching;
-use super::exchange::Active;
+use super::client::{Active, Client};
 use super::waits::Waits;
 use super::worker::Worker;
 use crate::side::{Ended, Side};
 use crate::table::Route;
 use crate::upstream::pool::One;
-use crate::upstream::{Lease, Room};
+use crate::upstream::{Lease, Room, Tunnel};
 use bytes::Bytes;
 use http::{Method, Uri, Version};
 use std::fmt::Display;
@@ -28,12 +28,14 @@ pub(crate) struct Account {
     pub route: Option<(Arc<Route>, Side)>,
     pub lease: Option<Lease>,
     pub room: Option<Room>,
+    /// Its place among the tunnels, if it is or may become one.
+    pub tunnel: Option<Tunnel>,
     pub watching: Option<Watching>,
     pub status: u16,
     pub late: Option<Pin<Box<Sleep>>>,
     pub waits: Waits,
     /// Among the exchanges of its connection.
-    pub active: Option<Active>,
+    active: Option<Active>,
     bytes: u64,
     settled: bool,
     /// Among the requests of users.
@@ -51,14 +53,36 @@ pub(crate) struct Line {
     pub id: String,
 }
 
+/// Why a request is not begun.
+pub(crate) enum Crowded {
+    /// As many as there may be are under way.
+    All,
+    /// As many as there may be are under way from its address.
+    Peer,
+}
+
 impl Account {
     /// Begins one, if there is room for one more request.
-    pub(crate) fn open(worker: &Arc<Worker>, began: Instant) -> Option<Box<Self>> {
-        let inner = &worker.inner;
+    pub(crate) fn open(client: &Arc<Client>, began: Instant) -> Result<Box<Self>, Crowded> {
+        let worker = &client.worker;
+        let (inner, limits) = (&worker.inner, &worker.inner.config.limits);
         let under_way = inner.under_way.fetch_add(1, Relaxed);
         worker.metrics().requests.fetch_add(1, Relaxed);
-        let account = Self::new(worker, began, true);
-        (under_way < inner.config.limits.requests_max).then_some(account)
+        let mut account = Self::new(worker, began, true);
+        if under_way >= limits.requests_max {
+            return Err(Crowded::All);
+        }
+        let active = Active::new(client);
+        let is_crowd = active.of_peer() >= limits.client_requests_max;
+        account.active = Some(active);
+        if is_crowd {
+            // Not the client's decision to leave.
+            account.settled = true;
+            worker.metrics().client_refused.fetch_add(1, Relaxed);
+            inner.peers.warn(client.sender.peer, "limits.client_requests_max");
+            return Err(Crowded::Peer);
+        }
+        Ok(account)
     }
 
     /// One that is no user's.
@@ -76,6 +100,7 @@ impl Account {
             route: None,
             lease: None,
             room: None,
+            tunnel: None,
             watching: None,
             status: 0,
             late: None,

@@ -2,7 +2,7 @@
 
 use super::{local, saga, service};
 use crate::saga::{
-    Ask, Command, Definition, End, Event, Fields, Mode, Next, Phase, Promises, Resume, Saga, Sagas,
+    Ask, Command, Definition, End, Event, Fields, Mode, Next, Phase, Promises, Refusal, Resume, Saga, Sagas,
     Settlement, StepKind, StepState, lint,
 };
 use crate::{Actor, Decided, Millis, Reason, SagaKey, SagaNo, Timestamp};
@@ -96,7 +96,8 @@ impl One {
 
     fn resume(&mut self, how: Resume) -> &mut Self {
         let (by, reason) = (Actor::new("ops").expect("valid"), Reason::new("why").expect("valid"));
-        self.ask(Command::Resume { saga: NO, how, by, reason });
+        let mark = self.saga().mark();
+        self.ask(Command::Resume { saga: NO, mark, how, by, reason });
         self
     }
 
@@ -256,4 +257,58 @@ fn a_pivot_that_may_have_happened_is_not_sent_again_once_an_operator_sends_the_s
     one.resume(Resume::Undo).wrote(&["resumed", "parked at 1: it may have happened, and has no undo"]);
     assert!(matches!(&one.saga().steps[1], StepState::Doing(tried) if tried.mode == Mode::Unknown));
     one.resume(Resume::Skip(Fields::new())).wrote(&["resumed", "0 Done", "Compensated"]);
+}
+
+/// Parked at the second of two steps that both have no answer, on the way back.
+fn parked_twice() -> One {
+    let mut one = One::new(saga(vec![
+        blind("hold", StepKind::Compensatable),
+        blind("book", StepKind::Compensatable),
+        service("pay", StepKind::Pivot),
+    ]));
+    one.done().done();
+    one.answer(Settlement::Refused("nothing to pay".into()));
+    one.answer(Settlement::Refused("not today".into())).is_parked(1, "not today");
+    one
+}
+
+fn resume(mark: u64, how: Resume) -> Command {
+    let (by, reason) = (Actor::new("ops").expect("valid"), Reason::new("why").expect("valid"));
+    Command::Resume { saga: NO, mark, how, by, reason }
+}
+
+#[test]
+fn a_decision_about_one_step_is_not_done_to_the_next_that_the_saga_is_parked_at() {
+    let mut one = parked_twice();
+    let skip = resume(one.saga().mark(), Resume::Skip(Fields::new()));
+    one.ask(skip.clone());
+    one.answer(Settlement::Refused("not today either".into())).is_parked(0, "not today either");
+    // A double click, or somebody with the older page.
+    assert_eq!(one.sagas.decide(skip), Err(Refusal::SagaChanged));
+    assert!(matches!(one.saga().steps[0], StepState::Undoing(_)), "its undo is still owed");
+}
+
+#[test]
+fn a_retry_sent_twice_is_done_once_though_the_saga_is_parked_at_the_same_step_again() {
+    let mut one = parked_twice();
+    let retry = resume(one.saga().mark(), Resume::Retry);
+    one.ask(retry.clone());
+    one.pass().answer(Settlement::Refused("not today".into())).is_parked(1, "not today");
+    assert_eq!(one.sagas.decide(retry), Err(Refusal::SagaChanged));
+}
+
+#[test]
+fn an_answer_that_came_late_is_not_covered_by_what_an_operator_typed() {
+    let mut one =
+        One::new(saga(vec![blind("hold", StepKind::Compensatable), service("pay", StepKind::Pivot)]));
+    silent(&mut one, 2);
+    one.unknown().is_parked(0, "whether it happened is not known");
+    let typed = Resume::Skip([("payment", "typed")].into_iter().collect());
+    let skip = resume(one.saga().mark(), typed);
+    let said = Settlement::Done([("payment", "pay_9")].into_iter().collect());
+    one.ask(Command::Settle { saga: NO, step: 0, ask: Ask::Do, attempt: 2, result: said });
+    assert_eq!(one.sagas.decide(skip), Err(Refusal::SagaChanged));
+    // Whoever looks again and counts it as done keeps what was said.
+    one.resume(Resume::Skip(Fields::new()));
+    assert_eq!(one.saga().steps[0].output().and_then(|said| said.get("payment")), Some("pay_9"));
 }

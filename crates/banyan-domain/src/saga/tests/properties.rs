@@ -3,8 +3,8 @@
 
 use super::{local, saga, service};
 use crate::saga::{
-    Ask, Command, Definition, Event, Fields, Next, OpenAsk, Phase, Promises, Resume, Sagas, Settlement, Step,
-    StepKind, lint,
+    Ask, Command, Definition, Event, Fields, Next, OpenAsk, Phase, Promises, Resume, Saga, Sagas, Settlement,
+    Step, StepKind, lint,
 };
 use crate::{Actor, Decided, Digest, Millis, Reason, SagaKey, SagaName, SagaNo, Timestamp, limits};
 use proptest::prelude::*;
@@ -133,7 +133,8 @@ impl Story {
                     _ => Resume::Undo,
                 };
                 let saga = SagaNo::new(u64::from(no));
-                self.ask(Command::Resume { saga, how, by: by(), reason: reason() });
+                let mark = self.sagas.saga(saga).map_or(0, Saga::mark);
+                self.ask(Command::Resume { saga, mark, how, by: by(), reason: reason() });
             }
         }
     }
@@ -150,7 +151,8 @@ impl Story {
                 self.sagas.sagas().filter(|saga| saga.parked.is_some()).map(|saga| saga.no).collect();
             for saga in parked {
                 let how = Resume::Skip(Fields::new());
-                self.ask(Command::Resume { saga, how, by: by(), reason: reason() });
+                let mark = self.sagas.saga(saga).map_or(0, Saga::mark);
+                self.ask(Command::Resume { saga, mark, how, by: by(), reason: reason() });
             }
             if self.sagas.sagas().all(|saga| matches!(saga.phase, Phase::Ended(_))) {
                 return;
