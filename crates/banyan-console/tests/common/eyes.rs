@@ -1,7 +1,7 @@
 //! Somebody who looks at pages of the console in a real Chromium, on a phone and at a desk, light and dark. The pictures are in
 //! the target folder, under `tmp/screens/console`. For tests on several threads: the browser is waited for in place.
 
-use super::{Browser, Store};
+use crate::common::{Browser, Store};
 use axum::Router;
 use banyan_testkit::{Chromium, Look, Window};
 use std::path::Path;
