@@ -12,7 +12,10 @@ use banyan_api::auth::{Keyring, TokenOptions};
 use banyan_api::{
     App, AppOptions, DoorOptions, ServeOptions, TokioReplies, deliver_replies, without_dry_run,
 };
-use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start, wall_clock};
+use banyan_domain::Keys;
+use banyan_engine::{
+    CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, Started, start, wall_clock,
+};
 use banyan_log::{Archiver, DiskLog, DiskOptions, LogError, RealStorage, open_for_reading};
 use banyan_saga::{Executor, Services, read_services};
 use banyan_views::record::{Rebuilder, RecordOptions, RecordView};
@@ -127,6 +130,13 @@ pub(crate) fn run(args: UpArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A store brought up to the head of its log, in which nothing happens yet.
+struct Opened {
+    started: Started,
+    archiver: Option<Archiver>,
+    services: Services,
+}
+
 /// A shard, and what works for it.
 struct Running {
     shard: Arc<Shard>,
@@ -148,7 +158,9 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     })?;
     let address = listener.local_addr().map_err(Failure::environment)?;
     let snapshots = SnapshotStore::open(dir.snapshots()).map_err(Failure::environment)?;
-    let Running { shard, archiver, executor } = start_shard(&args, &dir, &snapshots)?;
+    // From here to where the shard is started stands what may refuse the start: a start that is refused again and again must
+    // use up no saga's patience.
+    let opened = open_store(&args, &dir, &snapshots)?;
     keys::ensure_operator(&dir)?;
     // Whoever gives a name there is that member: nothing for strangers.
     let without_password = args.shop_sign_in_without_password;
@@ -162,7 +174,9 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     };
     let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
     let keyring = Arc::new(keyring);
-    let (record, reader) = start_record(&shard, &dir, args.archive.as_deref())?;
+    let view = open_record(opened.started.state().keys(), &dir)?;
+    let Running { shard, archiver, executor } = start_shard(opened, &args, &snapshots)?;
+    let (record, reader) = start_record(view, &shard, &dir, args.archive.as_deref())?;
     let (stop, stopping) = watch::channel(false);
     let app = App::new(AppOptions {
         shard: shard.clone(),
@@ -247,8 +261,8 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens the log, brings the state up to its head and starts the writer.
-fn start_shard(args: &UpArgs, dir: &DataDir, snapshots: &SnapshotStore) -> Result<Running, Failure> {
+/// Opens the log and brings the state up to its head.
+fn open_store(args: &UpArgs, dir: &DataDir, snapshots: &SnapshotStore) -> Result<Opened, Failure> {
     let storage = RealStorage::create(dir.log())
         .map_err(|error| Failure::environment(format!("opening {}: {error}", dir.log().display())))?;
     let disk = DiskOptions {
@@ -271,7 +285,13 @@ fn start_shard(args: &UpArgs, dir: &DataDir, snapshots: &SnapshotStore) -> Resul
     for why in &started.report().snapshots_passed {
         tracing::warn!("snapshot passed over: {why}");
     }
-    let services = services(args)?;
+    Ok(Opened { started, archiver, services: services(args)? })
+}
+
+/// Starts the writer, and what asks services for the sagas.
+fn start_shard(opened: Opened, args: &UpArgs, snapshots: &SnapshotStore) -> Result<Running, Failure> {
+    let Opened { started, archiver, services } = opened;
+    let open = started.state().sagas().open_asks();
     let (mut replies, from_log) = TokioReplies::new();
     tokio::spawn(deliver_replies(from_log));
     let scheduled = replies.publish_asks();
@@ -284,7 +304,7 @@ fn start_shard(args: &UpArgs, dir: &DataDir, snapshots: &SnapshotStore) -> Resul
     };
     let shard = Shard::spawn(started, Box::new(replies), options).map_err(Failure::environment)?;
     let executor = Executor::new(shard.clone(), services);
-    tokio::spawn(executor.clone().run(scheduled));
+    tokio::spawn(executor.clone().run(open, scheduled));
     Ok(Running { shard, archiver, executor })
 }
 
@@ -297,14 +317,19 @@ fn services(args: &UpArgs) -> Result<Services, Failure> {
         .map_err(|why| Failure::usage(format!("{}: {why}", path.display())))
 }
 
+/// Opens the record store.
+fn open_record(keys: &Keys, dir: &DataDir) -> Result<RecordView, Failure> {
+    let options = RecordOptions { keys: Some(keys.clone()) };
+    RecordView::open(dir.root(), &options).map_err(Failure::environment)
+}
+
 /// Starts the record store's runner.
 fn start_record(
+    view: RecordView,
     shard: &Arc<Shard>,
     dir: &DataDir,
     archive: Option<&Path>,
 ) -> Result<(Arc<Rebuilder>, banyan_views::record::RecordReader), Failure> {
-    let options = RecordOptions { keys: Some(shard.keys().clone()) };
-    let view = RecordView::open(dir.root(), &options).map_err(Failure::environment)?;
     let reader = view.reader();
     let (open, log, archive) = (shard.clone(), dir.log(), archive.map(Path::to_owned));
     let source = LogSource::new(shard.confirmed().clone(), move |from| {
