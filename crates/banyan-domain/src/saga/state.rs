@@ -21,7 +21,7 @@ pub struct Sagas {
     /// How many there have ever been.
     pub(crate) started: u64,
     /// Whose key was used not long ago.
-    pub(crate) by_key: BTreeMap<(SagaName, SagaKey), SagaNo>,
+    pub(crate) by_key: BTreeMap<(SagaName, SagaKey), Known>,
     /// When time moves which.
     pub(crate) deadlines: BTreeSet<(Timestamp, SagaNo)>,
     /// Which have something to do at once.
@@ -31,9 +31,19 @@ pub struct Sagas {
     pub(crate) said: BTreeSet<(Box<str>, Box<str>, SagaNo)>,
     /// Ended ones, in order of their end: first those still in `sagas`.
     pub(crate) ended: VecDeque<(Timestamp, SagaNo)>,
-    /// Ended ones of which only the key is left.
+    /// Ended ones of which only the key is left, in order of their end.
     pub(crate) keys: VecDeque<OldKey>,
+    /// Of which only the key is left, and which ended longer ago: by name, in order of their end, only so many of each.
+    pub(crate) old_keys: BTreeMap<SagaName, VecDeque<OldKey>>,
     pub(crate) digest: Digest,
+}
+
+/// For what a key was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub saga: SagaNo,
+    /// The digest of its input.
+    pub input: Option<u64>,
 }
 
 /// What is left of a saga that ended: its key, so that it is not begun again.
@@ -47,6 +57,9 @@ pub(crate) struct OldKey {
     pub key: SagaKey,
     #[n(3)]
     pub saga: SagaNo,
+    /// The digest of its input.
+    #[n(4)]
+    pub input: Option<u64>,
 }
 
 /// Something that is asked of a service outside and has no answer yet.
@@ -111,7 +124,7 @@ impl Sagas {
     #[must_use]
     pub fn by_key(&self, name: &SagaName, key: &SagaKey) -> Option<SagaNo> {
         // The map is looked up by a pair of owned texts; starting a saga is rare enough for the two copies.
-        self.by_key.get(&(name.clone(), key.clone())).copied()
+        self.by_key.get(&(name.clone(), key.clone())).map(|known| known.saga)
     }
 
     /// What is asked of services outside and has no answer yet: what an executor that starts anew must look into.
@@ -149,7 +162,7 @@ impl Sagas {
         for saga in self.sagas.values() {
             digest.add(saga.digest());
         }
-        for key in &self.keys {
+        for key in self.keys.iter().chain(self.old_keys.values().flatten()) {
             digest.add(key.digest());
         }
         for &(at, no) in &self.ended {
@@ -173,7 +186,8 @@ impl Sagas {
             if saga.steps.len() != definition.steps.len() {
                 return fail("a saga has other steps than its definition");
             }
-            if self.by_key.get(&(definition.name.clone(), saga.key.clone())) != Some(&saga.no) {
+            let known = Known { saga: saga.no, input: Some(saga.input.digest()) };
+            if self.by_key.get(&(definition.name.clone(), saga.key.clone())) != Some(&known) {
                 return fail("a saga is not found by its key");
             }
             deadlines.extend(saga.due(definition).map(|due| (due, saga.no)));
@@ -188,7 +202,8 @@ impl Sagas {
         if deadlines != self.deadlines {
             return fail("the armed deadlines differ from those that the sagas need");
         }
-        if self.by_key.len() != self.sagas.len() + self.keys.len() {
+        let old: usize = self.old_keys.values().map(VecDeque::len).sum();
+        if self.by_key.len() != self.sagas.len() + self.keys.len() + old {
             return fail("keys are remembered of sagas that are not there");
         }
         if self.recompute_digest() != self.digest {
