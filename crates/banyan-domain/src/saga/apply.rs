@@ -48,6 +48,7 @@ impl Sagas {
                 self.by_key.insert(name, Known { saga: *no, input: Some(input.digest()) });
                 self.digest.add(saga.digest());
                 self.arm(None, due, *no);
+                self.under_way += 1;
                 self.ready.insert(*no);
                 self.sagas.insert(*no, saga);
             }
@@ -75,6 +76,7 @@ impl Sagas {
             None => saga.digest(),
         };
         let (before, due_before) = (digest(saga), saga.due(definition));
+        let (parked_before, under_way_before) = (saga.parked_since(), saga.is_under_way());
         let said_before: Vec<_> = saga.said().collect();
         saga.apply(definition, at, event)?;
         let said_after: Vec<_> = saga.said().collect();
@@ -85,10 +87,16 @@ impl Sagas {
             self.said.extend(said_after);
         }
         let (after, due_after) = (digest(saga), saga.due(definition));
+        let (parked, under_way) = (saga.parked_since(), saga.is_under_way());
         let (waits, is_over) = (saga.next(definition) == Next::Wait, saga.is_over());
         self.digest.sub(before);
         self.digest.add(after);
         self.arm(due_before, due_after, no);
+        if parked_before != parked {
+            parked_before.map(|before| self.parked.remove(&before));
+            self.parked.extend(parked);
+        }
+        self.under_way = self.under_way + u64::from(under_way) - u64::from(under_way_before);
         if waits {
             self.ready.remove(&no);
         } else {

@@ -68,6 +68,8 @@ impl Sagas {
                 sagas.ready.insert(saga.no);
             }
             sagas.said.extend(saga.said());
+            sagas.parked.extend(saga.parked_since());
+            sagas.under_way += u64::from(saga.is_under_way());
             sagas.digest.add(saga.digest());
             let known = Known { saga: saga.no, input: Some(saga.input.digest()) };
             if sagas.by_key.insert(key, known).is_some() || sagas.sagas.insert(saga.no, saga).is_some() {

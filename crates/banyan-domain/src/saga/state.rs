@@ -24,6 +24,10 @@ pub struct Sagas {
     pub(crate) by_key: BTreeMap<(SagaName, SagaKey), Known>,
     /// When time moves which.
     pub(crate) deadlines: BTreeSet<(Timestamp, SagaNo)>,
+    /// Those that wait for an operator, and since when.
+    pub(crate) parked: BTreeSet<(Timestamp, SagaNo)>,
+    /// How many are neither over nor parked.
+    pub(crate) under_way: u64,
     /// Which have something to do at once.
     pub(crate) ready: BTreeSet<SagaNo>,
     /// What participants that wait for somebody have said, field and value: by this a notice from outside finds whom it
@@ -102,6 +106,24 @@ impl Sagas {
     #[must_use]
     pub fn saga(&self, no: SagaNo) -> Option<&Saga> {
         self.sagas.get(&no)
+    }
+
+    /// How many sagas wait for an operator.
+    #[must_use]
+    pub fn parked(&self) -> u64 {
+        self.parked.len() as u64
+    }
+
+    /// Since when the longest waits for an operator.
+    #[must_use]
+    pub fn parked_since(&self) -> Option<Timestamp> {
+        self.parked.first().map(|(since, _)| *since)
+    }
+
+    /// How many sagas go on by themselves.
+    #[must_use]
+    pub const fn under_way(&self) -> u64 {
+        self.under_way
     }
 
     /// Every saga in the hot state, in order of starting.
@@ -202,6 +224,11 @@ impl Sagas {
         if deadlines != self.deadlines {
             return fail("the armed deadlines differ from those that the sagas need");
         }
+        let parked: BTreeSet<_> = self.sagas.values().filter_map(Saga::parked_since).collect();
+        let under_way = self.sagas.values().filter(|saga| saga.is_under_way()).count() as u64;
+        if (parked, under_way) != (self.parked.clone(), self.under_way) {
+            return fail("the counts of parked sagas, or of those under way, are wrong");
+        }
         let old: usize = self.old_keys.values().map(VecDeque::len).sum();
         if self.by_key.len() != self.sagas.len() + self.keys.len() + old {
             return fail("keys are remembered of sagas that are not there");
@@ -253,6 +280,16 @@ impl Saga {
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Since when it waits for an operator, if it does, and its number.
+    pub(crate) fn parked_since(&self) -> Option<(Timestamp, SagaNo)> {
+        self.parked.as_ref().map(|park| (park.since, self.no))
+    }
+
+    /// Whether it goes on by itself.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        !self.is_over() && self.parked.is_none()
     }
 
     /// Another after every change: whoever decides about a saga names the mark of what they saw.
