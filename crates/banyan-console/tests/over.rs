@@ -5,6 +5,7 @@ mod common;
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{Finding, Keeper};
 use banyan_legacy_testkit::{seen, until};
+use common::eyes::Eyes;
 use common::{Browser, Page, Store, old_shop};
 use http::StatusCode;
 
@@ -265,6 +266,11 @@ async fn rows_that_the_old_table_refuses_are_told_in_its_words_with_what_to_do()
         }
         assert!(!told.contains("tea-sejak"), "the first stands for all");
     }
+    let mut eyes = Eyes::open(&store, store.console()).await;
+    eyes.look("over-aside", "/console/over");
+    eyes.speak("ko");
+    eyes.look("ko-over-aside", "/console/over");
+    eyes.are_content();
     shop.refuses(|row| (row.sku == "tea-sejak").then_some("violates check constraint \"in_stock\" <b>"));
     store.stock("mug-white", "main", 210).await;
     aside(1).await;

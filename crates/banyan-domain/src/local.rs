@@ -9,8 +9,9 @@ use crate::saga::{
 };
 use crate::stock::{Line, Lines};
 use crate::{
-    AccountId, Actor, Command, CouponId, Currency, Decided, Event, LocationId, MemberId, Millis, OrderId,
-    Outcome, Reason, Reference, Refusal, ReservationNo, SagaNo, SkuId, State, TransferNo, coupon, pay, stock,
+    AccountId, Actor, Command, CouponId, Currency, Decided, Event, Holder, LocationId, MemberId, Millis,
+    OrderId, Outcome, Reason, Reference, Refusal, ReservationNo, SagaNo, SkuId, State, TransferNo, coupon,
+    pay, stock,
 };
 
 /// Every action there is, in order of name: what a definition may name after `local`.
@@ -168,24 +169,26 @@ impl State {
     fn command(&self, name: &str, given: &Given<'_>) -> Result<Command, String> {
         Ok(match name {
             "coupon.hold" => coupon::Command::HoldCoupon {
-                coupon: self.coupon(given)?,
-                owner: given.member()?,
+                coupon: self.members_coupon(given)?,
+                // The saga holds as the shop.
+                owner: None,
                 order: given.order()?,
                 hold_for: given.hold()?,
             }
             .into(),
             "coupon.redeem" => {
-                let (coupon, owner, order) = (self.coupon(given)?, given.member()?, given.order()?);
-                coupon::Command::RedeemCoupon { coupon, owner, order }.into()
+                let (coupon, order) = (self.members_coupon(given)?, given.order()?);
+                coupon::Command::RedeemCoupon { coupon, owner: None, order }.into()
             }
             "coupon.release" => {
-                let (coupon, owner, order) = (self.coupon(given)?, given.member()?, given.order()?);
-                coupon::Command::ReleaseCoupon { coupon, owner, order }.into()
+                let (coupon, order) = (self.members_coupon(given)?, given.order()?);
+                coupon::Command::ReleaseCoupon { coupon, owner: None, order }.into()
             }
             "stock.reserve" => stock::Command::Reserve {
                 lines: given.lines()?,
                 member: given.member()?,
                 order: Some(given.order()?),
+                holder: Holder::Shop,
                 hold_for: given.hold()?,
             }
             .into(),
@@ -234,6 +237,15 @@ impl State {
         let code =
             coupon::CouponCode::parse(&given.text("coupon")).map_err(|_| String::from("coupon-not-found"))?;
         Ok(coupon::CodeKey::new(&self.keys).coupon(code))
+    }
+
+    /// The same; the saga's member's, if it has one.
+    fn members_coupon(&self, given: &Given<'_>) -> Result<CouponId, String> {
+        let coupon = self.coupon(given)?;
+        match given.member()? {
+            Some(member) if !self.coupons.is_of(coupon, &member) => Err("coupon-not-found".into()),
+            _ => Ok(coupon),
+        }
     }
 }
 

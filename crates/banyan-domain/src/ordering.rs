@@ -177,6 +177,7 @@ impl State {
             lines: goods,
             member: Some(cart.member.clone()),
             order: None,
+            holder: crate::Holder::Shop,
             hold_for: Millis::new(1),
         };
         self.decide_stock(ask)?;

@@ -230,15 +230,22 @@ fn read_file(path: &Path, work: &impl Both) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether the log's block that follows `seq` names `hash` as the one before it.
+/// Whether the log's block that ends at `seq` has `hash`, by its own word or by that of the block that follows: the one at the
+/// end has none, and the one before what is archived has only that.
 fn belongs(open: &OpenReader<'_>, seq: u64, hash: BlockHash) -> Result<(), String> {
-    let mut next = Block::default();
+    let mut block = Block::default();
     let mut reader = open(Seq(seq + 1)).map_err(|e| e.to_string())?;
-    match reader.next(&mut next).map_err(|e| e.to_string())? {
-        true if next.previous == hash => Ok(()),
-        true => Err("it was made from another log".into()),
-        false => Err("the log ends before it".into()),
+    if reader.next(&mut block).map_err(|e| e.to_string())? {
+        return if block.previous == hash { Ok(()) } else { Err("it was made from another log".into()) };
     }
+    let mut reader = open(Seq(seq)).map_err(|e| e.to_string())?;
+    while reader.next(&mut block).map_err(|e| e.to_string())? {
+        if block.count > 0 {
+            let same = block.head() == Seq(seq) && block.hash == hash;
+            return if same { Ok(()) } else { Err("it was made from another log".into()) };
+        }
+    }
+    Err("the log ends before it".into())
 }
 
 impl std::fmt::Display for SnapshotFault {

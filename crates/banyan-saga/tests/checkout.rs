@@ -313,7 +313,13 @@ fn each_step_of_the_store_refused_in_turn() {
     let spoil: [fn(&mut Store, Lines); 2] = [
         |store, lines| {
             let hold_for = Millis::from_seconds(60);
-            store.ask(stock::Command::Reserve { lines, member: None, order: None, hold_for });
+            store.ask(stock::Command::Reserve {
+                lines,
+                member: None,
+                order: None,
+                holder: banyan_domain::Holder::Shop,
+                hold_for,
+            });
         },
         |store, _| {
             store.ask(pay::Command::Transfer {

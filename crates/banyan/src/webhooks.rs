@@ -4,10 +4,10 @@
 //! is believed: it is a reason to ask.
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::body::Body;
+use axum::extract::{Path, State};
 use axum::routing::post;
-use banyan_api::Problem;
+use banyan_api::{Problem, read_body};
 use banyan_saga::{Executor, NoticeError};
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
@@ -17,18 +17,17 @@ const WEBHOOK_BYTES_MAX: usize = 256 << 10;
 
 /// The routes.
 pub(crate) fn router(executor: Arc<Executor>) -> Router {
-    Router::new()
-        .route("/v1/webhooks/{service}", post(take))
-        .layer(DefaultBodyLimit::max(WEBHOOK_BYTES_MAX))
-        .with_state(executor)
+    Router::new().route("/v1/webhooks/{service}", post(take)).with_state(executor)
 }
 
 async fn take(
     State(executor): State<Arc<Executor>>,
     Path(service): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<StatusCode, Problem> {
+    // Whoever sends it has shown no key: it is small, and it comes at once.
+    let body = read_body(body, WEBHOOK_BYTES_MAX).await?;
     match executor.notice(&service, &headers, &body).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT),
         Err(NoticeError::NoService) => {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+pub mod eyes;
 #[cfg(feature = "gateway")]
 pub mod front;
 pub mod old_shop;
@@ -77,6 +78,7 @@ impl Store {
             rebuilder: Rebuilder::new(runner),
             streams_max: 64,
             stopping,
+            doors: banyan_api::DoorOptions::default(),
         });
         Self { app, operator, auditor, service, records, stop, _dir: dir }
     }

@@ -50,6 +50,8 @@ pub(crate) fn refusal(slug: &str) -> Option<Text> {
         "paused" => Text("The sale is paused for a moment. Try again soon.", "세일이 잠시 멈췄습니다. 곧 다시 시도해 주세요."),
         "order-settling" => Text("The order is just being settled. Try again in a moment.", "주문이 지금 처리되는 중입니다. 잠시 뒤 다시 시도해 주세요."),
         "order-not-paid" => Text("Only what has been paid can be returned.", "결제된 주문만 반품할 수 있습니다."),
+        "order-paid" => Text("The order is paid already: the shop has to take it back. Please ask us.", "이미 결제된 주문입니다. 취소는 저희에게 문의해 주세요."),
+        "card-number" => Text("There is a card number in what you typed. Take it out; only the payment company's page asks for one.", "적은 내용에 카드 번호가 있습니다. 빼 주세요. 카드 번호는 결제 회사 화면에만 적어 주세요."),
         "order-ended" => Text("The order is over already: cancelled, or never paid.", "이미 취소되었거나 결제되지 않은 주문입니다."),
         "return-exceeds-order" => Text("More cannot come back than was bought. Check the quantities.", "산 것보다 많이 반품할 수 없습니다. 수량을 확인해 주세요."),
         "refund-under-way" => Text("A refund of this order is under way. Try again when it is done.", "이 주문의 환불이 진행 중입니다. 끝난 뒤 다시 시도해 주세요."),

@@ -6,10 +6,13 @@ use crate::exit::Failure;
 use crate::front::Place;
 use crate::keys;
 use crate::old_shop::OldShop;
+use crate::public::{self, PublicUrl};
 use crate::webhooks;
 use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
-use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
+use banyan_api::{
+    App, AppOptions, DoorOptions, ServeOptions, TokioReplies, deliver_replies, without_dry_run,
+};
 use banyan_domain::Keys;
 use banyan_engine::{
     CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, Started, start, wall_clock,
@@ -86,6 +89,19 @@ pub(crate) struct UpArgs {
     /// How many seconds between two comparisons of both sides
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "legacy")]
     legacy_compare: u64,
+    /// How browsers reach this server from elsewhere, behind a TLS proxy or gateway: https://shop.example. Cookies are `Secure`
+    /// then, and the storefront is not served unless --shop-sign-in-without-password
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Serve the storefront to whoever comes by the public URL: whoever types a member's name there IS that member
+    #[arg(long, requires = "public_url", conflicts_with = "no_shop")]
+    shop_sign_in_without_password: bool,
+    /// A host to which payment companies may send shoppers back, beside the public URL's and this machine; may be repeated
+    #[arg(long, value_name = "HOST")]
+    return_host: Vec<String>,
+    /// Writes of one member's token in a second, and five times as many at once; more are answered 429. 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    member_writes_per_second: u32,
     /// Do not create the sample campaign on an empty store
     #[arg(long)]
     no_sample: bool,
@@ -132,6 +148,7 @@ struct Running {
 async fn serve(args: UpArgs) -> Result<(), Failure> {
     // Before anything is there: what this build cannot do, and what is wrong with a file.
     let front = Place::read(args.gateway.as_deref(), args.legacy.is_some())?;
+    let public = public::read(args.public_url.as_deref())?;
     let old_shop = args.legacy.as_deref().map(OldShop::read).transpose()?;
     let dir = DataDir::create(&args.data)?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -147,8 +164,13 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     let opened = open_store(&args, &dir, &snapshots)?;
     keys::ensure_operator(&dir)?;
     // Whoever gives a name there is that member: nothing for strangers.
-    let shop = match !args.no_shop && address.ip().is_loopback() {
-        true => Some(shop::beside(address, keys::ensure_shop(&dir)?)?),
+    let without_password = args.shop_sign_in_without_password;
+    let served = public::serves_shop(address.ip().is_loopback(), public.as_ref(), without_password);
+    let shop = match !args.no_shop && served {
+        true => {
+            let shop = shop::beside(address, keys::ensure_shop(&dir)?, public.as_ref())?;
+            Some(public::only_here(shop, public.as_ref()))
+        }
         false => None,
     };
     let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
@@ -164,6 +186,15 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         rebuilder: record.clone(),
         streams_max: 64,
         stopping: stopping.clone(),
+        doors: DoorOptions {
+            return_hosts: args
+                .return_host
+                .iter()
+                .cloned()
+                .chain(public.iter().map(|url| url.host().into()))
+                .collect(),
+            member_writes_per_second: args.member_writes_per_second,
+        },
     });
     let kept = match old_shop {
         Some(old_shop) => {
@@ -190,7 +221,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
             }
         });
     }
-    announce(address, &dir, shard.report(), shop.is_some());
+    announce(address, &dir, shard.report(), shop.is_some(), public.as_ref());
     if args.shop_sample {
         tokio::spawn(shop::load_beside(address, dir.operator_key()));
     }
@@ -199,15 +230,18 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         tracing::info!("stopping: no new connections; what was accepted will be answered");
         let _nobody_listens = stop.send(true);
     });
-    let mut options = banyan_console::ConsoleOptions::default();
+    let https = public.as_ref().is_some_and(PublicUrl::is_https);
+    let mut options = banyan_console::ConsoleOptions { https, ..Default::default() };
     front.show_in(&mut options);
-    let console = banyan_console::router(app.clone(), options);
-    let router = banyan_api::router(app.clone()).merge(console).merge(webhooks::router(executor));
+    let console = without_dry_run(banyan_console::router(app.clone(), options));
+    let webhooks = without_dry_run(webhooks::router(executor));
+    let router = banyan_api::router(app.clone()).merge(console).merge(webhooks);
+    // The shop is not behind the gateway of this process: whoever comes through there is a stranger.
+    let gateway = front.open(|| router.clone(), stopping.clone())?;
     let router = match shop {
-        Some(shop) => router.merge(shop),
+        Some(shop) => router.merge(without_dry_run(shop)),
         None => router,
     };
-    let gateway = front.open(|| router.clone(), stopping.clone())?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     if let Some(kept) = kept {
@@ -393,15 +427,23 @@ async fn create_sample(app: &App) -> Result<(), Failure> {
 }
 
 /// Tells a person where everything is.
-fn announce(address: SocketAddr, dir: &DataDir, report: &StartReport, shop: bool) {
+fn announce(
+    address: SocketAddr,
+    dir: &DataDir,
+    report: &StartReport,
+    shop: bool,
+    public: Option<&PublicUrl>,
+) {
     let url = format!("http://{address}");
     println!("Banyan {} is up.", env!("CARGO_PKG_VERSION"));
     println!("  API      {url}/v1/campaigns      (described at {url}/docs)");
     println!("  Console  {url}/console");
     if shop {
-        println!(
-            "  Shop     {url}/shop      (its sign-in is a demonstration: keep it from strangers, or --no-shop)"
-        );
+        let (at, whom) = match public {
+            Some(public) => (public.as_str(), "ANYBODY who comes by is whoever they say"),
+            None => (&*url, "only on this machine: its sign-in is a demonstration"),
+        };
+        println!("  Shop     {at}/shop      ({whom})");
     }
     println!(
         "  Key      {}      (operator; send as `Authorization: Bearer KEY`)",

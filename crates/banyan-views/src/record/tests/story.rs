@@ -416,6 +416,7 @@ fn do_stock(shop: &mut Shop, deed: &Deed) {
                 .expect("valid"),
             member: (m > 0).then(|| member(u32::from(m))),
             order: (m > 2).then(|| OrderId::new(format!("o-{m}")).expect("valid")),
+            holder: banyan_domain::Holder::Shop,
             hold_for: Millis::from_seconds(u64::from(seconds)),
         },
         Deed::Commit(r) => Command::CommitReservation { reservation: held(r) },

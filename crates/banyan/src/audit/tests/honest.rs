@@ -111,6 +111,7 @@ impl Story {
                 lines: Lines::new(vec![line(&sku, n % 5 + 1)]).expect("valid"),
                 member: (n > 4).then(|| MemberId::new(format!("m{}", n % 3)).expect("valid")),
                 order: None,
+                holder: banyan_domain::Holder::Shop,
                 hold_for: Millis::from_seconds(u64::from(n) * 20),
             },
             8 => stock::Command::CommitReservation { reservation },
