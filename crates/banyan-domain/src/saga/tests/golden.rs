@@ -54,28 +54,57 @@ fn events() {
     definition.deadline = Some(Millis::from_seconds(60));
     definition.at_risk = Some("amount".into());
     definition.steps[0].when = Some("amount".into());
-    check(Event::Defined { definition: Box::new(definition), by: by() }, expect!["8200828568636865636b6f7574018188637061790166616d6f756e748282018267706172746e657263706179a1656f7264657281820380f68282018267706172746e6572657175657279a1656f726465728182038083f5f4f48519271018c819ea600c19ea6019ea6066616d6f756e74636f7073"]);
+    check(
+        Event::Defined { definition: Box::new(definition), by: by() },
+        expect![
+            "8200828568636865636b6f7574018188637061790166616d6f756e748282018267706172746e657263706179a1656f7264657281820380f68282018267706172746e6572657175657279a1656f726465728182038083f5f4f48519271018c819ea600c19ea6019ea6066616d6f756e74636f7073"
+        ],
+    );
     let key = SagaKey::new("o-1").expect("valid");
-    check(Event::Started { saga: no(), definition: 2, key, input: said() }, expect!["8201840702636f2d318182677061796d656e7463702d31"]);
+    check(
+        Event::Started { saga: no(), definition: 2, key, input: said() },
+        expect!["8201840702636f2d318182677061796d656e7463702d31"],
+    );
     check(Event::Scheduled { saga: no(), step: 1, ask: Ask::Do, attempt: 1 }, expect!["82028407010001"]);
     check(Event::Scheduled { saga: no(), step: 1, ask: Ask::Undo, attempt: 1 }, expect!["82028407010101"]);
-    check(Event::Scheduled { saga: no(), step: 1, ask: Ask::Query, attempt: 300 }, expect!["82028407010219012c"]);
-    check(settled(Ask::Do, Settlement::Done(said())), expect!["820385070100028200818182677061796d656e7463702d31"]);
+    check(
+        Event::Scheduled { saga: no(), step: 1, ask: Ask::Query, attempt: 300 },
+        expect!["82028407010219012c"],
+    );
+    check(
+        settled(Ask::Do, Settlement::Done(said())),
+        expect!["820385070100028200818182677061796d656e7463702d31"],
+    );
     check(settled(Ask::Do, Settlement::Refused("no".into())), expect!["82038507010002820181626e6f"]);
-    check(settled(Ask::Undo, Settlement::Unknown("silence".into())), expect!["820385070101028202816773696c656e6365"]);
+    check(
+        settled(Ask::Undo, Settlement::Unknown("silence".into())),
+        expect!["820385070101028202816773696c656e6365"],
+    );
     check(settled(Ask::Do, Settlement::NotSent("down".into())), expect!["8203850701000282038164646f776e"]);
     let until = Timestamp::from_millis(1_000_000);
-    check(settled(Ask::Query, Settlement::Awaiting(said(), until)), expect!["820385070102028204828182677061796d656e7463702d311a000f4240"]);
+    check(
+        settled(Ask::Query, Settlement::Awaiting(said(), until)),
+        expect!["820385070102028204828182677061796d656e7463702d311a000f4240"],
+    );
     check(settled(Ask::Query, Settlement::Absent), expect!["82038507010202820580"]);
     check(Event::Skipped { saga: no(), step: 3 }, expect!["8204820703"]);
-    check(Event::TurnedBack { saga: no(), cause: Cause::Step(1, "no".into()) }, expect!["8205820782008201626e6f"]);
-    check(Event::TurnedBack { saga: no(), cause: Cause::Cancelled(by(), reason()) }, expect!["82058207820182636f707363776879"]);
+    check(
+        Event::TurnedBack { saga: no(), cause: Cause::Step(1, "no".into()) },
+        expect!["8205820782008201626e6f"],
+    );
+    check(
+        Event::TurnedBack { saga: no(), cause: Cause::Cancelled(by(), reason()) },
+        expect!["82058207820182636f707363776879"],
+    );
     check(Event::TurnedBack { saga: no(), cause: Cause::TimedOut }, expect!["82058207820280"]);
     check(Event::TurnedBack { saga: no(), cause: Cause::Forced }, expect!["82058207820380"]);
     check(Event::Parked { saga: no(), step: 1, why: "no".into() }, expect!["8206830701626e6f"]);
     let resumed = |how| Event::Resumed { saga: no(), how, by: by(), reason: reason() };
     check(resumed(Resume::Retry), expect!["82078407820080636f707363776879"]);
-    check(resumed(Resume::Skip(said())), expect!["820784078201818182677061796d656e7463702d31636f707363776879"]);
+    check(
+        resumed(Resume::Skip(said())),
+        expect!["820784078201818182677061796d656e7463702d31636f707363776879"],
+    );
     check(resumed(Resume::Undo), expect!["82078407820280636f707363776879"]);
     check(Event::Ended { saga: no(), end: End::Completed }, expect!["8208820700"]);
     check(Event::Ended { saga: no(), end: End::Compensated }, expect!["8208820701"]);
