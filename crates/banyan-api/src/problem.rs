@@ -180,7 +180,8 @@ const fn status_of_saga(refusal: saga::Refusal) -> StatusCode {
     match refusal {
         No::SagaNotDefined | No::SagaNotFound => StatusCode::NOT_FOUND,
         No::SagaInvalid | No::SagaInputTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
-        No::SagaVersion
+        No::SagaKeyReused
+        | No::SagaVersion
         | No::TooManySagas
         | No::SagaTooLate
         | No::SagaNotParked

@@ -198,6 +198,8 @@ fn an_operator_lets_parked_sagas_go_on() {
     // The account is still missing: parked again. Then it is there.
     let seen: Value = serde_json::from_str(&cli(&["show", "2", "--json"])).expect("JSON");
     assert!(cli(&["retry", "2", "--reason", "try"]).contains("PARKED at settle"));
+    let metrics = server.http("").get("/metrics").expect("an answer").text();
+    assert!(metrics.contains("\nbanyan_saga_parked 2\n"), "{metrics}");
     // It is parked at the same step again, and still not what somebody saw who looked before.
     let old = json!({"how": "skip", "reason": "an old page", "mark": seen["mark"]});
     post(&mut server.operator(), "/v1/sagas/2/resume", &old).expect_problem(409, "saga-changed");

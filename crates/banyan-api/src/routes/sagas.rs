@@ -102,12 +102,14 @@ pub(crate) async fn list_definitions(
     Ok(write(&answer, StatusCode::OK, false))
 }
 
-/// Begins a saga. There is one of a name for a key: the same again is answered with 200 and the saga that was begun.
+/// Begins a saga. There is one of a name for a key: the same again is answered with 200 and the saga that was begun, and with
+/// another input refused. A key is remembered for at least 28 hours after the end of its saga, and for a year if not more than
+/// 20,000 sagas of its name ended since.
 ///
 /// Steps that the store carries out itself are done by the time of the answer, up to the first that asks somebody else.
 #[utoipa::path(
     post, path = "/v1/sagas", tag = "sagas", request_body = StartSagaJson,
-    responses((status = 201, description = "Begun", body = SagaAnswerJson), (status = 200, description = "Begun before", body = SagaAnswerJson), (status = 403, description = "forbidden"), (status = 404, description = "saga-not-defined"), (status = 422, description = "saga-input-too-large")),
+    responses((status = 201, description = "Begun", body = SagaAnswerJson), (status = 200, description = "Begun before", body = SagaAnswerJson), (status = 403, description = "forbidden"), (status = 404, description = "saga-not-defined"), (status = 409, description = "saga-key-reused"), (status = 422, description = "saga-input-too-large")),
 )]
 pub(crate) async fn start_saga(
     State(app): State<Arc<App>>,

@@ -26,6 +26,10 @@ impl Sagas {
                     return Err(Refusal::SagaInputTooLarge);
                 }
                 if let Some(saga) = self.by_key(&name, &key) {
+                    let known = self.by_key.get(&(name, key)).and_then(|known| known.input);
+                    if known.is_some_and(|known| known != input.digest()) {
+                        return Err(Refusal::SagaKeyReused);
+                    }
                     return Ok(as_it_is(Outcome::Saga { saga }));
                 }
                 Ok(Decision::One(Event::Started {

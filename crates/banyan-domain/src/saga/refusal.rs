@@ -15,6 +15,8 @@ pub enum Refusal {
     SagaInvalid,
     /// The input has too many or too long fields.
     SagaInputTooLarge,
+    /// The key was used for another input.
+    SagaKeyReused,
     /// No saga has this number, or it ended long ago.
     SagaNotFound,
     /// The saga has reached its pivot, is on its way back, or is over.
@@ -29,12 +31,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the checks.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SagaNotDefined,
         Self::SagaVersion,
         Self::TooManySagas,
         Self::SagaInvalid,
         Self::SagaInputTooLarge,
+        Self::SagaKeyReused,
         Self::SagaNotFound,
         Self::SagaTooLate,
         Self::SagaNotParked,
@@ -51,6 +54,7 @@ impl Refusal {
             Self::TooManySagas => "too-many-sagas",
             Self::SagaInvalid => "saga-invalid",
             Self::SagaInputTooLarge => "saga-input-too-large",
+            Self::SagaKeyReused => "saga-key-reused",
             Self::SagaNotFound => "saga-not-found",
             Self::SagaTooLate => "saga-too-late",
             Self::SagaNotParked => "saga-not-parked",
@@ -76,6 +80,7 @@ impl Refusal {
             Self::SagaInputTooLarge => {
                 "The input has more than 32 fields, or a field longer than 1,024 bytes."
             }
+            Self::SagaKeyReused => "A saga of this name was begun for this key with another input.",
             Self::SagaNotFound => "No saga has this number, or it ended long ago.",
             Self::SagaTooLate => {
                 "The saga has reached its point of no return, is on its way back, or is over."

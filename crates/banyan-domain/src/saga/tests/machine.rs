@@ -2,10 +2,10 @@
 
 use super::{local, saga, service};
 use crate::saga::{
-    Ask, Command, Definition, End, Event, Fields, Mode, Next, Phase, Promises, Refusal, Resume, Saga, Sagas,
-    Settlement, StepKind, StepState, lint,
+    Ask, Command, Definition, End, Event, Fields, Mode, Next, Outcome, Phase, Promises, Refusal, Resume,
+    Saga, Sagas, Settlement, StepKind, StepState, lint,
 };
-use crate::{Actor, Decided, Millis, Reason, SagaKey, SagaNo, Timestamp};
+use crate::{Actor, Decided, Millis, Reason, SagaKey, SagaName, SagaNo, Timestamp};
 
 const NO: SagaNo = SagaNo::new(1);
 
@@ -329,4 +329,35 @@ fn questions_for_which_somebody_outside_gave_the_reason_use_up_no_patience() {
     one.unknown().pass().unknown().pass().unknown();
     one.wrote(&["0 Unknown", "Query 0 #42", "0 Unknown", "Query 0 #43", "0 Unknown"]);
     one.pass().unknown().is_parked(0, "whether it happened is not known");
+}
+
+#[test]
+fn a_key_is_known_long_after_the_end_of_its_saga_and_never_for_another_input() {
+    let mut one = One::new(saga(vec![local("book", StepKind::Pivot)]));
+    assert!(one.saga().is_over());
+    let start = |key: &str, input: Fields| Command::Start {
+        name: SagaName::new("checkout").expect("valid"),
+        key: SagaKey::new(key).expect("valid"),
+        input,
+    };
+    let other: Fields = [("amount", "2")].into_iter().collect();
+    for (hours, what) in
+        [(0, "at once"), (3, "later"), (31, "when it has left memory"), (300 * 24, "from an old report")]
+    {
+        one.now = one.now.plus(Millis::from_seconds(hours * 3_600));
+        // Something happens: what is old enough is let go of.
+        one.ask(start(&format!("then-{hours}"), Fields::new()));
+        let same = one.sagas.decide(start("o-1", Fields::new()));
+        assert_eq!(
+            same,
+            Ok(Decided::AsItIs(Outcome::Saga { saga: NO }, Outcome::Saga { saga: NO })),
+            "{what}"
+        );
+        assert_eq!(one.sagas.decide(start("o-1", other.clone())), Err(Refusal::SagaKeyReused), "{what}");
+        let mut bytes = Vec::new();
+        one.sagas.write_snapshot(&mut bytes);
+        let restored = Sagas::read_snapshot(&mut &bytes[..]).expect("it can be read");
+        restored.check_invariants().expect("it is whole");
+        assert_eq!(restored.decide(start("o-1", other.clone())), Err(Refusal::SagaKeyReused), "{what}");
+    }
 }
