@@ -90,6 +90,12 @@ impl Started {
     pub const fn report(&self) -> &StartReport {
         &self.report
     }
+
+    /// The state as the log has it, before anything new happens.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        self.core.state()
+    }
 }
 
 /// Brings the state up to the head of the log, and then acquires it. An empty log becomes a new store with a random secret, or with

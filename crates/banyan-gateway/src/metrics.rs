@@ -115,6 +115,13 @@ impl Gateway {
                 counter(&mut out, "gauge", &name("not_after_seconds"), help, end);
             }
         }
+        if let Some(traces) = &self.inner.traces {
+            let [exported, dropped] = traces.counts();
+            let help = "Spans that the collector took.";
+            counter(&mut out, "counter", "banyan_gateway_spans_exported_total", help, exported);
+            let help = "Spans that were dropped: the queue was full, or the collector failed.";
+            counter(&mut out, "counter", "banyan_gateway_spans_dropped_total", help, dropped);
+        }
         self.write_routes(&mut out);
         self.write_upstreams(&mut out);
         crate::shadow::figures::write(&mut out, &self.shadow(), self.shadow_bytes());

@@ -83,6 +83,7 @@ impl Outbound {
         }
         let host = head.headers.get(header::HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
         forward::remove_hop(&mut head.headers);
+        route.tell(side, &mut head);
         let asked = match target {
             Target::InProcess => {
                 let Some(service) = self.inner.in_process.clone() else { return Err(AskFailed::NoTarget) };

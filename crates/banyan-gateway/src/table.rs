@@ -10,13 +10,14 @@
 //! A route of a host that does not fit (path, method, headers) gives way to the next, also to one of a less specific host.
 
 use crate::config::{Mode, RouteSpec};
+use crate::fields::SideFields;
 use crate::path::{Matchable, end_of_prefix, is_below};
 use crate::rules::Rules;
 use crate::shadow::Lane;
 use crate::side::Side;
 use crate::traffic::RouteTraffic;
 use crate::upstream::{Server, Upstream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub struct Route {
     traffic: Arc<RouteTraffic>,
     rules: Rules,
     lane: Arc<Lane>,
+    told: [Option<Box<SideFields>>; 2],
     /// Until the answer's head.
     pub(crate) first_byte: Duration,
     /// Between two pieces of a body.
@@ -70,6 +72,8 @@ pub(crate) struct RouteParts {
     pub traffic: Arc<RouteTraffic>,
     pub rules: Rules,
     pub lane: Arc<Lane>,
+    /// What the old shop is told, and what Banyan is.
+    pub told: [Option<Box<SideFields>>; 2],
     pub first_byte: Duration,
     pub idle: Duration,
     pub whole: Option<Duration>,
@@ -96,6 +100,7 @@ impl Route {
             traffic: parts.traffic,
             rules: parts.rules,
             lane: parts.lane,
+            told: parts.told,
             first_byte: parts.first_byte,
             idle: parts.idle,
             whole: parts.whole,
@@ -134,6 +139,13 @@ impl Route {
         match side {
             Side::Legacy => self.legacy.as_ref(),
             Side::Banyan => self.banyan.as_ref(),
+        }
+    }
+
+    /// Tells a side what only it is told: the last change to a head before it is sent there.
+    pub(crate) fn tell(&self, side: Side, head: &mut request::Parts) {
+        if let Some(fields) = &self.told[side as usize] {
+            fields.apply(head);
         }
     }
 
@@ -337,6 +349,7 @@ mod tests {
                 body_bytes_max: None,
                 rules: Rules::default(),
                 lane: Arc::default(),
+                told: [None, None],
             },
         )
     }

@@ -19,20 +19,26 @@ pub trait Service: Send + Sync {
     /// Asks; never repeats by itself. `now` is for answers that name an instant.
     fn ask<'a>(&'a self, request: &'a Request, now: Timestamp) -> Asking<'a>;
 
-    /// Reads something that the service told by itself at `now` (a webhook): the field of a step's answer, and its value,
-    /// by which the steps that it concerns are known. It is only a reason to ask: what it says is never believed.
+    /// Reads something that the service told by itself at `now` (a webhook). It is only a reason to ask: what it says is never
+    /// believed.
     ///
     /// # Errors
     /// A sentence, if it is not the service's, or the service never tells anything.
-    fn notice(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<(&'static str, String), String> {
+    fn notice(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Told, String> {
         let _untold = (headers, body, now);
         Err("this service tells nothing by itself".into())
     }
+}
+
+/// Something that a service told by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its id there, the same when it is told again; empty if it has none.
+    pub id: String,
+    /// The field of a step's answer by which the steps that it concerns are known.
+    pub field: &'static str,
+    /// The value of that field.
+    pub value: String,
 }
 
 /// A payment company.
@@ -339,14 +345,9 @@ impl Service for Company {
         Box::pin(async move { bounded(self.ask_company(request, now).await) })
     }
 
-    fn notice(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<(&'static str, String), String> {
+    fn notice(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Told, String> {
         let seconds = i64::try_from(now.as_millis() / 1_000).unwrap_or(i64::MAX);
         let notice = self.company.notice(headers, body, seconds).map_err(|error| error.to_string())?;
-        Ok(("payment", notice.payment.as_str().to_owned()))
+        Ok(Told { id: notice.id, field: "payment", value: notice.payment.as_str().to_owned() })
     }
 }

@@ -143,6 +143,7 @@ mod tests {
         "reservation-released",
         "return-too-much",
         "saga-cannot-undo",
+        "saga-changed",
         "saga-invalid",
         "saga-not-found",
         "saga-not-parked",

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use banyan_domain::Refusal;
 use banyan_engine::HistogramView;
+use banyan_legacy::Status;
 use http::header;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -110,8 +111,57 @@ pub(crate) async fn show_metrics(State(app): State<Arc<App>>) -> Response {
         for (way, trouble) in [("in", &sync.trouble.inward), ("out", &sync.trouble.outward)] {
             page.labelled("banyan_legacy_in_trouble", "way", way, u64::from(trouble.is_some()));
         }
+        // A server that stops has no status any more.
+        if let Ok(status) = keeper.status().await {
+            legacy(&mut page, &status);
+        }
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
+}
+
+/// What an operator of a way over must look at.
+fn legacy(page: &mut Page, status: &Status) {
+    let sync = &status.progress.trouble;
+    let any = sync.inward.is_some() || sync.outward.is_some() || !status.trouble.is_empty();
+    page.labelled("banyan_legacy_in_trouble", "way", "any", u64::from(any));
+    let state = &status.state;
+    page.one(
+        "banyan_legacy_breaches_total",
+        "counter",
+        "Writes of others to columns that Banyan leads",
+        state.breaches,
+    );
+    page.one(
+        "banyan_legacy_outbox_refused_total",
+        "counter",
+        "Messages of the old shop that were refused",
+        state.refused,
+    );
+    page.one(
+        "banyan_legacy_holds_waiting",
+        "gauge",
+        "Holds of the old shop that are over and wait to hear whether they were sold",
+        status.holds_waiting as u64,
+    );
+    if let Some(Ok(health)) = &status.health {
+        page.one(
+            "banyan_legacy_retained_bytes",
+            "gauge",
+            "What the old database keeps of its log for Banyan",
+            health.retained_bytes,
+        );
+    }
+    if let Some(last) = state.reconciled {
+        page.one(
+            "banyan_legacy_rows_differing",
+            "gauge",
+            "Rows that differed at the last comparison",
+            last.differing,
+        );
+        let age = crate::now().as_millis().saturating_sub(last.at.as_millis());
+        page.head("banyan_legacy_compared_seconds_ago", "gauge", "Age of the last comparison of both sides");
+        page.line(format_args!("banyan_legacy_compared_seconds_ago {}", age as f64 / 1_000.0));
+    }
 }
 
 /// Bounds of histograms of time, in microseconds.

@@ -11,6 +11,7 @@ use crate::auth::Principal;
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::dry_run;
 use crate::problem::Problem;
+use crate::quota::Cost;
 use crate::wire::stock::{
     LineJson, ReservationJson, ReserveJson, ReservedLineJson, ReturnJson, ReturnedJson, ShortLineJson,
     instants, lines,
@@ -62,6 +63,7 @@ async fn reserve(app: &App, headers: &HeaderMap, body: Body, dry: bool) -> Resul
     let request: ReserveJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let member = request.member.map(member).transpose()?;
     principal.must_act_for(member.as_ref())?;
+    app.admit_as(&principal, if dry { Cost::Write { keyed: false } } else { Cost::Reservation })?;
     let member = member.or_else(|| principal.member.clone());
     let order = request.order.map(|order| super::coupons::order(order, &principal)).transpose()?;
     let wanted = lines(&request.lines)?;
@@ -195,6 +197,7 @@ async fn end(
         principal.must_serve()?;
     } else {
         principal.must_act_for(None)?;
+        app.admit(principal, headers)?;
     }
     if let Some(own) = principal.member.clone() {
         // A reservation never changes its member nor who made it, so what was seen holds when the command is decided.

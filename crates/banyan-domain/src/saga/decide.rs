@@ -127,7 +127,7 @@ impl Sagas {
 
 /// Whether it is too late for a plain cancel: a pivot that only waits to be sent again may still be left alone. Where there
 /// is no pivot, the first step that cannot be undone is the point of no return.
-fn pivot_may_have_happened(saga: &Saga, definition: &Definition) -> bool {
+pub(super) fn pivot_may_have_happened(saga: &Saga, definition: &Definition) -> bool {
     saga.steps.iter().zip(&definition.steps).any(|(state, step)| {
         step.kind != StepKind::Compensatable
             && match state {

@@ -301,6 +301,9 @@ impl Saga {
             words[9] = asked_at.as_millis();
         }
         let mut sum = digest::row(&words);
+        if let Some(nudged) = tried.map(|tried| tried.nudged).filter(|nudged| *nudged > 0) {
+            sum = sum.wrapping_add(digest::row(&[59, self.no.get(), place as u64, u64::from(nudged)]));
+        }
         if let Some(why) = tried.and_then(|tried| tried.refused.as_deref()) {
             let words = [54, self.no.get(), place as u64];
             sum = sum.wrapping_add(digest::row_texts(&words, core::iter::once(why.as_bytes())));

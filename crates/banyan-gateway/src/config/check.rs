@@ -128,6 +128,11 @@ fn check_sides(spec: &RouteSpec, upstreams: &[UpstreamSpec]) -> Result<(), Strin
     if spec.mode == Mode::Canary && spec.canary.is_none() {
         return Err("canary: mode `canary` needs a share: write canary = { percent = 1 }".to_owned());
     }
+    for (field, told) in [("to_legacy", &spec.to_legacy), ("to_banyan", &spec.to_banyan)] {
+        if let Some(told) = told {
+            crate::fields::check(told).map_err(|why| format!("{field}.{why}"))?;
+        }
+    }
     if let Some(rewrite) = &spec.rewrite {
         if !rewrite.from.starts_with('/') || !rewrite.to.starts_with('/') {
             return Err("rewrite: `from` and `to` must begin with /".to_owned());

@@ -2,29 +2,32 @@
 
 use super::body::Watching;
 use super::client::{Active, Client};
+use super::trace::Trace;
 use super::waits::Waits;
 use super::worker::Worker;
 use crate::side::{Ended, Side};
 use crate::table::Route;
+use crate::traces::Span;
 use crate::upstream::pool::One;
 use crate::upstream::{Lease, Room, Tunnel};
 use bytes::Bytes;
-use http::{Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::time::Sleep;
 
 /// One exchange's account. Dropped without [`Account::settle`]: the client went away first.
 pub(crate) struct Account {
     worker: Arc<Worker>,
     began: Instant,
-    /// The request, for the access log; nothing if there is none.
+    /// The request, for the access log and its span; nothing if there is neither.
     pub line: Option<Line>,
+    pub trace: Option<Trace>,
     pub route: Option<(Arc<Route>, Side)>,
     pub lease: Option<Lease>,
     pub room: Option<Room>,
@@ -42,8 +45,11 @@ pub(crate) struct Account {
     counted: bool,
 }
 
-/// What the access log says of a request.
+/// What the access log and a span say of a request.
 pub(crate) struct Line {
+    /// It is one for the access log.
+    pub logged: bool,
+    pub tracestate: Option<HeaderValue>,
     /// Nothing if a trusted proxy named somebody who cannot be read.
     pub client: Option<IpAddr>,
     pub method: Method,
@@ -97,6 +103,7 @@ impl Account {
             worker: worker.clone(),
             began,
             line: None,
+            trace: None,
             route: None,
             lease: None,
             room: None,
@@ -168,9 +175,29 @@ impl Account {
         self.log("client too slow");
     }
 
-    fn log(&self, ended: &'static str) {
-        let Some(line) = &self.line else { return };
+    fn log(&mut self, ended: &'static str) {
+        let Some(line) = self.line.take() else { return };
         let took = self.began.elapsed();
+        if line.logged {
+            self.write(&line, took, ended);
+        }
+        let traces = self.worker.inner.traces.as_ref();
+        if let (Some(traces), Some(trace)) = (traces, self.trace.filter(Trace::is_sampled)) {
+            traces.take(Span {
+                trace,
+                line,
+                status: self.status,
+                bytes: self.bytes,
+                took,
+                ended_at: SystemTime::now(),
+                ended,
+                route: self.route.clone(),
+                server: self.lease.as_ref().map(|lease| lease.server.clone()),
+            });
+        }
+    }
+
+    fn write(&self, line: &Line, took: Duration, ended: &'static str) {
         if let Some(slow) = self.worker.inner.config.access_log.slow_millis
             && self.status < 500
             && took.as_millis() < u128::from(slow)
@@ -196,6 +223,7 @@ impl Account {
             side = self.route.as_ref().map_or("", |(_, side)| side.as_str()),
             server = self.lease.as_ref().map_or("", |lease| lease.server.address.authority.as_str()),
             id = line.id,
+            trace = self.trace.as_ref().map_or("", Trace::id),
             ended,
             "request"
         );

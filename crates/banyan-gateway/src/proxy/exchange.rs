@@ -8,6 +8,7 @@ use super::forward;
 use super::host;
 use super::problem::Problem;
 use super::silence::Watchdog;
+use super::trace::{TRACESTATE, Trace};
 use super::tunnel;
 use super::websocket::{self, Wanted};
 use crate::limits::PASSES_MAX;
@@ -28,7 +29,6 @@ use std::time::{Duration, Instant};
 use tower::ServiceExt as _;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A request on its way: what is needed after its head was taken apart.
 struct Way {
@@ -39,6 +39,7 @@ struct Way {
     /// It is a WebSocket over HTTP/2.
     socket: Option<Wanted>,
     id: HeaderValue,
+    trace: Trace,
     /// Who asks, as far as trusted proxies can tell.
     asked_from: Option<IpAddr>,
     /// The client waits to be asked for its body.
@@ -61,7 +62,7 @@ pub(crate) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
             }
             _ => "As many requests as there may be (`limits.requests_max`) are under way: try again.",
         };
-        let response = own(&client, Problem::busy(detail, retry_after()));
+        let response = own(&client, Problem::busy(detail, retry_after()), None);
         if let Some(shared) = shared.filter(|_| asks_upgrade) {
             shared.decide(false);
         }
@@ -69,12 +70,18 @@ pub(crate) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
     };
     if let Some(flaw) = shared.as_ref().and_then(|shared| shared.flaw_of(at)) {
         client.worker.metrics().malformed.fetch_add(1, Relaxed);
-        account.status = flaw.status();
-        return settled(own(&client, Problem::flaw(flaw)), account);
+        return refused(&client, Problem::flaw(flaw), account);
     }
-    if client.worker.inner.config.access_log.enabled && access_log_is_on() {
+    let trace = Trace::of(request.headers(), &client.worker);
+    account.trace = Some(trace);
+    let inner = &client.worker.inner;
+    let logged = inner.config.access_log.enabled && access_log_is_on();
+    if logged || (inner.traces.is_some() && trace.is_sampled()) {
+        let goes_on = trace.parent().and(request.headers().get(TRACESTATE));
         account.line = Some(Line {
-            client: client.sender.client(request.headers(), &client.worker.inner.config.trusted_proxies),
+            logged,
+            tracestate: goes_on.cloned(),
+            client: client.sender.client(request.headers(), &inner.config.trusted_proxies),
             method: request.method().clone(),
             uri: request.uri().clone(),
             host: String::new(),
@@ -83,14 +90,13 @@ pub(crate) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
         });
     }
     let id = request_id(&client, &request);
-    let way = match direct(&client, &mut request, socket, id.clone()) {
+    let way = match direct(&client, &mut request, socket, id.clone(), trace) {
         Ok(way) => way,
         Err(problem) => {
             if let Some(shared) = shared.filter(|_| asks_upgrade) {
                 shared.decide(false);
             }
-            account.status = problem.status.as_u16();
-            return settled(with_id(own(&client, problem), &id), account);
+            return with_id(refused(&client, problem, account), &id);
         }
     };
     if let Some(line) = &mut account.line {
@@ -114,14 +120,17 @@ fn retry_after() -> Duration {
 }
 
 /// An answer of the gateway itself.
-fn own(client: &Client, mut problem: Problem) -> Response<AnswerBody> {
+fn own(client: &Client, mut problem: Problem, trace: Option<&Trace>) -> Response<AnswerBody> {
     client.worker.metrics().own_errors.fetch_add(1, Relaxed);
     // HTTP/2 has no such field; its connection survives a bad request.
     problem.close &= client.shared.is_some();
-    problem.into_response()
+    problem.into_response(trace)
 }
 
-fn settled(response: Response<AnswerBody>, account: Box<Account>) -> Response<AnswerBody> {
+/// The same, and the end of the exchange.
+fn refused(client: &Client, problem: Problem, mut account: Box<Account>) -> Response<AnswerBody> {
+    account.status = problem.status.as_u16();
+    let response = own(client, problem, account.trace.as_ref());
     response.map(|body| body.with_account(account))
 }
 
@@ -147,6 +156,7 @@ fn direct(
     request: &mut Request<Incoming>,
     socket: Option<Wanted>,
     id: HeaderValue,
+    trace: Trace,
 ) -> Result<Way, Problem> {
     let inner = &client.worker.inner;
     let (uri, headers) = (request.uri(), request.headers());
@@ -219,7 +229,7 @@ fn direct(
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "gateway-malformed", detail));
     }
     let choice = Choice::of(crate::side::Side::Legacy);
-    Ok(Way { route, choice, host, upgrade, socket, id, asked_from, expects })
+    Ok(Way { route, choice, host, upgrade, socket, id, trace, asked_from, expects })
 }
 
 fn too_large(route: &Route) -> Problem {
@@ -245,10 +255,7 @@ async fn follow(
     let Some(target) = route.target(side).cloned() else {
         // The rules of the table exclude it.
         let detail = format!("Route {:?} has no server for its side `{}`.", route.name(), side.as_str());
-        return settled(
-            own(client, Problem::new(StatusCode::BAD_GATEWAY, "gateway-no-route", detail)),
-            account,
-        );
+        return refused(client, Problem::new(StatusCode::BAD_GATEWAY, "gateway-no-route", detail), account);
     };
     if let (Some(protocol), Target::Upstream(upstream)) = (&way.upgrade, &target)
         && !upstream.takes_upgrades()
@@ -256,16 +263,13 @@ async fn follow(
         // No failure of the side: nobody was asked.
         let detail = no_upgrade(route.name(), protocol);
         let problem = Problem::new(StatusCode::NOT_IMPLEMENTED, "gateway-no-upgrade", detail);
-        account.status = problem.status.as_u16();
-        return settled(own(client, problem), account);
+        return refused(client, problem, account);
     }
     if let (Some(_), Target::Upstream(upstream)) = (&way.upgrade, &target) {
         account.tunnel = upstream.tunnel();
         if account.tunnel.is_none() {
             // Nor here.
-            let problem = Trouble::Full.problem();
-            account.status = problem.status.as_u16();
-            return settled(own(client, problem), account);
+            return refused(client, Trouble::Full.problem(), account);
         }
     }
     let watching = way.choice.watcher.take().map(Watching::new);
@@ -284,20 +288,22 @@ async fn follow(
     };
     account.waits.sending.clone_from(&progress);
     let expects = way.expects;
-    let trailers = prepare(client, &mut head, &way);
+    let trailers = prepare(&mut head, &way);
     if let Some(watching) = &watching {
         watching.tell(|watcher| watcher.request(&head));
         if progress.is_none() {
             watching.tell(|watcher| watcher.request_end(None));
         }
     }
+    // After the copy: the other side is told other things.
+    route.tell(side, &mut head);
     if let Some(rewritten) = rewritten(&head.uri, &way) {
         head.uri = rewritten;
     }
     let sent = Instant::now();
     let asked = match &target {
         Target::InProcess => {
-            let asked = in_process(client, head, body, &route, progress.as_deref());
+            let asked = in_process(client, head, body, &route, way.socket.as_ref(), progress.as_deref());
             match &mut account.late {
                 None => asked.await,
                 Some(late) => ask::by_then(late, asked).await.flatten(),
@@ -337,7 +343,7 @@ async fn follow(
 }
 
 /// Turns the client's head into the one that is sent on. Returns whether the client takes trailers.
-fn prepare(client: &Client, head: &mut request::Parts, way: &Way) -> bool {
+fn prepare(head: &mut request::Parts, way: &Way) -> bool {
     let from = head.version;
     if head.uri.authority().is_some() {
         let target = head.uri.path_and_query().cloned();
@@ -354,19 +360,7 @@ fn prepare(client: &Client, head: &mut request::Parts, way: &Way) -> bool {
     head.headers.insert(header::HOST, way.host.clone());
     forward::add_via(&mut head.headers, from);
     head.headers.insert(forward::X_REQUEST_ID, way.id.clone());
-    if !head.headers.get(forward::TRACEPARENT).is_some_and(forward::is_good_trace) {
-        let mut trace = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        client.worker.unique_hex(&mut trace[3..35]);
-        client.worker.unique_hex(&mut trace[36..52]);
-        if (client.worker.unique() % 10_000) as f64 <= client.worker.inner.config.trace_percent * 100.0 - 1.0
-        {
-            trace[54] = b'1';
-        }
-        if let Ok(value) = HeaderValue::from_bytes(&trace) {
-            head.headers.insert(forward::TRACEPARENT, value);
-            head.headers.remove(TRACESTATE);
-        }
-    }
+    way.trace.write(&mut head.headers);
     trailers
 }
 
@@ -382,6 +376,7 @@ async fn in_process(
     head: request::Parts,
     body: SendBody,
     route: &Route,
+    socket: Option<&Wanted>,
     progress: Option<&Progress>,
 ) -> Result<Asked, Trouble> {
     let Some(service) = client.worker.inner.in_process.clone() else { return Err(Trouble::NoProcess) };
@@ -394,7 +389,7 @@ async fn in_process(
     let answer = ask::in_time(answer, route.first_byte, progress, &mut Watchdog::default()).await?;
     let Ok(response) = answer.map_err(|_| Trouble::Panicked)?;
     let (head, body) = response.into_parts();
-    if let Some(flaw) = ask::flaw_of(&head, None, None) {
+    if let Some(flaw) = ask::flaw_of(&head, None, socket) {
         return Err(Trouble::Unasked(flaw));
     }
     Ok(Asked { head, source: Source::Any(body), lease: None, room: None })
@@ -420,9 +415,7 @@ fn answered(
         // `ask` let it through: it was asked for.
         let (Source::One(_, Some(one)), Some(on_upgrade), Some(protocol)) = (source, on_upgrade, way.upgrade)
         else {
-            let problem = Trouble::Unasked(ask::NOT_ASKED).problem();
-            account.status = problem.status.as_u16();
-            return settled(own(client, problem), account);
+            return refused(client, Trouble::Unasked(ask::NOT_ASKED).problem(), account);
         };
         forward::remove_hop(&mut head.headers);
         match way.socket {
@@ -507,14 +500,13 @@ fn failed(
             false => watching.leave(),
         }
     }
-    account.status = problem.status.as_u16();
     account.late = None;
-    let mut response = own(client, problem);
-    if progress.is_some_and(|progress| matches!(progress.state(), Sending::Pieces(_)))
-        && client.shared.is_some()
-    {
+    let is_half_read = client.shared.is_some()
+        && progress.is_some_and(|progress| matches!(progress.state(), Sending::Pieces(_)));
+    let mut response = refused(client, problem, account);
+    if is_half_read {
         // The rest of the body is not read.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    settled(response, account)
+    response
 }

@@ -19,6 +19,7 @@ pub(crate) mod silence;
 mod stall;
 pub(crate) mod stream;
 mod strict;
+pub(crate) mod trace;
 mod tunnel;
 pub(crate) mod waits;
 mod websocket;
@@ -168,9 +169,14 @@ impl Gateway {
             tokio::spawn(at_rest::watch(pause, self.inner.ending.subscribe(), move || certificate.look()));
         }
         if let Some((listener, key)) = admin {
-            tokio::spawn(admin::serve(self, listener, key, stopping));
+            tokio::spawn(admin::serve(self.clone(), listener, key, stopping));
         }
+        let exporting = self.inner.traces.clone().map(|traces| tokio::spawn(traces.run(self.inner.clone())));
         drop(ending.wait_for(|end| *end).await);
+        if let Some(exporting) = exporting {
+            // It has a limit of its own for what is left.
+            let _ended = exporting.await;
+        }
     }
 }
 
@@ -185,7 +191,9 @@ fn listen(field: &str, address: SocketAddr) -> Result<std::net::TcpListener, Con
         Ok(socket.into())
     };
     open().map_err(|error| {
-        ConfigError(format!("{field}: listening on {address}: {error}. Choose another address"))
+        ConfigError(format!(
+            "the gateway's `{field}`: listening on {address}: {error}. Write another address there, or end what listens on this one"
+        ))
     })
 }
 

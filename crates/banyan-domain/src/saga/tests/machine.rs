@@ -312,3 +312,21 @@ fn an_answer_that_came_late_is_not_covered_by_what_an_operator_typed() {
     one.resume(Resume::Skip(Fields::new()));
     assert_eq!(one.saga().steps[0].output().and_then(|said| said.get("payment")), Some("pay_9"));
 }
+
+#[test]
+fn questions_for_which_somebody_outside_gave_the_reason_use_up_no_patience() {
+    let mut pay = service("pay", StepKind::Compensatable);
+    (pay.patience.tries, pay.patience.settles_after, pay.promises.tombstone) = (3, Millis::new(0), false);
+    let mut one = One::new(saga(vec![pay, service("capture", StepKind::Pivot)]));
+    one.awaiting(900);
+    for _ in 0..40 {
+        one.ask(Command::Nudge { saga: NO, step: 0 });
+        one.awaiting(900);
+    }
+    // One more, and its answer is lost: it is asked as often as it may be, and only then is a person needed.
+    one.ask(Command::Nudge { saga: NO, step: 0 });
+    one.told.clear();
+    one.unknown().pass().unknown().pass().unknown();
+    one.wrote(&["0 Unknown", "Query 0 #42", "0 Unknown", "Query 0 #43", "0 Unknown"]);
+    one.pass().unknown().is_parked(0, "whether it happened is not known");
+}
