@@ -117,3 +117,25 @@ pub(super) fn id_secret(db: &Connection, seed: Option<u64>) -> Result<[u8; 32], 
         .map_err(|error| LedgerError::store("writing the ledger's id secret", error))?;
     Ok(secret)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_of_version_1_is_opened_and_has_what_it_lacked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.sqlite");
+        let old = open_writer(&path).expect("a new ledger");
+        old.execute_batch("ALTER TABLE payment DROP COLUMN cancels; PRAGMA user_version = 1;")
+            .expect("an old one");
+        drop(old);
+        for _ in 0..2 {
+            let db = open_writer(&path).expect("it is opened");
+            let version = db.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0));
+            assert_eq!(version.expect("a version"), SCHEMA_VERSION);
+            let rows = db.query_row("SELECT count(cancels) FROM payment", [], |row| row.get::<_, i64>(0));
+            assert_eq!(rows.expect("the column is there"), 0);
+        }
+    }
+}
