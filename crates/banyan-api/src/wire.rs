@@ -521,7 +521,7 @@ impl CampaignAnswerJson {
     }
 
     /// The campaign as `principal` may see it.
-    pub(crate) fn as_seen_by(mut self, principal: &Principal) -> Self {
+    pub(crate) fn seen_by(mut self, principal: &Principal) -> Self {
         self.counts = self.counts.filter(|_| principal.member.is_none());
         self
     }

@@ -551,7 +551,7 @@ impl OrderJson {
 
 impl OrderJson {
     /// The order as `principal` may see it: who of the shop gave something back, and what they noted about it, is the shop's.
-    pub(crate) fn as_seen_by(mut self, principal: &Principal) -> Self {
+    pub(crate) fn seen_by(mut self, principal: &Principal) -> Self {
         if principal.member.is_some() {
             for refund in &mut self.refunds {
                 (refund.by, refund.reason) = (None, None);

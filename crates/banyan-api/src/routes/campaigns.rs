@@ -72,7 +72,7 @@ pub(crate) async fn list_campaigns(
     let (mut campaigns, mut last) = (Vec::new(), None);
     for campaign in rest.by_ref().take(limit) {
         last = Some(campaign.no.get());
-        campaigns.push(CampaignAnswerJson::new(campaign, now, summary.seq).as_seen_by(&principal));
+        campaigns.push(CampaignAnswerJson::new(campaign, now, summary.seq).seen_by(&principal));
     }
     let next = last.filter(|_| rest.peek().is_some());
     Ok(write(&CampaignsJson { campaigns, next, seq: summary.seq }, StatusCode::OK, false))
@@ -91,7 +91,7 @@ pub(crate) async fn get_campaign(
     let principal = app.identify(&headers)?;
     let summary = app.shard.summary();
     let campaign = summary.campaign(&id).ok_or(Refusal::Coupon(coupon::Refusal::CampaignNotFound))?;
-    let shown = CampaignAnswerJson::new(campaign, now(), summary.seq).as_seen_by(&principal);
+    let shown = CampaignAnswerJson::new(campaign, now(), summary.seq).seen_by(&principal);
     Ok(write(&shown, StatusCode::OK, false))
 }
 

@@ -124,7 +124,7 @@ pub(crate) async fn place_order(
     };
     let (no, found, replayed) = app.ask_and_look(Command::Order(command), stamp, look).await??;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-    let order = settled(&app, no, found, patience).await?.as_seen_by(&principal);
+    let order = settled(&app, no, found, patience).await?.seen_by(&principal);
     Ok(write(&order, status, replayed))
 }
 
@@ -247,7 +247,7 @@ async fn answer_order(
     patience: Duration,
 ) -> Result<Response, Problem> {
     let found = look_for(app, no, !patience.is_zero()).await?;
-    let order = settled(app, no, found, patience).await?.as_seen_by(principal);
+    let order = settled(app, no, found, patience).await?.seen_by(principal);
     Ok(write(&order, status, replayed))
 }
 

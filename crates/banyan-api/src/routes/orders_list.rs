@@ -135,7 +135,7 @@ async fn answer(app: &Arc<App>, principal: &Principal, page: OrderPage) -> Resul
     let mut waits = waits_for_all(app, open).await?;
     let order = |order: OrderRecord| {
         let waits = waits.remove(&order.order);
-        json(order, &app.codes, waits, page.checkpoint).as_seen_by(principal)
+        json(order, &app.codes, waits, page.checkpoint).seen_by(principal)
     };
     let orders = OrdersJson {
         orders: page.orders.into_iter().map(order).collect(),
