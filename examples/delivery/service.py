@@ -19,6 +19,7 @@ import json
 import os
 import secrets
 import sqlite3
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -66,7 +67,7 @@ class Books:
             try:
                 status, body = carry_out(self, key, asked)
             except Refused as why:
-                status, body = 409, {"type": str(why)}
+                status, body = 409, {"refused": str(why)}
             row = [key, operation, fingerprint, status, json.dumps(body)]
             self.db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", row)
             return status, body
@@ -78,7 +79,7 @@ class Books:
         if row is None:
             return 404, {"type": "not-found"}
         status, body = row[0], json.loads(row[1])
-        return (200, {"refused": body["type"]}) if status == 409 else (status, body)
+        return (200, body) if status == 409 else (status, body)
 
     def decide(self, order, yes):
         """The dispatcher says whether a courier takes the booking of `order` that waits. Returns whether one waited."""
@@ -88,7 +89,7 @@ class Books:
             if row is None:
                 return False
             number, key = row
-            state, status, body = ("booked", 200, booked(number)) if yes else ("declined", 409, {"type": "no-courier"})
+            state, status, body = ("booked", 200, booked(number)) if yes else ("declined", 409, {"refused": "no-courier"})
             self.db.execute("UPDATE bookings SET state = ? WHERE number = ?", [state, number])
             self.db.execute("UPDATE answers SET status = ?, body = ? WHERE key = ?", [status, json.dumps(body), key])
             return True
@@ -196,6 +197,13 @@ FAULTS = {
     "lose": "does it, and the connection ends without an answer",
     "die": "does it, and the whole program ends without an answer",
 }
+
+
+class Partners(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A caller that hangs up is nothing to tell of."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -337,7 +345,7 @@ def main():
     except ValueError as why:
         parser.error(str(why))
     args.data.mkdir(parents=True, exist_ok=True)
-    server = ThreadingHTTPServer(address, Handler)
+    server = Partners(address, Handler)
     server.key, server.faults, server.verbose = key_of(args.data), wrong, args.verbose
     server.books = Books(args.data / "books.sqlite", args.slots_a_day, args.wait_seconds)
     print(f"the partners are at http://{host}:{server.server_port}, their key is in {args.data / 'service.key'}", flush=True)

@@ -20,7 +20,7 @@ pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// A [`Problem`] that says whether it was too large, too slow, or broken off.
-pub async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large(bytes_max));

@@ -53,7 +53,6 @@ pub(crate) async fn refuse(request: Request, next: Next) -> Response {
 }
 
 /// `router`, none of whose endpoints can pretend: what asks for a dry run and would change something is refused.
-#[must_use]
 pub fn refused(router: Router) -> Router {
     router.layer(from_fn(refuse))
 }

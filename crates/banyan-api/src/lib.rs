@@ -31,7 +31,6 @@ pub mod wire_order;
 pub mod wire_saga;
 
 pub use app::{App, AppOptions, DoorOptions, HttpMetrics};
-pub use body::read as read_body;
 pub use clock::{now, rfc3339};
 pub use dry_run::refused as without_dry_run;
 pub use hosts::is_loopback_host;
@@ -39,6 +38,6 @@ pub use ids::coupon_name;
 pub use openapi::openapi;
 pub use problem::Problem;
 pub use replies::{TokioReplies, deliver_replies};
-pub use routes::router;
+pub use routes::{router, webhooks};
 pub use secret::masked;
 pub use serve::{ServeOptions, serve};

@@ -1,8 +1,10 @@
 //! Every page of the console in a real Chromium, with nothing and with a busy morning's data: see `common/eyes.rs`.
 
 mod common;
+#[path = "common/eyes.rs"]
+mod eyes;
 
-use common::eyes::Eyes;
+use eyes::Eyes;
 use common::front::Front;
 use common::{Browser, Store, old_shop, shop};
 

@@ -1,11 +1,13 @@
 //! The console's pages of the way over, with a keeper whose old shop is in memory: the wizard there and back.
 
 mod common;
+#[path = "common/eyes.rs"]
+mod eyes;
 
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{Finding, Keeper};
 use banyan_legacy_testkit::{seen, until};
-use common::eyes::Eyes;
+use eyes::Eyes;
 use common::{Browser, Page, Store, old_shop};
 use http::StatusCode;
 

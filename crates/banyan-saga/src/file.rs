@@ -238,6 +238,15 @@ mod tests {
         }
     }
 
+    /// Bug: the page showed another saga of the same name and version.
+    #[test]
+    fn the_page_about_sagas_shows_the_delivery_that_is_shipped() {
+        let page = include_str!("../../../docs/sagas.md");
+        let shown = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let shown = read_definition(shown.expect("the page shows a file")).expect("it can be read");
+        assert_eq!(shown, read_definition(SHIPPED[1]).expect("it can be read"));
+    }
+
     #[test]
     fn what_the_store_does_not_do_is_a_fault() {
         let text = "name = \"a\"\nversion = 1\n[[step]]\nname = \"s\"\nkind = \"pivot\"\ndo = { local = \"pay.print\" }";

@@ -20,7 +20,6 @@ mod old_shop;
 mod public;
 #[cfg(feature = "gateway")]
 mod touching_routes;
-mod webhooks;
 mod whole_log;
 
 use clap::Parser;

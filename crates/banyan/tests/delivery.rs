@@ -258,7 +258,7 @@ fn a_reservation_that_arrives_after_its_undo_is_turned_away() {
     };
     ask("find-slot", "do").expect(404);
     ask("free-slot", "undo").expect(200);
-    assert_eq!(ask("reserve-slot", "do").expect(409)["type"], "given-up");
+    assert_eq!(ask("reserve-slot", "do").expect(409)["refused"], "given-up");
     assert_eq!(ask("find-slot", "do").expect(200)["refused"], "given-up");
     assert_eq!(place.books()["slots"], json!([]));
     place.stop();

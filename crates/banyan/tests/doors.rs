@@ -205,14 +205,10 @@ fn a_members_token_writes_only_so_much_and_holds_nobody_up() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("a file");
-    let secret = secret.to_str().expect("text");
-    let server = start(folder.path(), &["--jwt-hs256-secret", secret, "--member-writes-per-second", "1"]);
-    let token = |member: &str| {
-        let words = ["key", "token", "--member", member, "--secret-file", secret, "--for", "1h"];
-        let made = Command::new(env!("CARGO_BIN_EXE_banyan")).args(words).output().expect("it runs");
-        String::from_utf8(made.stdout).expect("text").trim().to_owned()
-    };
-    let (mut one, mut other) = (server.http(&token("m1")), server.http(&token("m2")));
+    let more = ["--jwt-hs256-secret", secret.to_str().expect("text"), "--member-writes-per-second", "1"];
+    let server = start(folder.path(), &more);
+    let binary = Path::new(env!("CARGO_BIN_EXE_banyan"));
+    let (mut one, mut other) = (server.shopper(binary, &secret, "m1"), server.shopper(binary, &secret, "m2"));
     let issue = |http: &mut Http, member: &str| {
         http.post("/v1/campaigns/sample/coupons", &json!({"member": member})).expect("an answer")
     };
@@ -230,5 +226,45 @@ fn a_members_token_writes_only_so_much_and_holds_nobody_up() {
     // Reading costs nothing, and the member is let in again.
     one.get("/v1/members/m1/coupons").expect("an answer").expect(200);
     until("the member is let in again", || Some(()).filter(|()| issue(&mut one, "m1").status == 200));
+    server.stop();
+}
+
+/// Bugs: a shopper's token was told how many coupons of each campaign were used, and how many members were on its list; all
+/// campaigns came in one answer.
+#[test]
+fn a_shoppers_token_is_told_no_figures_of_the_shop_and_campaigns_come_in_pages() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("a file");
+    let server = start(folder.path(), &["--jwt-hs256-secret", secret.to_str().expect("text")]);
+    let mut operator = server.operator();
+    for id in ["noon", "dusk"] {
+        let campaign = json!({"id": id, "name": id, "quantity": 5, "benefit": {"free_shipping": {}}});
+        operator.post("/v1/campaigns", &campaign).expect("an answer").expect(201);
+    }
+    let mut shopper = server.shopper(Path::new(env!("CARGO_BIN_EXE_banyan")), &secret, "m1");
+    for path in ["/v1/campaigns/noon", "/v1/campaigns"] {
+        let one = |http: &mut Http| {
+            let seen = http.get(path).expect("an answer").expect(200);
+            seen["campaigns"].get(0).cloned().unwrap_or(seen)
+        };
+        let (told, all) = (one(&mut shopper), one(&mut operator));
+        assert_eq!((&told["issued"], &told["left"]), (&json!(0), &json!(5)));
+        for figure in ["held", "redeemed", "revoked", "expired", "allowed"] {
+            assert_eq!((told.get(figure), &all[figure]), (None, &json!(0)), "{path}: {figure}");
+        }
+    }
+    let (mut pages, mut path) = (Vec::new(), "/v1/campaigns?limit=2".to_owned());
+    loop {
+        let page = operator.get(&path).expect("an answer").expect(200);
+        let ids = page["campaigns"].as_array().expect("a page").iter().map(|one| one["id"].clone());
+        pages.push(Value::Array(ids.collect()));
+        let Some(next) = page["next"].as_u64() else { break };
+        path = format!("/v1/campaigns?limit=2&after={next}");
+    }
+    assert_eq!(pages, [json!(["dusk", "noon"]), json!(["sample"])]);
+    operator.get("/v1/campaigns?limit=0").expect("an answer").expect_problem(400, "invalid-request");
+    let document = operator.get("/openapi.json").expect("an answer").json();
+    assert!(document["paths"]["/v1/webhooks/{service}"]["post"].is_object(), "webhooks are described");
     server.stop();
 }

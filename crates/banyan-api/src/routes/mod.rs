@@ -20,6 +20,7 @@ mod stock;
 mod stock_import;
 mod stock_reservations;
 mod views;
+mod webhooks;
 
 pub(crate) use allow_list::*;
 pub(crate) use batch::*;
@@ -39,6 +40,8 @@ pub(crate) use stock::*;
 pub(crate) use stock_import::*;
 pub(crate) use stock_reservations::*;
 pub(crate) use views::*;
+pub use webhooks::webhooks;
+pub(crate) use webhooks::*;
 
 use crate::App;
 use crate::dry_run;

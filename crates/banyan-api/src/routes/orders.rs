@@ -124,7 +124,8 @@ pub(crate) async fn place_order(
     };
     let (no, found, replayed) = app.ask_and_look(Command::Order(command), stamp, look).await??;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-    Ok(write(&settled(&app, no, found, patience).await?, status, replayed))
+    let order = settled(&app, no, found, patience).await?.as_seen_by(&principal);
+    Ok(write(&order, status, replayed))
 }
 
 /// Shows an order: while it is under way, while it can be returned, and for 28 hours after it ended. With `Prefer: wait=10`,
@@ -140,7 +141,7 @@ pub(crate) async fn get_order(
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
     let no = own_order(&app, &principal, &id).await?;
-    answer_order(&app, no, StatusCode::OK, false, wait(&headers)).await
+    answer_order(&app, &principal, no, StatusCode::OK, false, wait(&headers)).await
 }
 
 /// Cancels an order. Before its checkout's point of no return everything held is given back; once paid, everything that is
@@ -165,7 +166,7 @@ pub(crate) async fn cancel_order(
     let command =
         order::Command::Cancel { order, owner: principal.member.clone(), by: principal.name.clone(), reason };
     let (_, _, replayed) = app.ask(Command::Order(command), stamp).await?;
-    answer_order(&app, order, StatusCode::OK, replayed, wait(&headers)).await
+    answer_order(&app, &principal, order, StatusCode::OK, replayed, wait(&headers)).await
 }
 
 /// Gives part of a paid order back, once the shop has it: the goods come back on hand, and their share of money and points goes back the way it came.
@@ -192,7 +193,7 @@ pub(crate) async fn return_order(
     let command = order::Command::Return { order, lines, by: principal.name.clone(), reason };
     let (_, _, replayed) = app.ask(Command::Order(command), stamp).await?;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-    answer_order(&app, order, status, replayed, wait(&headers)).await
+    answer_order(&app, &principal, order, status, replayed, wait(&headers)).await
 }
 
 fn checked_cart(
@@ -239,13 +240,15 @@ fn wait(headers: &HeaderMap) -> Duration {
 /// Shows an order as it is once nothing is under way any more, or the caller's patience is over.
 async fn answer_order(
     app: &Arc<App>,
+    principal: &Principal,
     no: OrderNo,
     status: StatusCode,
     replayed: bool,
     patience: Duration,
 ) -> Result<Response, Problem> {
     let found = look_for(app, no, !patience.is_zero()).await?;
-    Ok(write(&settled(app, no, found, patience).await?, status, replayed))
+    let order = settled(app, no, found, patience).await?.as_seen_by(principal);
+    Ok(write(&order, status, replayed))
 }
 
 /// What a look at an order finds.

@@ -1,14 +1,14 @@
 //! Somebody who looks at pages of the console in a real Chromium, on a phone and at a desk, light and dark. The pictures are in
 //! the target folder, under `tmp/screens/console`. For tests on several threads: the browser is waited for in place.
 
-use super::{Browser, Store};
+use crate::common::{Browser, Store};
 use axum::Router;
 use banyan_testkit::{Chromium, Look, Window};
 use std::path::Path;
 use tokio::task::block_in_place;
 
 /// A window, signed in.
-pub struct Eyes {
+pub(crate) struct Eyes {
     window: Window,
     address: String,
     faults: Vec<String>,
@@ -16,7 +16,7 @@ pub struct Eyes {
 
 impl Eyes {
     /// Opens a window on `console`, signed in as an operator.
-    pub async fn open(store: &Store, console: Router) -> Self {
+    pub(crate) async fn open(store: &Store, console: Router) -> Self {
         let session = Browser::signed_in(console.clone(), &store.operator).await.session();
         let address = store.serve(console, session).await;
         block_in_place(|| {
@@ -35,7 +35,7 @@ impl Eyes {
     }
 
     /// Looks at `path`: the page has its own part, and nothing of it reaches beyond its sides.
-    pub fn look(&mut self, name: &str, path: &str) {
+    pub(crate) fn look(&mut self, name: &str, path: &str) {
         block_in_place(|| {
             self.go(path);
             for (width, height) in [(1_440, 900), (390, 844)] {
@@ -61,13 +61,13 @@ impl Eyes {
     }
 
     /// Nothing was wrong with what was seen.
-    pub fn are_content(mut self) {
+    pub(crate) fn are_content(mut self) {
         let complaints = self.window.complaints();
         assert!(self.faults.is_empty() && complaints.is_empty(), "{:#?} {complaints:#?}", self.faults);
     }
 
     /// Reads pages in another language from now on.
-    pub fn speak(&mut self, lang: &str) {
+    pub(crate) fn speak(&mut self, lang: &str) {
         block_in_place(|| self.go(&format!("/console/language/{lang}?back=/console")));
     }
 }

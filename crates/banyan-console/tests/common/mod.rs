@@ -2,7 +2,6 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
-pub mod eyes;
 #[cfg(feature = "gateway")]
 pub mod front;
 pub mod old_shop;

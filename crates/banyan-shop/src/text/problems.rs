@@ -58,7 +58,7 @@ pub(crate) fn refusal(slug: &str) -> Option<Text> {
         "idempotency-key-reused" => KEY_USED,
         "invalid-request" | "too-large" | "saga-input-too-large" => Text("The shop could not take it as it was sent; nothing was changed. Check what you typed, and take less at once.", "보낸 내용을 처리하지 못했습니다. 바뀐 것은 없습니다. 적은 내용을 확인하고 한 번에 더 적게 주문해 주세요."),
         "storage-full" | "too-many-reservations" | "too-many-sagas" => Text("The shop can take no more orders for the moment. Nothing was changed; try again in a few minutes.", "지금은 주문을 더 받을 수 없습니다. 바뀐 것은 없으니 몇 분 뒤 다시 시도해 주세요."),
-        "busy" | "unavailable" | "idempotency-keys-full" | "view-behind" | "too-slow" | "gateway-busy" | "gateway-client-too-slow" => RUSH,
+        "busy" | "unavailable" | "idempotency-keys-full" | "view-behind" | "too-slow" | "too-many-requests" | "gateway-busy" | "gateway-client-too-slow" => RUSH,
         "outcome-unknown" | "gateway-timeout" | "gateway-unreachable" => UNKNOWN,
         _ => return None,
     })

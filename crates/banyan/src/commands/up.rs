@@ -7,7 +7,6 @@ use crate::front::Place;
 use crate::keys;
 use crate::old_shop::OldShop;
 use crate::public::{self, PublicUrl};
-use crate::webhooks;
 use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
 use banyan_api::{
@@ -234,7 +233,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     let mut options = banyan_console::ConsoleOptions { https, ..Default::default() };
     front.show_in(&mut options);
     let console = without_dry_run(banyan_console::router(app.clone(), options));
-    let webhooks = without_dry_run(webhooks::router(executor));
+    let webhooks = banyan_api::webhooks(executor);
     let router = banyan_api::router(app.clone()).merge(console).merge(webhooks);
     // The shop is not behind the gateway of this process: whoever comes through there is a stranger.
     let gateway = front.open(|| router.clone(), stopping.clone())?;
