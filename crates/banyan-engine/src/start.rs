@@ -123,6 +123,9 @@ pub fn start(
     let mut state = None;
     if let Some(store) = snapshots {
         let passed = &mut report.snapshots_passed;
+        if let Err(error) = store.remove_unfinished() {
+            passed.push(format!("removing an unfinished one from {}: {error}", store.dir().display()));
+        }
         state = store.newest(report.head, &|from| log.reader(from), passed, &SideBySide);
         report.snapshot_seq = state.as_ref().map_or(0, State::seq);
     }
