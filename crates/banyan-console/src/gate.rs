@@ -1,17 +1,18 @@
 //! Who gets in: the headers of every answer, signing in and out, and the forms that may change something.
 
 use crate::Console;
+use crate::kept::{self, Kept};
 use crate::layout;
 use crate::link;
 use crate::pages::login;
 use crate::session::{self, SignedIn};
-use crate::text::{self, Lang};
+use crate::text::{self, Lang, Text};
 use axum::extract::{Form, FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use banyan_api::auth::Role;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl Default for Failures {
 #[derive(Clone)]
 pub(crate) struct Visit {
     pub(crate) lang: Lang,
-    /// Path and query, to come back to.
+    /// Path and query of the page, to come back to. Of a form that was sent, the page on which it stands.
     pub(crate) here: String,
     /// Where this server is reached, for `curl` commands.
     pub(crate) origin: String,
@@ -73,10 +74,18 @@ pub(crate) struct OperatorForm {
     pub(crate) fields: Fields,
 }
 
-/// Puts the security headers on every answer.
+/// Puts the security headers on every answer, and answers addresses that are no text with a page of ours.
 pub(crate) async fn guard(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     console.start();
-    let mut response = next.run(request).await;
+    let mut response = if link::is_text(request.uri().path()) {
+        next.run(request).await
+    } else {
+        let (mut parts, _) = request.into_parts();
+        match Viewer::from_request_parts(&mut parts, &console).await {
+            Ok(viewer) => crate::pages::not_found(viewer).await,
+            Err(response) => response,
+        }
+    };
     let headers = response.headers_mut();
     let mut put = |name: HeaderName, value: &'static str| {
         headers.insert(name, HeaderValue::from_static(value));
@@ -105,7 +114,7 @@ impl FromRequestParts<Arc<Console>> for Viewer {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Response> {
-        let visit = Visit::of(&parts.headers, &parts.uri);
+        let visit = Visit::of(&parts.method, &parts.headers, &parts.uri);
         let token = cookie(&parts.headers, session::COOKIE);
         match token.and_then(|token| console.sessions.resume(&console.app, token)) {
             Some(who) => Ok(Self { console: console.clone(), who, visit }),
@@ -132,7 +141,19 @@ impl FromRequest<Arc<Console>> for Posted {
 
     async fn from_request(request: Request, console: &Arc<Console>) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let viewer = Viewer::from_request_parts(&mut parts, console).await?;
+        let viewer = match Viewer::from_request_parts(&mut parts, console).await {
+            Ok(viewer) => viewer,
+            // A browser shows the cookie to forms of the console's own pages only: this one was typed by its own operator.
+            Err(_) if was_signed_in(&parts) => {
+                let visit = Visit::of(&parts.method, &parts.headers, &parts.uri);
+                let path = parts.uri.path().to_owned();
+                return Err(match read_form(Request::from_parts(parts, body)).await {
+                    Ok(fields) => kept::ask_to_sign_in(console, &visit, Kept::new(&path, fields)),
+                    Err(status) => status.into_response(),
+                });
+            }
+            Err(response) => return Err(response),
+        };
         let lang = viewer.lang();
         let fields = read_form(Request::from_parts(parts, body)).await;
         let fields = fields
@@ -147,6 +168,11 @@ impl FromRequest<Arc<Console>> for Posted {
         }
         Ok(Self { viewer, fields })
     }
+}
+
+/// Whether a form comes from a page of somebody whose session has ended since. Nothing is kept of signing out.
+fn was_signed_in(parts: &Parts) -> bool {
+    cookie(&parts.headers, session::COOKIE).is_some() && !parts.uri.path().starts_with("/console/log")
 }
 
 impl FromRequest<Arc<Console>> for OperatorForm {
@@ -177,39 +203,47 @@ async fn read_form(request: Request) -> Result<Fields, StatusCode> {
 
 /// Signs the holder of a key in.
 pub(crate) async fn sign_in(State(console): State<Arc<Console>>, request: Request) -> Response {
-    let visit = Visit::of(request.headers(), request.uri());
+    let visit = Visit::of(request.method(), request.headers(), request.uri());
     let lang = visit.lang;
     let tied = cookie(request.headers(), LOGIN_COOKIE).map(str::to_owned).unwrap_or_default();
     let Ok(fields) = read_form(request).await else {
-        return login::page(&console, &visit, "", StatusCode::BAD_REQUEST, Some(lang.t(text::FORM_AGAIN)));
+        let form = login::Form { next: "", kept: None, fault: Some(lang.t(text::FORM_AGAIN)) };
+        return login::page(&console, &visit, StatusCode::BAD_REQUEST, &form);
     };
+    let kept = Kept::of_login(&fields);
     let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
     let next = link::own_path(field("next"));
+    let again = |status: StatusCode, why: Text| {
+        let form = login::Form { next, kept: kept.as_ref(), fault: Some(lang.t(why)) };
+        login::page(&console, &visit, status, &form)
+    };
     if tied.is_empty() || !bool::from(tied.as_bytes().ct_eq(field("csrf").as_bytes())) {
-        return login::page(&console, &visit, next, StatusCode::FORBIDDEN, Some(lang.t(text::LOGIN_STALE)));
+        return again(StatusCode::FORBIDDEN, text::LOGIN_STALE);
     }
     let key = field("key").trim();
     let holder = console.app.keyring().holder(blake3::hash(key.as_bytes()).as_bytes());
     let role = holder.map(|holder| holder.role);
     if let Some(Role::Operator | Role::Auditor) = role {
         let Ok(token) = console.sessions.begin(key.as_bytes()) else {
-            let why = Some(lang.t(text::LOGIN_NO_RANDOM));
-            return login::page(&console, &visit, next, StatusCode::SERVICE_UNAVAILABLE, why);
+            return again(StatusCode::SERVICE_UNAVAILABLE, text::LOGIN_NO_RANDOM);
         };
-        let mut response = Redirect::to(next).into_response();
+        let who = kept.as_ref().and_then(|_| console.sessions.resume(&console.app, &token));
+        let mut response = match (&kept, who) {
+            (Some(kept), Some(who)) => kept.show(&Viewer { console: console.clone(), who, visit }, next),
+            _ => Redirect::to(next).into_response(),
+        };
         set_cookie(&mut response, &console, session::COOKIE, &token, None);
         set_cookie(&mut response, &console, LOGIN_COOKIE, "", Some(0));
         return response;
     }
     let Ok(_held) = console.failures.0.try_acquire() else {
-        let why = Some(lang.t(text::LOGIN_TOO_MANY));
-        let mut page = login::page(&console, &visit, next, StatusCode::TOO_MANY_REQUESTS, why);
+        let mut page = again(StatusCode::TOO_MANY_REQUESTS, text::LOGIN_TOO_MANY);
         page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return page;
     };
     tokio::time::sleep(FAILURE_PAUSE).await;
     let why = if role.is_some() { text::LOGIN_WRONG_ROLE } else { text::LOGIN_UNKNOWN };
-    login::page(&console, &visit, next, StatusCode::UNAUTHORIZED, Some(lang.t(why)))
+    again(StatusCode::UNAUTHORIZED, why)
 }
 
 /// Signs out.
@@ -219,6 +253,18 @@ pub(crate) async fn sign_out(posted: Posted) -> Response {
     let mut response = Redirect::to("/console/login").into_response();
     set_cookie(&mut response, console, session::COOKIE, "", Some(0));
     response
+}
+
+/// What only forms are sent to was opened as a page: leads to the page on which the form stands.
+pub(crate) async fn not_a_page(viewer: Viewer, method: Method, uri: Uri) -> Response {
+    match (method, link::page_of_form(uri.path())) {
+        (Method::GET | Method::HEAD, page) if page != uri.path() => Redirect::to(page).into_response(),
+        _ => {
+            let lang = viewer.lang();
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            viewer.problem(status, lang.t(text::NOT_FOUND), lang.t(text::NOT_FOUND_HINT))
+        }
+    }
 }
 
 /// Notes the language and leads back. A matter of taste, not of safety: a plain link will do.
@@ -261,11 +307,14 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 }
 
 impl Visit {
-    pub(crate) fn of(headers: &HeaderMap, uri: &http::Uri) -> Self {
+    pub(crate) fn of(method: &Method, headers: &HeaderMap, uri: &Uri) -> Self {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let chosen = cookie(headers, LANG_COOKIE).and_then(Lang::from_code);
         let asked = || text(header::ACCEPT_LANGUAGE).map(Lang::preferred);
-        let here = uri.path_and_query().map_or("/console", |here| here.as_str());
+        let here = match *method {
+            Method::GET | Method::HEAD => uri.path_and_query().map_or("/console", |here| here.as_str()),
+            _ => link::page_of_form(uri.path()),
+        };
         // Shown inside a command for a shell: only what a host name and a port can be.
         let plain = |host: &&str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-[]".contains(&b));
         let host = text(header::HOST).filter(plain).unwrap_or("127.0.0.1:8080");

@@ -15,6 +15,7 @@ mod format;
 mod forms;
 mod gate;
 mod journal;
+mod kept;
 mod layout;
 mod link;
 mod live;
@@ -37,6 +38,7 @@ pub use traffic::GatewayHandle;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use axum::response::Redirect;
 use axum::routing::{get, post};
 use banyan_api::App;
 use std::sync::{Arc, Once};
@@ -124,6 +126,7 @@ pub fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
     console.start();
     Router::new()
         .route("/console", get(pages::sale::show))
+        .route("/console/", get(|| async { Redirect::permanent("/console") }))
         .route("/console/login", get(pages::login::show).post(gate::sign_in))
         .route("/console/logout", post(gate::sign_out))
         .route("/console/language/{lang}", get(gate::choose_language))
@@ -163,6 +166,7 @@ pub fn router(app: Arc<App>, options: ConsoleOptions) -> Router {
         .route("/console/assets/{file}", get(assets::serve))
         .route("/console/{*rest}", get(pages::not_found))
         .merge(of_gateway())
+        .method_not_allowed_fallback(gate::not_a_page)
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(middleware::from_fn_with_state(console.clone(), gate::guard))
         .with_state(console)

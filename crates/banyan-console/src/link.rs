@@ -22,6 +22,31 @@ pub(crate) fn own_path(path: &str) -> &str {
     if inside && plain && !path.starts_with("/console/log") { path } else { "/console" }
 }
 
+/// The page on which a form stands that is sent to `path`: what may be loaded again and led back to.
+pub(crate) fn page_of_form(path: &str) -> &str {
+    match path {
+        "/console/campaigns" => "/console/campaigns/new",
+        "/console/logout" => "/console",
+        _ => {
+            ["/change", "/revoke", "/undo"].into_iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path)
+        }
+    }
+}
+
+/// Whether what is written as `%XX` in `path` is text.
+pub(crate) fn is_text(path: &str) -> bool {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = (*first == b'%').then(|| std::str::from_utf8(after.get(..2)?).ok()).flatten();
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => (bytes.push(byte), rest = &after[2..]),
+            None => (bytes.push(*first), rest = after),
+        };
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
 /// `path` with the parameters that have a value.
 pub(crate) fn with(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut address = path.to_owned();

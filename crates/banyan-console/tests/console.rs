@@ -486,3 +486,107 @@ async fn vendored_files_are_what_they_say_and_assets_are_kept_for_ever() {
     }
     assert_eq!(seen, 3, "look, htmx, console");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_typed_before_the_session_ended_is_kept_and_sent_behind_the_sign_in() {
+    let store = Store::open();
+    store.campaign("noon", "Noon", Some(100)).await;
+    let console = store.console();
+    let mut browser = Browser::signed_in(console.clone(), &store.operator).await;
+    let csrf = browser.get("/console/campaigns/noon").await.csrf();
+    // The session ends elsewhere; the browser still has its cookie and the page.
+    let mut elsewhere = Browser::new(console.clone());
+    elsewhere.cookies = browser.cookies.clone();
+    elsewhere.post("/console/logout", &[("csrf", &csrf)]).await;
+    let typed = [
+        ("action", "quantity"),
+        ("quantity", "250"),
+        ("reason", "the sale runs <well>"),
+        ("csrf", csrf.as_str()),
+    ];
+    let page = browser.post("/console/campaigns/noon/change", &typed).await;
+    assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{}", page.body);
+    assert!(
+        page.body.contains("What you typed is kept") && page.body.contains("the sale runs &lt;well&gt;"),
+        "{}",
+        page.body
+    );
+    assert!(!page.body.contains(&csrf), "the token of the session that is over is not");
+
+    // A wrong key loses nothing; the right one shows it, and sends nothing by itself.
+    let kept = [
+        ("kept", "/console/campaigns/noon/change"),
+        ("kept.action", "quantity"),
+        ("kept.quantity", "250"),
+        ("kept.reason", "the sale runs <well>"),
+        ("next", "/console/campaigns/noon"),
+    ];
+    let tie = page.csrf();
+    let wrong =
+        browser.post("/console/login", &[&kept[..], &[("csrf", tie.as_str()), ("key", "x")]].concat()).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(wrong.body.contains("name=\"kept.quantity\" value=\"250\""), "{}", wrong.body);
+    let tie = wrong.csrf();
+    let page = browser
+        .post("/console/login", &[&kept[..], &[("csrf", tie.as_str()), ("key", &store.operator)]].concat())
+        .await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+    let form = page.body.split("<main").nth(1).expect("the page's own part");
+    assert!(
+        form.contains("Not sent yet") && form.contains("action=\"/console/campaigns/noon/change\""),
+        "{form}"
+    );
+    assert!(form.contains("name=\"reason\" value=\"the sale runs &lt;well&gt;\""), "{form}");
+    let unsent = browser.get("/console/campaigns/noon").await.body;
+    assert!(!unsent.contains(">250<") && !unsent.contains("the sale runs"), "nothing is sent yet: {unsent}");
+    let csrf = page.csrf();
+    let sent = browser
+        .post("/console/campaigns/noon/change", &[&typed[..3], &[("csrf", csrf.as_str())]].concat())
+        .await;
+    assert!(sent.location().starts_with("/console/campaigns/noon?done="), "{} {}", sent.status, sent.body);
+
+    // Without a cookie there was no session: another site's form is not kept.
+    let mut stranger = Browser::new(console.clone());
+    let page = stranger.post("/console/campaigns/noon/change", &typed).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        page.location(),
+        "/console/login?next=%2Fconsole%2Fcampaigns%2Fnoon",
+        "and leads to a page, not to a form"
+    );
+    // Nor is it a way to have another page's address in the form.
+    let forged = [("kept", "https://evil.example/"), ("csrf", ""), ("key", "x")];
+    let page = stranger.post("/console/login", &forged).await;
+    assert!(!page.body.contains("evil.example"), "{}", page.body);
+    store.stop.send_replace(true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_link_on_an_answer_to_a_form_leads_to_what_is_no_page() {
+    let store = Store::open();
+    store.campaign("noon", "Noon", Some(100)).await;
+    let console = store.console();
+    let mut browser = Browser::signed_in(console, &store.operator).await;
+    let csrf = browser.get("/console/campaigns/noon").await.csrf();
+    for form in [
+        "/console/campaigns/noon/change",
+        "/console/campaigns",
+        "/console/coupons/noon-1/revoke",
+        "/console/over/change",
+    ] {
+        let page = browser.post(form, &[("csrf", &csrf)]).await;
+        let back =
+            page.body.split("/console/language/ko?back=").nth(1).and_then(|rest| rest.split('"').next());
+        let back = back.expect("the switch between languages").replace("%2F", "/");
+        let page = browser.get(&back).await;
+        assert_ne!(page.status, StatusCode::METHOD_NOT_ALLOWED, "{form} leads back to {back}");
+        let page = browser.get(form).await;
+        assert!(page.status != StatusCode::METHOD_NOT_ALLOWED, "{form}: {}", page.status);
+    }
+    let page = browser.get("/console/").await;
+    assert_eq!((page.status, page.location()), (StatusCode::PERMANENT_REDIRECT, "/console"));
+    let page = browser.get("/console/orders/%FF").await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    assert!(page.body.contains("<html"), "a page of ours: {}", page.body);
+    store.stop.send_replace(true);
+}

@@ -9,12 +9,14 @@
 //! by [`saga`]s.
 
 mod both;
+mod card;
 pub mod codec;
 pub mod coupon;
 mod decision;
 mod digest;
 mod event;
 mod foretelling;
+mod holder;
 mod idempotency;
 mod ids;
 mod lapsing;
@@ -35,10 +37,12 @@ pub mod stock;
 mod time;
 
 pub use both::{Both, InTurn};
+pub use card::holds_card_number;
 pub use decision::Decided;
 pub use digest::Digest;
 pub use event::{Command, Entry, Event, Outcome};
 pub use foretelling::Foretold;
+pub use holder::Holder;
 pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};
 pub use ids::{
     AccountId, AccountNo, Actor, CampaignId, CampaignNo, CouponId, InvalidId, ItemNo, LocationId, MemberId,

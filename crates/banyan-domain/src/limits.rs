@@ -68,6 +68,8 @@ pub const SAGA_FIELDS_MAX: usize = 32;
 pub const SAGA_FIELD_NAME_BYTES_MAX: usize = 48;
 /// Longest value of a field, in bytes.
 pub const SAGA_FIELD_BYTES_MAX: usize = 8_192;
+/// Most of what a service says of a refusal, or of why nobody knows, that is kept, in bytes.
+pub const SAGA_REASON_BYTES_MAX: usize = 1_000;
 /// Longest span that a definition may name, in milliseconds (thirty days).
 pub const SAGA_SPAN_MILLIS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// Most definitions of sagas, all versions together, that one shard can ever have had.

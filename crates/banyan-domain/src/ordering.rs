@@ -84,7 +84,7 @@ impl State {
             Command::Place { cart, method, return_url, expect_total } => {
                 self.place(&cart, &method, &return_url, expect_total)
             }
-            Command::Cancel { order, by, reason } => self.cancel(order, by, reason),
+            Command::Cancel { order, owner, by, reason } => self.cancel(order, owner.as_ref(), by, reason),
             Command::Return { order, lines, by, reason } => self.give_back(order, &lines, by, reason),
         }
     }
@@ -177,6 +177,7 @@ impl State {
             lines: goods,
             member: Some(cart.member.clone()),
             order: None,
+            holder: crate::Holder::Shop,
             hold_for: Millis::new(1),
         };
         self.decide_stock(ask)?;
@@ -198,8 +199,16 @@ impl State {
         Ok(Decided::Many(vec![started, AnyEvent::Order(placed)]))
     }
 
-    fn cancel(&self, no: OrderNo, by: Actor, reason: Reason) -> Result<AnyDecision, AnyRefusal> {
-        let order = self.orders.order(no).ok_or(Refusal::OrderNotFound)?;
+    fn cancel(
+        &self,
+        no: OrderNo,
+        owner: Option<&MemberId>,
+        by: Actor,
+        reason: Reason,
+    ) -> Result<AnyDecision, AnyRefusal> {
+        let found = self.orders.order(no);
+        let own = |order: &&Order| owner.is_none_or(|owner| order.member == *owner);
+        let order = found.filter(own).ok_or(Refusal::OrderNotFound)?;
         let so = Ok(as_it_is(Outcome::Order { order: no }));
         match order.state {
             OrderState::Cancelled => so,
@@ -215,6 +224,8 @@ impl State {
                 let requested = Event::CancelRequested { order: no, by, reason };
                 Ok(Decided::Many(vec![AnyEvent::Saga(turned), AnyEvent::Order(requested)]))
             }
+            // Looked at here and not by the caller beforehand: it may have been paid since.
+            OrderState::Paid if owner.is_some() => Err(Refusal::OrderPaid.into()),
             OrderState::Paid if order.refund_under_way().is_some_and(|refund| refund.cancel) => so,
             OrderState::Paid => self.refund(order, order.everything_left(), true, by, reason),
         }

@@ -17,6 +17,7 @@ mod rules;
 mod shard;
 mod side_by_side;
 mod snapshots;
+mod snapshotter;
 mod start;
 mod summary;
 mod writer;

@@ -61,7 +61,7 @@ pub struct MetricsView {
     pub storage_is_full: bool,
     /// Whether a background replay came to another state than the writer: a determinism alarm.
     pub alarm: bool,
-    /// Log position of the newest snapshot.
+    /// Log position of the newest snapshot that this process has started from or made; 0 if there is none.
     pub snapshot_seq: u64,
     /// Events per block.
     pub block_events: HistogramView,

@@ -4,7 +4,8 @@ use crate::answer::{Answer, Read, ReplySink, Then, Work};
 use crate::inbox::{Inbox, SubmitError};
 use crate::metrics::{Metrics, MetricsView};
 use crate::rests::Rests;
-use crate::snapshots::{self, SnapshotStore, Snapshotter};
+use crate::snapshots::SnapshotStore;
+use crate::snapshotter::{self, Snapshotter};
 use crate::start::{StartError, StartReport, Started};
 use crate::summary::Summary;
 use crate::writer::{LogThread, Writer, room_needed};
@@ -109,7 +110,8 @@ impl Shard {
         ];
         let snapshotter = match options.snapshots {
             Some(store) if options.snapshot_events > 0 => {
-                Some(snapshots::spawn(store, log.clone(), metrics.clone(), options.snapshot_events)?)
+                let used = report.snapshot_seq;
+                Some(snapshotter::spawn(store, log.clone(), metrics.clone(), options.snapshot_events, used)?)
             }
             _ => None,
         };

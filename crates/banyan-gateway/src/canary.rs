@@ -15,9 +15,11 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
+use siphasher::sip128::Hasher128 as _;
 use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
+use subtle::ConstantTimeEq as _;
 
 /// How finely a share can be set: one bucket is 0.01 %.
 pub const BUCKETS: u16 = 10_000;
@@ -225,7 +227,8 @@ pub struct Sticky {
 }
 
 impl Sticky {
-    /// The side that a request chose, if it may. `peer` is who holds the connection, never what a header claims.
+    /// The side that a request chose, if it may. `peer` is who asks, as far as trusted proxies
+    /// can tell, and never what a stranger claims.
     #[must_use]
     pub fn side(&self, route: &str, headers: &HeaderMap, peer: Option<IpAddr>, now: u64) -> Option<Side> {
         let header =
@@ -322,17 +325,18 @@ impl Canary {
             return by_key(&key, None);
         }
         if self.missing == KeyMissing::Cookie {
-            if let Some(key) = cookie(headers, OWN_COOKIE).filter(|key| is_own_name(key)) {
-                return by_key(key.as_bytes(), None);
+            if let Some(name) = cookie(headers, OWN_COOKIE).and_then(|value| own_name(secret, value)) {
+                return by_key(name.as_bytes(), None);
             }
             // Nobody is named while nobody can be chosen: the old shop's answers stay as they were.
             if share > Share::NONE
                 && let Some(random) = fresh()
             {
-                let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+                let name = hex(&random);
+                let mark = hex(&name_mark(secret, &name));
                 let secure = if secure { "; Secure" } else { "" };
                 let set = format!(
-                    "{OWN_COOKIE}={name}; Path=/; Max-Age={OWN_COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
+                    "{OWN_COOKIE}={name}.{mark}; Path=/; Max-Age={OWN_COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
                 );
                 return by_key(name.as_bytes(), Some(set));
             }
@@ -362,8 +366,23 @@ fn side_named(name: &str) -> Option<Side> {
     [Side::Legacy, Side::Banyan].into_iter().find(|side| side.as_str() == name)
 }
 
-fn is_own_name(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// The name in a cookie that this gateway, or one with the same secret, gave: a name that somebody made up could be made up until
+/// its bucket is on the wanted side.
+fn own_name<'a>(secret: &[u8; 16], value: &'a str) -> Option<&'a str> {
+    let (name, mark) = value.split_once('.')?;
+    let wanted = hex(&name_mark(secret, name));
+    bool::from(wanted.as_bytes().ct_eq(mark.as_bytes())).then_some(name)
+}
+
+fn name_mark(secret: &[u8; 16], name: &str) -> [u8; 16] {
+    let mut hasher = siphasher::sip128::SipHasher24::new_with_key(secret);
+    hasher.write(b"the gateway gave this name: ");
+    hasher.write(name.as_bytes());
+    hasher.finish128().as_bytes()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn is_cookie_name(byte: u8) -> bool {
@@ -375,7 +394,11 @@ fn token_subject(headers: &HeaderMap) -> Option<String> {
     struct Claims {
         sub: String,
     }
-    let token = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let token = token.trim_start();
     if token.len() > TOKEN_BYTES_MAX {
         return None;
     }

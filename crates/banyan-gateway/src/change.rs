@@ -106,6 +106,18 @@ pub struct Entry {
     pub change: Change,
     /// What it changed.
     pub touched: Vec<Touch>,
+    /// How it put the routes that were there before and after into another order, which decides between equals; absent if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reordered: Option<Reordered>,
+}
+
+/// Names of routes, in the order before and after a change.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Reordered {
+    /// As it was.
+    pub before: Vec<String>,
+    /// As it is.
+    pub after: Vec<String>,
 }
 
 /// The routes after `change`, checked.
@@ -197,7 +209,45 @@ fn take_back(routes: &mut Vec<RouteSpec>, version: u64, history: &[Entry]) -> Re
             (None, None) => {}
         }
     }
+    match &entry.reordered {
+        Some(reordered) => put_back(routes, reordered, version, history),
+        None => Ok(()),
+    }
+}
+
+/// Puts routes back into the order from before. Those that came later stay where they are.
+fn put_back(
+    routes: &mut [RouteSpec],
+    reordered: &Reordered,
+    version: u64,
+    history: &[Entry],
+) -> Result<(), Refused> {
+    let place = |names: &[String], route: &RouteSpec| names.iter().position(|name| *name == route.name);
+    let known: Vec<usize> =
+        (0..routes.len()).filter(|at| place(&reordered.before, &routes[*at]).is_some()).collect();
+    let places: Vec<_> = known.iter().map(|at| place(&reordered.after, &routes[*at])).collect();
+    if !places.is_sorted() {
+        let later = history.iter().rev().find(|later| later.version > version && later.reordered.is_some());
+        let by = later
+            .map_or_else(String::new, |later| format!(" by version {}: take that back first", later.version));
+        return Err(Refused::Conflict(format!("the order of the routes was changed again{by}")));
+    }
+    let mut as_before: Vec<RouteSpec> = known.iter().map(|at| routes[*at].clone()).collect();
+    as_before.sort_by_key(|route| place(&reordered.before, route));
+    for (at, route) in known.into_iter().zip(as_before) {
+        routes[at] = route;
+    }
     Ok(())
+}
+
+/// How the routes that are in both tables changed places, if they did.
+pub(crate) fn reordered(before: &[RouteSpec], after: &[RouteSpec]) -> Option<Reordered> {
+    let shared = |routes: &[RouteSpec], others: &[RouteSpec]| -> Vec<String> {
+        let known = routes.iter().filter(|route| others.iter().any(|other| other.name == route.name));
+        known.map(|route| route.name.clone()).collect()
+    };
+    let reordered = Reordered { before: shared(before, after), after: shared(after, before) };
+    (reordered.before != reordered.after).then_some(reordered)
 }
 
 /// What differs between two tables.

@@ -1,16 +1,19 @@
 //! The handle: what the admin API, the console and the rules of evidence hold. Cheap to clone.
 
 use crate::certificate::Certificate;
-use crate::change::{Change, Entry, Refused, apply, check_all, touched};
-use crate::config::{Config, ConfigError, IN_PROCESS, RouteSpec};
+use crate::change::{Change, Entry, Refused, apply, check_all, reordered, touched};
+use crate::config::{Config, ConfigError, IN_PROCESS, RouteSpec, SideFieldsSpec};
+use crate::fields::{Keys, SideFields, read_keys};
 use crate::journal::Journal;
 use crate::limits::REASON_BYTES_MAX;
 use crate::metrics::Metrics;
+use crate::proxy::peers::Peers;
 use crate::rules::Rules;
 use crate::shadow::Proof;
 use crate::side::{Side, Sides};
 use crate::table::{Route, RouteParts, Table, Target};
 use crate::tls::ClientTls;
+use crate::traces::Exporter;
 use crate::traffic::{RouteTraffic, SideTraffic};
 use crate::upstream::{Upstream, UpstreamReport};
 use arc_swap::ArcSwap;
@@ -45,6 +48,12 @@ pub(crate) struct Inner {
     pub certificate: Option<Arc<Certificate>>,
     /// Requests under way.
     pub under_way: AtomicUsize,
+    /// Takes spans, if somebody collects them.
+    pub traces: Option<Arc<Exporter>>,
+    /// Those of the configuration file, which stay also while no route leads to them.
+    pub named: Vec<Arc<Upstream>>,
+    /// Who has how many connections.
+    pub peers: Arc<Peers>,
     /// Turns true when nothing is served any more.
     pub ending: watch::Sender<bool>,
     /// Everything that changes with a version, behind the lock that puts changes in order.
@@ -53,6 +62,7 @@ pub(crate) struct Inner {
 
 struct Book {
     journal: Journal,
+    keys: Keys,
     upstreams: BTreeMap<String, Arc<Upstream>>,
     traffic: BTreeMap<String, Arc<RouteTraffic>>,
 }
@@ -79,7 +89,8 @@ impl Gateway {
     pub fn new(config: Config, in_process: Option<InProcess>) -> Result<Self, ConfigError> {
         let journal = Journal::open(&config.state).map_err(ConfigError)?;
         let certificate = config.tls.as_ref().map(Certificate::open).transpose()?.map(Arc::new);
-        let mut book = Book { journal, upstreams: BTreeMap::new(), traffic: BTreeMap::new() };
+        let keys = read_keys(&config.keys).map_err(ConfigError)?;
+        let mut book = Book { journal, keys, upstreams: BTreeMap::new(), traffic: BTreeMap::new() };
         for spec in &config.upstreams {
             let upstream = Upstream::new(spec.clone(), &config).map_err(ConfigError)?;
             book.upstreams.insert(spec.name.clone(), Arc::new(upstream));
@@ -91,6 +102,8 @@ impl Gateway {
             .map_err(|refused| ConfigError(refused.to_string()))?;
         let table = compile(&mut book, &config, &sides, &routes)
             .map_err(|refused| ConfigError(refused.to_string()))?;
+        let traces = config.traces.as_ref().map(|spec| Exporter::new(spec, &config));
+        let traces = traces.transpose().map_err(ConfigError)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 table: ArcSwap::from_pointee(table),
@@ -100,6 +113,9 @@ impl Gateway {
                 client_tls: Arc::default(),
                 certificate,
                 under_way: AtomicUsize::new(0),
+                traces: traces.map(Arc::new),
+                named: book.upstreams.values().filter(|upstream| upstream.is_named()).cloned().collect(),
+                peers: Arc::default(),
                 ending: watch::channel(false).0,
                 book: Mutex::new(book),
                 config,
@@ -145,7 +161,7 @@ impl Gateway {
         let before = &book.journal.routes;
         let after = apply(before, &change, &book.journal.history, &config.upstreams)?;
         check_in_process(&after, self.inner.in_process.is_some())?;
-        let touched = touched(before, &after);
+        let (touched, reordered) = (touched(before, &after), reordered(before, &after));
         let change = match change {
             Change::Replace { .. } => Change::Replace { routes: after.clone() },
             change => change,
@@ -157,6 +173,7 @@ impl Gateway {
             reason: reason.to_owned(),
             change,
             touched,
+            reordered,
         };
         let compiled = compile(&mut book, config, &self.inner.sides, &after);
         if compiled.is_err() {
@@ -239,6 +256,7 @@ fn take_file(journal: &mut Journal, config: &Config) -> Result<(), Refused> {
         reason: reason.to_owned(),
         change: Change::Replace { routes: config.routes.clone() },
         touched: touched(&journal.routes, &config.routes),
+        reordered: reordered(&journal.routes, &config.routes),
     };
     if journal.version > 0 {
         tracing::warn!(
@@ -312,7 +330,12 @@ fn compile(book: &mut Book, config: &Config, sides: &Sides, routes: &[RouteSpec]
         let mut rules = Rules::new(spec, Some(*sides.override_key())).map_err(Refused::Invalid)?;
         let lane = sides.store.lane(&spec.name);
         rules.set_proof(Proof::of(&spec.name, &spec.asks(), &sides.store));
+        let told = |field: &str, told: Option<&SideFieldsSpec>| {
+            let ready = SideFields::new(told, &book.keys);
+            ready.map_err(|why| Refused::Invalid(format!("route {:?}: {field}.{why}", spec.name)))
+        };
         let parts = RouteParts {
+            told: [told("to_legacy", spec.to_legacy.as_ref())?, told("to_banyan", spec.to_banyan.as_ref())?],
             legacy,
             banyan,
             traffic,

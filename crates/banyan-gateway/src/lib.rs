@@ -19,6 +19,7 @@ pub mod config;
 mod courses;
 pub mod diff;
 pub mod evidence;
+mod fields;
 mod gateway;
 pub mod groups;
 mod handle;
@@ -35,6 +36,7 @@ pub mod shadow;
 pub mod side;
 pub mod table;
 mod tls;
+mod traces;
 pub mod traffic;
 mod upstream;
 

@@ -26,6 +26,8 @@ pub(crate) struct Shard {
     pub own_errors: AtomicU64,
     /// Requests that broke the rules of HTTP.
     pub malformed: AtomicU64,
+    /// Connections and requests that were refused because their address had its share.
+    pub client_refused: AtomicU64,
     /// Connections to servers that were opened.
     pub upstream_connects: AtomicU64,
     /// Requests that were sent again.
@@ -78,6 +80,11 @@ impl Gateway {
                 metrics.sum(|m| &m.malformed),
             ),
             (
+                "banyan_gateway_client_refused_total",
+                "Connections and requests refused because their address had all that one may have.",
+                metrics.sum(|m| &m.client_refused),
+            ),
+            (
                 "banyan_gateway_upstream_connects_total",
                 "Connections opened to servers.",
                 metrics.sum(|m| &m.upstream_connects),
@@ -107,6 +114,13 @@ impl Gateway {
                 let help = "When the certificate ends, in seconds since 1970.";
                 counter(&mut out, "gauge", &name("not_after_seconds"), help, end);
             }
+        }
+        if let Some(traces) = &self.inner.traces {
+            let [exported, dropped] = traces.counts();
+            let help = "Spans that the collector took.";
+            counter(&mut out, "counter", "banyan_gateway_spans_exported_total", help, exported);
+            let help = "Spans that were dropped: the queue was full, or the collector failed.";
+            counter(&mut out, "counter", "banyan_gateway_spans_dropped_total", help, dropped);
         }
         self.write_routes(&mut out);
         self.write_upstreams(&mut out);

@@ -5,7 +5,7 @@ use crate::Gateway;
 use crate::gateway::Inner;
 use crate::proxy::account::Account;
 use crate::proxy::ask::{self, Asked, Trouble};
-use crate::proxy::body::{AnswerBody, SendBody, Source};
+use crate::proxy::body::{AnswerBody, SendBody};
 use crate::proxy::forward;
 use crate::proxy::silence::Watchdog;
 use crate::proxy::worker::Worker;
@@ -83,6 +83,7 @@ impl Outbound {
         }
         let host = head.headers.get(header::HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
         forward::remove_hop(&mut head.headers);
+        route.tell(side, &mut head);
         let asked = match target {
             Target::InProcess => {
                 let Some(service) = self.inner.in_process.clone() else { return Err(AskFailed::NoTarget) };
@@ -96,6 +97,7 @@ impl Outbound {
                     upstream,
                     host: &host,
                     upgrade: None,
+                    socket: None,
                     trailers: false,
                     first_byte: route.first_byte,
                     progress: None,
@@ -108,9 +110,6 @@ impl Outbound {
             }
         };
         let Asked { mut head, source, lease, room } = asked;
-        if matches!(source, Source::One(..)) && head.status.is_informational() {
-            return Err(AskFailed::Broken("it switched protocols".to_owned()));
-        }
         forward::remove_hop(&mut head.headers);
         let account = Account::apart(&self.worker, lease, room);
         Ok(Response::from_parts(head, Body::new(AnswerBody::new(source, route.idle, account))))
@@ -120,10 +119,10 @@ impl Outbound {
 impl From<Trouble> for AskFailed {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Full | Trouble::Open(_) => Self::Busy,
+            Trouble::Full | Trouble::Open(_) | Trouble::Exhausted(_) => Self::Busy,
             Trouble::Connect(error) => Self::Unreachable(error.to_string()),
             Trouble::Broken(error) => Self::Broken(error.to_string()),
-            Trouble::Endless | Trouble::Panicked => Self::Broken(trouble.to_string()),
+            Trouble::Endless | Trouble::Panicked | Trouble::Unasked(_) => Self::Broken(trouble.to_string()),
             Trouble::TooSlow | Trouble::Late => Self::TooSlow,
             Trouble::NoProcess => Self::NoTarget,
         }

@@ -10,13 +10,14 @@
 //! A route of a host that does not fit (path, method, headers) gives way to the next, also to one of a less specific host.
 
 use crate::config::{Mode, RouteSpec};
-use crate::path::{Matchable, end_of_prefix};
+use crate::fields::SideFields;
+use crate::path::{Matchable, end_of_prefix, is_below};
 use crate::rules::Rules;
 use crate::shadow::Lane;
 use crate::side::Side;
 use crate::traffic::RouteTraffic;
 use crate::upstream::{Server, Upstream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,8 @@ pub struct Table {
 /// A route, ready to be matched and followed.
 pub struct Route {
     spec: RouteSpec,
-    path: Box<str>,
+    /// In its plainest form.
+    path: Box<[u8]>,
     methods: Vec<Method>,
     headers: Vec<(HeaderName, Option<HeaderValue>)>,
     legacy: Option<Target>,
@@ -42,6 +44,7 @@ pub struct Route {
     traffic: Arc<RouteTraffic>,
     rules: Rules,
     lane: Arc<Lane>,
+    told: [Option<Box<SideFields>>; 2],
     /// Until the answer's head.
     pub(crate) first_byte: Duration,
     /// Between two pieces of a body.
@@ -69,6 +72,8 @@ pub(crate) struct RouteParts {
     pub traffic: Arc<RouteTraffic>,
     pub rules: Rules,
     pub lane: Arc<Lane>,
+    /// What the old shop is told, and what Banyan is.
+    pub told: [Option<Box<SideFields>>; 2],
     pub first_byte: Duration,
     pub idle: Duration,
     pub whole: Option<Duration>,
@@ -87,7 +92,7 @@ impl Route {
         let upgrades = spec.upgrades.clone().unwrap_or_else(|| vec!["websocket".to_owned()]);
         Self {
             // As requests are: written in another way, it would never match.
-            path: Matchable::new(&spec.path).as_str().trim_end_matches('/').into(),
+            path: Matchable::new(&spec.path).as_prefix().into(),
             methods,
             headers: spec.headers.iter().filter_map(header).collect(),
             legacy: parts.legacy,
@@ -95,6 +100,7 @@ impl Route {
             traffic: parts.traffic,
             rules: parts.rules,
             lane: parts.lane,
+            told: parts.told,
             first_byte: parts.first_byte,
             idle: parts.idle,
             whole: parts.whole,
@@ -136,6 +142,13 @@ impl Route {
         }
     }
 
+    /// Tells a side what only it is told: the last change to a head before it is sent there.
+    pub(crate) fn tell(&self, side: Side, head: &mut request::Parts) {
+        if let Some(fields) = &self.told[side as usize] {
+            fields.apply(head);
+        }
+    }
+
     /// What went over it.
     pub fn traffic(&self) -> &Arc<RouteTraffic> {
         &self.traffic
@@ -151,10 +164,8 @@ impl Route {
         &self.lane
     }
 
-    fn fits(&self, path: &str, method: &Method, headers: &HeaderMap) -> bool {
-        let below =
-            path.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        below
+    fn fits(&self, path: &[u8], method: &Method, headers: &HeaderMap) -> bool {
+        is_below(path, &self.path)
             && (self.methods.is_empty() || self.methods.contains(method))
             && self.headers.iter().all(|(name, wanted)| match wanted {
                 None => headers.contains_key(name),
@@ -164,9 +175,6 @@ impl Route {
 
     /// Whether a request may fit both, as far as host, path and method say.
     fn meets(&self, other: &Self) -> bool {
-        let below = |path: &str, above: &str| {
-            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         let hosts = match (&self.spec.host, &other.spec.host) {
             (None, _) | (_, None) => true,
             (Some(one), Some(two)) => {
@@ -177,7 +185,7 @@ impl Route {
             }
         };
         hosts
-            && (below(&self.path, &other.path) || below(&other.path, &self.path))
+            && (is_below(&self.path, &other.path) || is_below(&other.path, &self.path))
             && (self.methods.is_empty()
                 || other.methods.is_empty()
                 || self.methods.iter().any(|method| other.methods.contains(method)))
@@ -192,7 +200,7 @@ impl Route {
         let from = Matchable::new(&rewrite.from);
         // However it is written, as routes are found: what they lead to is what is rewritten.
         let path = path_and_query.split('?').next().unwrap_or_default();
-        let rest = path_and_query.get(end_of_prefix(path, from.as_str().trim_end_matches('/'))?..)?;
+        let rest = path_and_query.get(end_of_prefix(path, from.as_prefix())?..)?;
         let to = rewrite.to.trim_end_matches('/');
         // "/" and nothing behind it is still a path.
         let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
@@ -273,7 +281,7 @@ impl Table {
         method: &Method,
         headers: &HeaderMap,
     ) -> Option<&Arc<Route>> {
-        let path = path.as_str();
+        let path = path.as_bytes();
         let first =
             |group: &'_ Vec<Arc<Route>>| group.iter().position(|route| route.fits(path, method, headers));
         if !self.hosts.is_empty() || !self.wild.is_empty() {
@@ -341,6 +349,7 @@ mod tests {
                 body_bytes_max: None,
                 rules: Rules::default(),
                 lane: Arc::default(),
+                told: [None, None],
             },
         )
     }
@@ -361,6 +370,9 @@ mod tests {
                 route("wilder", Some("*.shop.example"), "/", &[], &[]),
                 route("six", Some("[::1]"), "/", &[], &[]),
                 route("escaped", None, "/%63af%C3%A9//menu;x", &[], &[]),
+                route("goods", None, "/상품", &[], &[]),
+                route("batch", None, "/v1/items:batch", &[], &[]),
+                route("deals", None, "/deals%20%26%20more", &[], &[]),
             ],
         );
         for (host, method, path, headers, wanted) in [
@@ -375,6 +387,13 @@ mod tests {
             ("x", "GET", "//shop/1;a=b", &[], Some("shop")),
             ("x", "GET", "/shop%20", &[], Some("all")),
             ("x", "GET", "/caf%C3%A9/menu/1", &[], Some("escaped")),
+            ("x", "GET", "/caf\u{e9}/menu/1", &[], Some("escaped")),
+            ("x", "GET", "/%EC%83%81%ED%92%88/1", &[], Some("goods")),
+            ("x", "GET", "/%ec%83%81%ed%92%88", &[], Some("goods")),
+            ("x", "GET", "/v1/items%3Abatch", &[], Some("batch")),
+            ("x", "GET", "/%731/items", &[], Some("all")),
+            ("x", "GET", "/%76%31/items%3abatch/%FF", &[], Some("batch")),
+            ("x", "GET", "/deals%20&%20more", &[], Some("deals")),
             ("x", "GET", "/shop/deals", &[], Some("shop-slash")),
             ("x", "POST", "/shop/1", &[], Some("post")),
             ("x", "POST", "/shop/1", &[("x-beta", "2")], Some("beta")),

@@ -295,3 +295,46 @@ async fn a_user_and_no_copy_is_the_one_who_tries_a_server_again() {
     assert!(!server.all().contains("banyan-shadow"), "a copy tried");
     assert_eq!(breaker(), "closed");
 }
+
+/// It has a status and a length like any other, and nobody ever gets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_passed_on_counts_as_a_failure_of_its_side() {
+    let coded = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    let switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+    for answer in [&coded[..], switched] {
+        let server = RawServer::with(move |bytes, _| match message_end(bytes) {
+            None => Reply::More,
+            Some(_) => Reply::Send(answer.to_vec()),
+        })
+        .await;
+        let gateway = fragile(&server, "");
+        for _ in 0..2 {
+            let answer = get(gateway.address, "/").await;
+            assert_eq!((status(&answer), slug(&answer)), (502, "gateway-unreachable"));
+        }
+        assert_eq!(slug(&get(gateway.address, "/").await), "gateway-busy", "the server is left alone");
+        let counts = gateway.gateway.traffic()[0].legacy.clone();
+        assert_eq!((counts.requests, counts.classes, counts.failures), (3, [0; 5], 3));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_full_of_others_is_not_to_blame_for_those_who_find_no_room() {
+    let server = RawServer::with(|bytes, _| match message_end(bytes) {
+        None => Reply::More,
+        Some(_) => Reply::Hang,
+    })
+    .await;
+    let gateway = start(&format!(
+        "[[upstream]]\nname = \"s\"\nurls = [\"http://{}\"]\nrequests_max = 1\nwaiting_max = 0\n\
+         [[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"s\"\n",
+        server.address
+    ));
+    let address = gateway.address;
+    let first = tokio::spawn(async move { get(address, "/1").await });
+    until("the first is under way", || gateway.gateway.upstreams()[0].servers[0].under_way == 1).await;
+    let second = get(address, "/2").await;
+    assert_eq!((status(&second), slug(&second)), (503, "gateway-busy"));
+    nobody_blames_the_server(&gateway);
+    first.abort();
+}

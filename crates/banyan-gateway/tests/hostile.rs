@@ -2,10 +2,11 @@
 
 mod common;
 
+use banyan_gateway::Change;
 use bytes::Bytes;
 use common::{
-    RawServer, Reply, SOON, body, field, get, message_end, ok, one_answer, raw, route_to, start, status,
-    until,
+    RawServer, Reply, SOON, body, field, get, message_end, ok, one_answer, raw, read_until, route_to, start,
+    status, until,
 };
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -313,9 +314,11 @@ async fn a_request_of_http_two_that_names_no_host_is_refused() {
 async fn a_route_is_not_got_around_by_another_way_to_write_its_path() {
     let (old, new) = (RawServer::start().await, RawServer::start().await);
     let gateway = start(&format!(
-        "{}[[route]]\npath = \"/checkout\"\nupstream = \"http://{}\"\n",
+        "{}[[route]]\npath = \"/checkout\"\nupstream = \"http://{at}\"\n[[route]]\npath = \"/@admin\"\nupstream = \"http://{at}\"\n\
+         [[route]]\npath = \"/상품\"\nupstream = \"http://{at}\"\n[[route]]\npath = \"/v1/items:batch\"\nupstream = \"http://{at}\"\n\
+         [[route]]\npath = \"/big%20deals\"\nupstream = \"http://{at}\"\n",
         route_to(old.address),
-        new.address
+        at = new.address
     ));
     let ways = [
         "/checkout/pay",
@@ -326,6 +329,14 @@ async fn a_route_is_not_got_around_by_another_way_to_write_its_path() {
         "/checkout;jsessionid=1/pay",
         "/checkout%5Cpay",
         "/;x/checkout/pay",
+        "/checkout/%FF",
+        "/%63heckout/%ff",
+        "/%40admin",
+        "/v1/items%3Abatch",
+        "/v1/items%3abatch/1",
+        "/%EC%83%81%ED%92%88",
+        "/%ec%83%81%ed%92%88/1",
+        "/%62ig%20deals/1",
     ];
     for way in ways {
         assert_eq!(status(&get(gateway.address, way).await), 200, "{way}");
@@ -508,6 +519,30 @@ async fn connections_to_servers_grow_only_so_old() {
             assert_eq!(status(&one_answer(&mut socket).await), 200);
         }
     }
+}
+
+/// Its servers may need the places, and nobody else closes them.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_to_an_upstream_that_no_route_uses_any_more_are_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let left = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("connected");
+        read_until(&mut socket, b"\r\n\r\n").await;
+        socket.write_all(&ok("x")).await.expect("written");
+        let mut more = Vec::new();
+        socket.read_to_end(&mut more).await.map(|_| more)
+    });
+    let gateway = start(&format!(
+        "[[upstream]]\nname = \"s\"\nurls = [\"http://{address}\"]\nkeep_millis = 300\n\
+         [[route]]\nname = \"other\"\npath = \"/other\"\nupstream = \"http://127.0.0.1:1\"\n\
+         [[route]]\nname = \"s\"\npath = \"/\"\nupstream = \"s\"\n"
+    ));
+    assert_eq!(status(&get(gateway.address, "/").await), 200);
+    let remove = Change::RemoveRoute { route: "s".to_owned() };
+    gateway.gateway.change(1, remove, "mina", "a test").expect("removed");
+    let more = tokio::time::timeout(SOON, left).await.expect("it is closed").expect("no panic");
+    assert_eq!(more.expect("closed in order"), b"", "nothing more was asked there");
 }
 
 /// A drain does not wait for connections on which nothing happens.

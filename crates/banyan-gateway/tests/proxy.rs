@@ -110,7 +110,8 @@ async fn who_asked_is_believed_from_trusted_proxies_only() {
     assert_eq!(field(&seen, "forwarded"), Some("for=9.9.9.9, for=127.0.0.1;host=\"a\";proto=http"));
     assert_eq!(field(&seen, "x-request-id"), Some("outside-1"));
     assert_eq!(field(&answer, "x-request-id"), Some("outside-1"));
-    assert_eq!(field(&seen, "traceparent"), Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+    let trace = field(&seen, "traceparent").expect("a trace");
+    assert!(trace.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && trace.ends_with("-01"), "{trace}");
 }
 
 /// A server that closes its connection at each request after the first, without an answer.

@@ -395,3 +395,34 @@ async fn operators_see_and_change_the_table_with_their_key() {
         tokio::time::timeout(SOON, admin(&again, "GET", "/v1/table", &key, "")).await.expect("in time");
     assert!(table.contains("\"version\":3"), "the same key, the same table: {table}");
 }
+
+/// The order decides between equals: who answers changes with it, and must come back with it.
+#[test]
+fn an_undo_of_a_reordering_puts_the_order_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let one = |name: &str, header: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\npath = \"/\"\nheaders = {{ {header} = \"*\" }}\nupstream = \"http://127.0.0.1:1\"\n"
+        )
+    };
+    let text = [one("a", "x-a"), one("b", "x-b"), one("c", "x-c")].concat();
+    let gateway = gateway(folder.path(), &text).expect("a gateway");
+    let mut routes: Vec<RouteSpec> =
+        gateway.table().routes().iter().map(|route| route.spec().clone()).collect();
+    routes.swap(0, 2);
+    assert_eq!(gateway.change(1, Change::Replace { routes: routes.clone() }, "mina", "c first"), Ok(2));
+    assert_eq!(names(&gateway), ["c", "b", "a"]);
+    assert_eq!(gateway.change(2, set(spec("d", "/d", "http://127.0.0.1:2")), "jun", "one more"), Ok(3));
+    assert_eq!(gateway.undo(2, "mina", "as before"), Ok(4));
+    assert_eq!(names(&gateway), ["a", "b", "c", "d"], "what came later stays");
+    assert_eq!(gateway.undo(4, "mina", "undo the undo"), Ok(5));
+    assert_eq!(names(&gateway), ["c", "b", "a", "d"]);
+    assert!(
+        matches!(gateway.undo(4, "mina", "again"), Err(Refused::Conflict(_))),
+        "it was taken back already"
+    );
+    drop(gateway);
+    let gateway = self::gateway(folder.path(), &text).expect("the same again");
+    assert_eq!(gateway.undo(5, "mina", "after a restart"), Ok(6));
+    assert_eq!(names(&gateway), ["a", "b", "c", "d"]);
+}

@@ -47,6 +47,18 @@ pub enum LogError {
         /// The log's head.
         head: Seq,
     },
+    /// Segments that were moved to the archive lie in the log's directory, differ from what the archive has, and the log does
+    /// not continue them. Nothing has been changed.
+    Strays {
+        /// The log's directory.
+        directory: String,
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+        /// Why the log cannot take them back.
+        why: String,
+    },
     /// An earlier write or sync failed, so what is on disk is unknown until the log is opened again.
     Poisoned {
         /// The first failure.
@@ -121,6 +133,10 @@ impl fmt::Display for LogError {
             LogError::Ahead { wanted, head } => write!(
                 f,
                 "asked to read from seq {wanted}, but the log ends at seq {head}: the reader has seen events of another or a newer log; rebuild it from this log, or restore the log it belongs to"
+            ),
+            LogError::Strays { directory, first, last, why } => write!(
+                f,
+                "{directory} holds log segments {first} to {last}, which were moved to the archive, and which the archive named to this process does not have: {why}. Nothing was changed; move those files out of {directory}, to the archive if they are missed there, and start again"
             ),
             LogError::Poisoned { why } => write!(
                 f,

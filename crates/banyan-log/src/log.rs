@@ -91,6 +91,8 @@ pub struct Health {
     pub segments: u64,
     /// Bytes of storage the live log takes, the spare included.
     pub bytes: u64,
+    /// Bytes of storage that one more segment will take; 0 for engines without segments.
+    pub next_bytes: u64,
     /// Whether the next segment is prepared. Engines that need none say true.
     pub spare_ready: bool,
     /// Why preparing the next segment failed, while it does.

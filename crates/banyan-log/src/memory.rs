@@ -160,6 +160,7 @@ impl Log for MemoryLog {
             epoch: store.epoch,
             segments: 0,
             bytes: store.bytes,
+            next_bytes: 0,
             spare_ready: true,
             spare_problem: None,
             poisoned: None,

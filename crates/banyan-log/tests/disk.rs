@@ -139,6 +139,98 @@ fn archived_segments_leave_the_live_log_and_stay_readable() {
     goes_on(&storage, &options);
 }
 
+/// Moves every file of the archive to the live log, as somebody does who wants the whole log in one place.
+fn put_back(storage: &MemoryStorage) -> Vec<String> {
+    let archive = storage.directory(&PathBuf::from("archive"), false).expect("archive");
+    let mut names = archive.list().expect("list");
+    names.sort_unstable();
+    for name in &names {
+        storage.replace(name, storage.bytes(&format!("archive/{name}")).expect("it is there"));
+        archive.remove(name).expect("remove");
+    }
+    names
+}
+
+/// Bug: opening the log removed them, although they were nowhere else.
+#[test]
+fn archived_segments_that_were_put_back_belong_to_the_log_again() {
+    for options in [small(), DiskOptions { archive_dir: None, verify_all: false, ..small() }] {
+        let storage = MemoryStorage::new();
+        let mut log = open(&storage, &small()).expect("open");
+        fill(&mut log, 40, 900);
+        let all = read_all(&log).expect("read");
+        log.archive_before(Seq(60)).expect("archive");
+        drop(log);
+        assert!(put_back(&storage).len() >= 3);
+        let log = open(&storage, &options).expect("open");
+        assert_eq!(log.health().first_seq, Seq(1));
+        assert_eq!(read_all(&log).expect("read"), all);
+        drop(log);
+        assert_eq!(read_offline(&storage, false), (all, Verdict::Clean));
+        goes_on(&storage, &options);
+        let mut log = open(&storage, &small()).expect("open");
+        assert!(log.archive_before(Seq(60)).expect("they can be archived again").segments >= 3);
+    }
+}
+
+/// Bug: the same for what the log does not continue, and what is the rest of something.
+#[test]
+fn a_segment_in_front_of_the_log_goes_only_if_the_archive_has_the_same() {
+    let archived = |blocks| {
+        let storage = MemoryStorage::new();
+        let mut log = open(&storage, &small()).expect("open");
+        fill(&mut log, 40, blocks);
+        log.archive_before(Seq(60)).expect("archive");
+        storage
+    };
+    let first = "00000000000000000001.seg";
+    // As a crash leaves it: the manifest has moved on, the live file is still there, and so is its copy.
+    let storage = archived(900);
+    storage.replace(first, storage.bytes(&format!("archive/{first}")).expect("it is there"));
+    open(&storage, &small()).expect("open");
+    assert_eq!(storage.bytes(first), None, "what the archiver began is ended");
+
+    let refused = |storage: &MemoryStorage, why: &str| {
+        let before: Vec<_> =
+            storage.list().expect("list").into_iter().map(|name| (storage.bytes(&name), name)).collect();
+        let error = open(storage, &small()).map(drop).expect_err("refused");
+        assert!(matches!(error, LogError::Strays { .. }), "{error}");
+        assert!(
+            error.to_string().contains(why) && error.to_string().contains("Nothing was changed"),
+            "{error}"
+        );
+        let after: Vec<_> =
+            storage.list().expect("list").into_iter().map(|name| (storage.bytes(&name), name)).collect();
+        assert!(before == after, "nothing was changed");
+    };
+    // A part of what was archived.
+    let storage = archived(900);
+    let names = put_back(&storage);
+    storage.remove(&names[1]).expect("remove");
+    refused(&storage, "segment 2");
+    storage.remove(&names[0]).expect("remove");
+    let log = open(&storage, &small()).expect("the rest joins the log");
+    assert!(log.health().first_seq > Seq(1));
+    drop(log);
+    // All of it but what comes right before the log.
+    let storage = archived(900);
+    let names = put_back(&storage);
+    storage.remove(names.last().expect("some")).expect("remove");
+    refused(&storage, "comes after them");
+    // Damaged.
+    let storage = archived(900);
+    put_back(&storage);
+    storage.flip_bit(first, 1300 * 8);
+    refused(&storage, "is damaged");
+    // Those of another log.
+    let storage = archived(900);
+    let other = archived(700);
+    for name in put_back(&storage) {
+        storage.replace(&name, other.bytes(&format!("archive/{name}")).expect("as many"));
+    }
+    refused(&storage, "damaged at");
+}
+
 #[test]
 fn a_live_segment_that_somebody_removed_is_not_called_archived() {
     let storage = MemoryStorage::new();

@@ -21,6 +21,7 @@ const IDLE_MAX: usize = 32;
 const IDLE_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// A server of the API, and the key with which it is asked.
+#[derive(Clone)]
 pub struct Api {
     client: Client<HttpConnector, Full<Bytes>>,
     base: String,
@@ -194,6 +195,15 @@ impl ApiError {
             Self::Refused(refused) => Some(&refused.slug),
             Self::Unknown(_) => None,
         }
+    }
+}
+
+impl ApiError {
+    /// Whether a change may have been made all the same: no answer, or one that says so.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        // A gateway in between has sent the request on, and knows no more than we do.
+        matches!(self.slug(), None | Some("outcome-unknown" | "gateway-timeout" | "gateway-unreachable"))
     }
 }
 

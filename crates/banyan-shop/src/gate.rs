@@ -9,7 +9,7 @@ use axum::extract::{Form, FromRequest, FromRequestParts, Path, Query, Request, S
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) type Fields = BTreeMap<String, String>;
 pub(crate) struct Visit {
     pub(crate) shop: Arc<Shop>,
     pub(crate) lang: Lang,
-    /// Path and query, to come back to.
+    /// Path and query of the page, to come back to. Of a form that was sent, the page on which it stands.
     pub(crate) here: String,
     /// How this browser reaches us: `http://HOST`.
     pub(crate) origin: String,
@@ -44,9 +44,17 @@ pub(crate) struct Posted {
     pub(crate) fields: Fields,
 }
 
-/// Puts the security headers on every answer.
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// Puts the security headers on every answer, and answers addresses that are no text with a page of ours.
+pub(crate) async fn guard(State(shop): State<Arc<Shop>>, request: Request, next: Next) -> Response {
+    let mut response = if link::is_text(request.uri().path()) {
+        next.run(request).await
+    } else {
+        let (mut parts, _) = request.into_parts();
+        match Visit::from_request_parts(&mut parts, &shop).await {
+            Ok(visit) => crate::pages::not_found(visit).await,
+            Err(response) => response,
+        }
+    };
     let headers = response.headers_mut();
     let mut put = |name: HeaderName, value: &'static str| {
         headers.insert(name, HeaderValue::from_static(value));
@@ -121,6 +129,7 @@ impl Visit {
         let now = Timestamp::now().as_second();
         let sealed = cookie(&parts.headers, session::COOKIE).map(str::to_owned);
         let known = sealed.as_deref().and_then(|sealed| shop.signer.open(sealed, now));
+        let known = known.filter(|session| !shop.ended.has(session));
         let session = known.map_or_else(|| Session::begin(now), Ok)?;
         // The payment company gets it as the address to come back to: only what a host name and a port can be.
         let plain = |host: &&str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-[]".contains(&b));
@@ -129,7 +138,12 @@ impl Visit {
         let by_host = || format!("{}://{host}", if forwarded { "https" } else { "http" });
         Ok(Self {
             lang: chosen.or_else(asked).unwrap_or_default(),
-            here: parts.uri.path_and_query().map_or("/shop", |here| here.as_str()).to_owned(),
+            here: match parts.method {
+                Method::GET | Method::HEAD => {
+                    parts.uri.path_and_query().map_or("/shop", |here| here.as_str()).to_owned()
+                }
+                _ => link::page_of_form(parts.uri.path()),
+            },
             origin: shop.public_url.clone().unwrap_or_else(by_host),
             shop: shop.clone(),
             session,
@@ -184,6 +198,14 @@ impl Posted {
     /// A field, without spaces around it; empty if it was not sent.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.fields.get(name).map(|value| value.trim()).unwrap_or_default()
+    }
+}
+
+/// What only forms are sent to was opened as a page: leads to the page on which the form stands.
+pub(crate) async fn not_a_page(visit: Visit, method: Method, uri: Uri) -> Response {
+    match method {
+        Method::GET | Method::HEAD => visit.lead(&link::page_of_form(uri.path())),
+        _ => visit.problem(StatusCode::METHOD_NOT_ALLOWED, text::NOT_FOUND, visit.t(text::NOT_FOUND_HINT)),
     }
 }
 

@@ -7,13 +7,14 @@
 //! What it deliberately is not: it has no rule, no price and no storage. What a visitor has (the cart, who is signed in) is
 //! in a signed cookie of theirs. Signing in is a demonstration: a real shop has its own.
 //!
-//! Start reading at [`router`]; then `gate.rs` (who asks, and which forms are taken), `api.rs` (the client), `shelf.rs` (what
-//! is shared by all visitors), `session.rs` (the cookie), and one file for each page in `pages/`. Names, descriptions and
+//! Start reading at [`router`]; then `gate.rs` (who asks, and which forms are taken), `api.rs` (the client), `shelf.rs` and `cell.rs`
+//! (what is shared by all visitors), `session.rs` (the cookie), and one file for each page in `pages/`. Names, descriptions and
 //! pictures of the sample goods are in `assets/catalog.toml` and `picture/`. Every sentence is in `text/`.
 
 mod api;
 mod assets;
 mod catalog;
+mod cell;
 mod format;
 mod gate;
 mod layout;
@@ -33,6 +34,7 @@ pub use sample::{Loaded, load_sample, load_sample_once};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use axum::response::Redirect;
 use axum::routing::{get, post};
 use std::sync::Arc;
 
@@ -55,6 +57,7 @@ pub struct ShopOptions {
 pub(crate) struct Shop {
     api: Api,
     signer: session::Signer,
+    ended: session::Ended,
     shared: shelf::Shared,
     catalog: &'static catalog::Catalog,
     public_url: Option<String>,
@@ -75,12 +78,14 @@ pub fn router(options: ShopOptions) -> Result<Router, InvalidApi> {
     let shop = Arc::new(Shop {
         api: Api::new(&options.api, &options.key)?,
         signer: session::Signer::new(&options.key),
+        ended: session::Ended::default(),
         shared: shelf::Shared::default(),
         catalog: catalog::Catalog::sample(),
         public_url: options.public_url.map(|url| url.trim_end_matches('/').to_owned()),
     });
     let router = Router::new()
         .route("/shop", get(pages::goods::show))
+        .route("/shop/", get(|| async { Redirect::permanent("/shop") }))
         .route("/shop/goods/{product}", get(pages::product::show))
         .route("/shop/cart", get(pages::cart::show).post(pages::cart::change))
         .route("/shop/cart/add", post(pages::cart::add))
@@ -106,8 +111,9 @@ pub fn router(options: ShopOptions) -> Result<Router, InvalidApi> {
         .route("/shop/pictures/{file}", get(assets::picture))
         .route("/shop/assets/{file}", get(assets::serve))
         .route("/shop/{*rest}", get(pages::not_found))
+        .method_not_allowed_fallback(gate::not_a_page)
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .layer(middleware::from_fn(gate::guard))
+        .layer(middleware::from_fn_with_state(shop.clone(), gate::guard))
         .with_state(shop);
     Ok(router)
 }

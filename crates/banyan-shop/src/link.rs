@@ -22,6 +22,32 @@ pub(crate) fn own_path(path: &str) -> &str {
     if inside && plain && !path.starts_with("/shop/sign-") { path } else { "/shop" }
 }
 
+/// The page on which a form stands that is sent to `path`: what may be loaded again, bookmarked and led back to.
+pub(crate) fn page_of_form(path: &str) -> String {
+    let mut parts = path.split('/').skip(2);
+    match (parts.next(), parts.next()) {
+        (Some("orders"), Some(order)) => format!("/shop/orders/{order}"),
+        (Some(place @ ("cart" | "checkout" | "orders" | "points" | "sale" | "sign-in")), _) => {
+            format!("/shop/{place}")
+        }
+        _ => "/shop".to_owned(),
+    }
+}
+
+/// Whether what is written as `%XX` in `path` is text.
+pub(crate) fn is_text(path: &str) -> bool {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = (*first == b'%').then(|| std::str::from_utf8(after.get(..2)?).ok()).flatten();
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => (bytes.push(byte), rest = &after[2..]),
+            None => (bytes.push(*first), rest = after),
+        };
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
 /// `path` with the parameters that have a value.
 pub(crate) fn with(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut address = path.to_owned();
@@ -54,6 +80,25 @@ mod tests {
         ] {
             assert_eq!(own_path(other), "/shop", "{other}");
         }
+    }
+
+    #[test]
+    fn a_form_belongs_to_a_page() {
+        for (form, page) in [
+            ("/shop/cart/coupon", "/shop/cart"),
+            ("/shop/orders/o-1/cancel", "/shop/orders/o-1"),
+            ("/shop/sale/noon/claim", "/shop/sale"),
+            ("/shop/sign-out", "/shop"),
+            ("/shop/nothing/x", "/shop"),
+        ] {
+            assert_eq!(page_of_form(form), page);
+        }
+    }
+
+    #[test]
+    fn only_text_is_an_address() {
+        assert!(is_text("/shop/goods/%EB%A8%B8%EA%B7%B8%zz%") && is_text("/shop/goods/%"));
+        assert!(!is_text("/shop/orders/%FF") && !is_text("/shop/orders/%EB%A8"));
     }
 
     #[test]

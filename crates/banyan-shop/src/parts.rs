@@ -1,10 +1,11 @@
 //! The small things that pages are made of.
 
 use crate::assets;
+use crate::cell::Dated;
 use crate::format::{self, money};
 use crate::gate::{Fields, Visit};
 use crate::link;
-use crate::shelf::{Dated, Item};
+use crate::shelf::Item;
 use crate::text::{self, Lang, Text};
 use maud::{Markup, html};
 

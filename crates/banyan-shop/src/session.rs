@@ -8,6 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 /// The cookie.
 pub(crate) const COOKIE: &str = "banyan_shop";
@@ -15,6 +17,12 @@ pub(crate) const COOKIE: &str = "banyan_shop";
 pub(crate) const AGE_MAX: i64 = 30 * 86_400;
 /// How old it may be before it is made anew, in seconds, so that who comes every day is never signed out.
 const RENEW_AFTER: i64 = 86_400;
+/// How long it lasts at most since it began or somebody signed in, however often it is renewed, in seconds: ninety days.
+const LIFE_MAX: i64 = 90 * 86_400;
+/// Sessions that were signed out and are remembered; the oldest are forgotten first.
+const ENDED_MAX: usize = 100_000;
+/// How long an order without an answer is asked for again, in seconds: the API knows its key for two hours longer.
+const PENDING_MAX: i64 = 24 * 3_600;
 /// Different products in a cart.
 pub(crate) const LINES_MAX: usize = 24;
 /// Units of a product in a cart.
@@ -26,8 +34,10 @@ pub(crate) const QUANTITY_MAX: u32 = 99;
 pub(crate) struct Session {
     /// Random; forms are tied to it.
     id: String,
-    /// When it began or was last renewed, in seconds since 1970.
+    /// When it was made or last renewed, in seconds since 1970.
     at: i64,
+    /// When it began, or its member signed in, in seconds since 1970.
+    began: i64,
     /// Who is signed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) member: Option<String>,
@@ -40,12 +50,28 @@ pub(crate) struct Session {
     /// Points to use for this cart.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) points: i64,
+    /// The key under which this cart is ordered: the same on every checkout form, until an order was made with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) form: Option<String>,
+    /// An order that was sent with that key, and whose answer did not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pending: Option<Pending>,
     /// The newest order, to which the payment company's page leads back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
     /// The log position of the newest change that this visitor made or saw: what is read must include it.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub(crate) seq: u64,
+}
+
+/// A checkout form that was sent, to be sent again as it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pending {
+    pub(crate) total: i64,
+    pub(crate) method: String,
+    /// When it was sent first, in seconds since 1970.
+    at: i64,
 }
 
 fn is_zero(n: &i64) -> bool {
@@ -91,11 +117,15 @@ impl Signer {
         let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
         self.mac("session", body).verify_slice(&tag).ok()?;
         let mut session: Session = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
-        if now - session.at > AGE_MAX {
+        if now - session.at > AGE_MAX || now - session.began > LIFE_MAX {
             return None;
         }
         if now - session.at > RENEW_AFTER {
             session.at = now;
+        }
+        // Older than that its key may be forgotten: sending it again would be another order.
+        if session.pending.as_ref().is_some_and(|pending| now - pending.at > PENDING_MAX) {
+            (session.form, session.pending) = (None, None);
         }
         Some(session)
     }
@@ -112,19 +142,49 @@ impl Signer {
     }
 }
 
+/// Sessions of members that were signed out: a copy of their cookie signs nobody in. In memory, so a shop that is started
+/// anew, or another one beside it, knows nothing of them; what is left then is the age of the cookie.
+#[derive(Debug, Default)]
+pub(crate) struct Ended(Mutex<(BTreeSet<String>, VecDeque<String>)>);
+
+impl Ended {
+    /// Ends `session`, if somebody is signed in with it.
+    pub(crate) fn end(&self, session: &Session) {
+        if session.member.is_none() {
+            return;
+        }
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ids, in_order) = &mut *ended;
+        if ids.insert(session.id.clone()) {
+            in_order.push_back(session.id.clone());
+        }
+        while in_order.len() > ENDED_MAX {
+            if let Some(oldest) = in_order.pop_front() {
+                ids.remove(&oldest);
+            }
+        }
+    }
+
+    /// Whether `session` was ended.
+    pub(crate) fn has(&self, session: &Session) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.contains(&session.id)
+    }
+}
+
 impl Session {
     /// A new visitor.
     pub(crate) fn begin(now: i64) -> Result<Self, getrandom::Error> {
-        Ok(Self { id: random()?, at: now, ..Self::default() })
+        Ok(Self { id: random()?, at: now, began: now, ..Self::default() })
     }
 
     /// Signs `member` in, under a new id: what somebody knew of the old session is worth nothing.
-    pub(crate) fn sign_in(&mut self, member: String) -> Result<(), getrandom::Error> {
+    pub(crate) fn sign_in(&mut self, member: String, now: i64) -> Result<(), getrandom::Error> {
         let another = self.member.as_ref() != Some(&member);
-        self.id = random()?;
+        (self.id, self.at, self.began) = (random()?, now, now);
         self.member = Some(member);
         if another {
             (self.coupon, self.points, self.last) = (None, 0, None);
+            (self.form, self.pending) = (None, None);
         }
         Ok(())
     }
@@ -163,9 +223,23 @@ impl Session {
         self.cart.retain(|(_, quantity)| *quantity > 0);
     }
 
+    /// The key under which this cart is ordered.
+    pub(crate) fn form_key(&mut self) -> Result<&str, getrandom::Error> {
+        let key = self.form.take().map_or_else(random, Ok)?;
+        Ok(self.form.insert(key))
+    }
+
+    /// Notes that a form was sent with `key` and that nobody knows yet what became of it.
+    pub(crate) fn unanswered(&mut self, key: &str, total: i64, method: &str, now: i64) {
+        self.form = Some(key.to_owned());
+        let at = self.pending.take().map_or(now, |pending| pending.at);
+        self.pending = Some(Pending { total, method: method.to_owned(), at });
+    }
+
     /// Empties the cart after an order.
     pub(crate) fn ordered(&mut self, order: &str, seq: u64) {
         (self.cart, self.coupon, self.points) = (Vec::new(), None, 0);
+        (self.form, self.pending) = (None, None);
         self.last = Some(order.to_owned());
         self.seq = self.seq.max(seq);
     }
@@ -184,12 +258,13 @@ mod tests {
 
     fn full() -> Session {
         let mut session = Session::begin(1_000).expect("random");
-        session.sign_in("mina".into()).expect("random");
+        session.sign_in("mina".into(), 1_000).expect("random");
         for n in 0..LINES_MAX {
             assert!(session.add(&format!("a-product-with-a-long-name-{n}"), 99));
         }
         assert!(!session.add("one-more", 1), "a cart has an end");
         session.coupon = Some("7K2M-Q9XR-4TBHC".into());
+        session.unanswered(&random().expect("random"), 1_000_000, "tok_declined", 1_000);
         session
     }
 
@@ -200,6 +275,26 @@ mod tests {
         let opened = signer.open(&sealed, 2_000).expect("ours");
         assert_eq!((opened.units(), opened.member.as_deref()), (24 * 99, Some("mina")));
         assert!(sealed.len() < 3_500, "{} bytes", sealed.len());
+    }
+
+    #[test]
+    fn an_order_without_an_answer_is_asked_for_only_while_its_key_is_known() {
+        let signer = Signer::new("key");
+        let sealed = signer.seal(&full());
+        let pending = |now| signer.open(&sealed, now).expect("ours").pending;
+        assert!(pending(1_000 + PENDING_MAX).is_some());
+        assert!(pending(1_001 + PENDING_MAX).is_none());
+    }
+
+    #[test]
+    fn a_session_that_is_renewed_every_day_ends_all_the_same() {
+        let signer = Signer::new("key");
+        let (mut sealed, mut days) = (signer.seal(&full()), 0);
+        while let Some(session) = signer.open(&sealed, 1_000 + days * 86_400 + 1) {
+            (sealed, days) = (signer.seal(&session), days + 1);
+            assert!(days < 400, "it never ends");
+        }
+        assert_eq!(days, 90);
     }
 
     #[test]
@@ -231,7 +326,7 @@ mod tests {
         assert!(signer.is_own_form(&one, &token) && !signer.is_own_form(&other, &token));
         assert!(!signer.is_own_form(&one, "") && !signer.is_own_form(&one, &token[..8]));
         let before = signer.csrf(&other);
-        other.sign_in("joon".into()).expect("random");
+        other.sign_in("joon".into(), 2_000).expect("random");
         assert!(!signer.is_own_form(&other, &before), "signing in makes old forms worthless");
         assert_eq!(other.coupon, None, "another member's coupon is not taken along");
     }

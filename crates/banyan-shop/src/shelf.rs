@@ -2,32 +2,20 @@
 //! a moment, so that a rush on the shop is no rush on the API.
 
 use crate::api::{Api, ApiError};
+use crate::cell::{Cell, Dated};
 use crate::wire::{Campaign, Campaigns, Part, Products, Skus, Terms, cursor};
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use std::time::Duration;
 
 /// How old prices and stock may be.
 const SHELF_AGE_MAX: Duration = Duration::from_secs(2);
 /// How old the numbers of the campaigns may be.
 const CAMPAIGNS_AGE_MAX: Duration = Duration::from_millis(500);
-/// How old either may be where the API does not answer; the page says so.
-const STALE_AGE_MAX: Duration = Duration::from_secs(300);
 /// Most products that the shop shows.
 const PRODUCTS_MAX: usize = 5_000;
 /// Rows that are asked for at once.
 const PAGE: usize = 500;
-
-/// Something read from the API, and when.
-#[derive(Clone, Debug)]
-pub(crate) struct Dated<T> {
-    pub(crate) value: T,
-    pub(crate) at: Timestamp,
-    /// Whether reading it anew failed just now.
-    pub(crate) stale: bool,
-}
 
 /// Every product, in the API's order.
 #[derive(Debug, Default)]
@@ -135,59 +123,21 @@ fn page_of(path: &str, after: Option<&str>) -> String {
 /// What is shared by all visitors.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    shelf: Cell<Shelf>,
-    campaigns: Cell<Vec<Campaign>>,
-}
-
-/// A value that one visitor at a time reads anew; those who come meanwhile wait for it.
-#[derive(Debug)]
-struct Cell<T>(Mutex<Option<(Instant, Timestamp, Arc<T>)>>);
-
-impl<T> Default for Cell<T> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
-}
-
-impl<T> Cell<T> {
-    async fn get(
-        &self,
-        age_max: Duration,
-        read: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<Dated<Arc<T>>, ApiError> {
-        let mut cell = self.0.lock().await;
-        if let Some((read_at, at, value)) =
-            cell.as_ref().filter(|(read_at, _, _)| read_at.elapsed() <= age_max)
-        {
-            let _young_enough = read_at;
-            return Ok(Dated { value: value.clone(), at: *at, stale: false });
-        }
-        match read.await {
-            Ok(value) => {
-                let (value, at) = (Arc::new(value), Timestamp::now());
-                *cell = Some((Instant::now(), at, value.clone()));
-                Ok(Dated { value, at, stale: false })
-            }
-            Err(error) => match cell.as_ref().filter(|(read_at, _, _)| read_at.elapsed() <= STALE_AGE_MAX) {
-                Some((_, at, value)) => {
-                    tracing::warn!("the shop shows what it read at {at}: {error}");
-                    Ok(Dated { value: value.clone(), at: *at, stale: true })
-                }
-                None => Err(error),
-            },
-        }
-    }
+    shelf: Arc<Cell<Shelf>>,
+    campaigns: Arc<Cell<Vec<Campaign>>>,
 }
 
 impl Shared {
     /// Products and stock, at most two seconds old where the API answers.
     pub(crate) async fn shelf(&self, api: &Api) -> Result<Dated<Arc<Shelf>>, ApiError> {
-        self.shelf.get(SHELF_AGE_MAX, Shelf::read(api)).await
+        let api = api.clone();
+        self.shelf.get(SHELF_AGE_MAX, async move { Shelf::read(&api).await }).await
     }
 
     /// The campaigns that anybody may take part in, newest first, at most half a second old.
     pub(crate) async fn campaigns(&self, api: &Api) -> Result<Dated<Arc<Vec<Campaign>>>, ApiError> {
-        let read = async {
+        let api = api.clone();
+        let read = async move {
             let all: Campaigns = api.get("/v1/campaigns").await?;
             Ok(all.campaigns.into_iter().filter(|campaign| campaign.audience == "everyone").collect())
         };

@@ -245,8 +245,6 @@ pub(crate) struct Refund {
     pub(crate) amount: i64,
     #[serde(default)]
     pub(crate) points: i64,
-    #[serde(default)]
-    pub(crate) reason: String,
     pub(crate) begun_at: String,
     #[serde(default)]
     pub(crate) ended_at: Option<String>,

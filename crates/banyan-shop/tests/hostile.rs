@@ -57,7 +57,8 @@ async fn a_changed_cookie_is_a_new_visitor() {
     let sealed = browser.cookies["banyan_shop"].clone();
     let (body, tag) = sealed.split_once('.').expect("sealed");
     // Another member's name in the same seal, half a seal, none, and nonsense.
-    let forged = base64_of(r#"{"id":"AAAAAAAAAAAAAAAAAAAAAA","at":9999999999,"member":"joon"}"#);
+    let forged =
+        base64_of(r#"{"id":"AAAAAAAAAAAAAAAAAAAAAA","at":9999999999,"began":9999999999,"member":"joon"}"#);
     for cookie in [
         format!("{forged}.{tag}"),
         format!("{body}.{}", &tag[..20]),
@@ -70,6 +71,30 @@ async fn a_changed_cookie_is_a_new_visitor() {
         assert_eq!(browser.status, StatusCode::SEE_OTHER, "{cookie}");
         assert!(browser.leads_to().starts_with("/shop/sign-in"), "{cookie}");
     }
+}
+
+#[tokio::test]
+async fn a_copied_cookie_is_worth_nothing_after_signing_out() {
+    let (_double, api) = Double::start().await;
+    let mut browser = Browser::new(&api);
+    browser.fill_cart().await;
+    browser.sign_in("mina").await;
+    let mut thief = browser.another();
+    thief.cookies = browser.cookies.clone();
+    assert!(thief.get("/shop/orders").await.contains("mina"));
+    browser.get("/shop").await;
+    browser.post("/shop/sign-out", &[]).await;
+    thief.cookies.retain(|name, _| name == "banyan_shop");
+    thief.get("/shop/orders").await;
+    assert_eq!(thief.status, StatusCode::SEE_OTHER, "a copy signs nobody in");
+    // Neither does one from before its owner signed in as somebody else.
+    browser.sign_in("mina").await;
+    let copied = browser.cookies.clone();
+    browser.sign_in("joon").await;
+    thief.cookies = copied;
+    thief.get("/shop/orders").await;
+    assert_eq!(thief.status, StatusCode::SEE_OTHER);
+    assert!(browser.get("/shop/cart").await.contains("q.mug-moss"), "the cart stays with its owner");
 }
 
 fn base64_of(text: &str) -> String {
@@ -196,4 +221,60 @@ async fn a_form_too_large_or_broken_is_refused() {
     browser.post("/shop/checkout", &[("key", &key), ("total", "31000"), ("method", "tok_of_mine")]).await;
     assert_eq!(browser.status, StatusCode::UNPROCESSABLE_ENTITY, "only the ways to pay that are offered");
     assert!(double.writes().is_empty(), "{:?}", double.writes());
+}
+
+#[tokio::test]
+async fn every_link_on_a_page_that_answers_a_form_leads_to_a_page() {
+    let (double, api) = Double::start().await;
+    double.add_order("o-1", "mina", &json!({}));
+    let mut browser = Browser::new(&api);
+    browser.fill_cart().await;
+    browser.sign_in("mina").await;
+    for form in FORMS {
+        // Refused, so that the answer is a page.
+        let page = browser.post_as(form, "", &[]).await;
+        let back = page.split("/shop/language/ko?back=").nth(1).and_then(|rest| rest.split('"').next());
+        let back = back.expect("the switch between languages").replace("%2F", "/");
+        browser.get(&back).await;
+        assert_eq!(browser.status, StatusCode::OK, "{form} leads back to {back}");
+        let mut stranger = browser.another();
+        let page = stranger.post_as(form, "", &[]).await;
+        let next = page.split("/shop/sign-in?next=").nth(1).and_then(|rest| rest.split('"').next());
+        let next = next.expect("the way to sign in").replace("%2F", "/");
+        browser.get(&next).await;
+        assert_eq!(browser.status, StatusCode::OK, "{form} leads on to {next}");
+        // And who opens it all the same is led there, too.
+        browser.get(form).await;
+        assert!(
+            matches!(browser.status, StatusCode::OK | StatusCode::SEE_OTHER),
+            "{form}: {}",
+            browser.status
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_nearly_one_is_answered_by_the_shop() {
+    let (double, api) = Double::start().await;
+    let mut browser = Browser::new(&api);
+    browser.language = "ko";
+    browser.get("/shop/").await;
+    assert_eq!((browser.status, browser.leads_to()), (StatusCode::PERMANENT_REDIRECT, "/shop"));
+    browser.sign_in("mina").await;
+    for path in [
+        "/shop/orders/%FF",
+        "/shop/orders/%FF/state",
+        "/shop/goods/%EB%A8",
+        "/shop/sale/%FF/left",
+        "/shop/%FF",
+    ] {
+        let page = browser.get(path).await;
+        assert_eq!(browser.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(page.contains("없는 화면입니다"), "{path}: {page}");
+    }
+    // A no that is not about the order is not told as one.
+    double.refuse("/v1/orders/o-9", 401, "unauthenticated");
+    let page = browser.get("/shop/orders/o-9").await;
+    assert_eq!(browser.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!page.contains("이 번호의 주문이 없습니다"), "{page}");
 }

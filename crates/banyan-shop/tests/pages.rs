@@ -93,12 +93,85 @@ async fn an_unknown_outcome_is_asked_again_under_the_same_key() {
     assert_eq!(browser.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(page.contains("it will not become a second order"), "{page}");
     assert_eq!(browser.field("key"), key, "the form keeps its key");
-    assert!(page.contains("value=\"tok_ok\" checked"), "and what was chosen");
-    // A refusal is an answer: the next try is another request.
+    assert_eq!(browser.field("method"), "tok_ok", "and what was chosen");
+    // A refusal is an answer, and is not kept under the key: what was sent before may still come.
     double.refuse("/v1/orders", 409, "price-changed");
     let page = browser.post("/shop/checkout", &[("key", &key), ("total", "31000"), ("method", "page")]).await;
-    assert!(page.contains("A price has changed"), "{page}");
+    assert!(page.contains("A price has changed") && page.contains("Order and pay"), "{page}");
+    assert_eq!(browser.field("key"), key);
+}
+
+#[tokio::test]
+async fn an_order_whose_answer_was_lost_is_not_placed_a_second_time() {
+    let (double, api) = Double::start().await;
+    let mut browser = Browser::new(&api);
+    browser.fill_cart().await;
+    browser.sign_in("mina").await;
+    browser.get("/shop/checkout").await;
+    let key = browser.field("key");
+    let form = [("key", key.as_str()), ("total", "31000"), ("method", "tok_ok")];
+    // The order is made, its answer is lost, and it holds what a second quote would need.
+    double.lose_answers(true);
+    double.refuse("/v1/orders/quote", 423, "coupon-held");
+    browser.post("/shop/checkout", &form).await;
+    assert_eq!(browser.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(browser.field("key"), key, "{}", browser.page);
+    // A shopper who goes away and comes back, or loads the page anew, finds the same question.
+    browser.get("/shop/cart").await;
+    let page = browser.get("/shop/checkout").await;
+    assert!(page.contains("it will not become a second order") && !page.contains("set aside"), "{page}");
+    assert_eq!(
+        (browser.field("key"), browser.field("total"), browser.field("method")),
+        (key.clone(), "31000".into(), "tok_ok".into())
+    );
+    // A rush says nothing about the order, and neither does an API that is away altogether.
+    double.refuse("/v1/orders", 503, "busy");
+    browser.post("/shop/checkout", &form).await;
+    assert_eq!(browser.field("key"), key, "{}", browser.page);
+    double.instead.lock().expect("free").clear();
+    double.lose_answers(false);
+    browser.post("/shop/checkout", &form).await;
+    assert_eq!(browser.leads_to(), "/shop/orders/o-1/pay");
+    assert_eq!(double.orders.lock().expect("free").len(), 1, "one order");
+    assert!(browser.get("/shop/cart").await.contains("The cart is empty"));
+}
+
+#[tokio::test]
+async fn a_checkout_that_is_opened_again_before_its_answer_came_orders_once() {
+    let (double, api) = Double::start().await;
+    let mut browser = Browser::new(&api);
+    browser.fill_cart().await;
+    browser.sign_in("mina").await;
+    browser.get("/shop/checkout").await;
+    let (key, before) = (browser.field("key"), browser.cookies.clone());
+    browser.post("/shop/checkout", &[("key", &key), ("total", "31000"), ("method", "tok_ok")]).await;
+    // The browser never had that answer: its cart is as it was.
+    browser.cookies = before;
+    browser.get("/shop/checkout").await;
+    let again = browser.field("key");
+    browser.post("/shop/checkout", &[("key", &again), ("total", "31000"), ("method", "tok_ok")]).await;
+    assert_eq!(browser.leads_to(), "/shop/orders/o-1/pay");
+    assert_eq!(double.orders.lock().expect("free").len(), 1, "one order");
+    // What comes into the cart next is another order.
+    browser.fill_cart().await;
+    browser.get("/shop/checkout").await;
     assert_ne!(browser.field("key"), key);
+}
+
+#[tokio::test]
+async fn a_form_that_has_placed_another_order_leads_to_it() {
+    let (double, api) = Double::start().await;
+    let mut browser = Browser::new(&api);
+    browser.fill_cart().await;
+    browser.sign_in("mina").await;
+    browser.get("/shop/checkout").await;
+    let key = browser.field("key");
+    double.refuse("/v1/orders", 422, "idempotency-key-reused");
+    let page = browser.post("/shop/checkout", &[("key", &key), ("total", "31000"), ("method", "page")]).await;
+    assert!(page.contains("has placed an order already") && !page.contains("Order and pay"), "{page}");
+    double.instead.lock().expect("free").clear();
+    browser.get("/shop/checkout").await;
+    assert_ne!(browser.field("key"), key, "what is ordered next is another order");
 }
 
 #[tokio::test]
@@ -131,15 +204,37 @@ async fn an_order_shows_what_it_waits_for_and_leads_to_the_card_page() {
 }
 
 #[tokio::test]
+async fn what_operators_and_companies_note_about_a_refund_is_not_shown_to_its_shopper() {
+    let (double, api) = Double::start().await;
+    let refund = json!({"refund": "o-7.1", "state": "refused", "kind": "cancel", "why": "charge_disputed: The dispute is open.",
+                        "reason": "suspected fraud, case 4711", "amount": 31_000, "begun_at": "2026-11-22T10:00:00Z"});
+    double.add_order("o-7", "mina", &json!({"refunds": [refund]}));
+    let mut browser = Browser::new(&api);
+    browser.sign_in("mina").await;
+    for (language, words) in [("en", "Please ask us"), ("ko", "저희에게 문의해 주세요")] {
+        browser.language = language;
+        let page = browser.get("/shop/orders/o-7").await;
+        assert!(page.contains(words), "{page}");
+        for note in ["fraud", "4711", "dispute"] {
+            assert!(!page.contains(note), "{note} in {page}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_order_that_ended_long_ago_is_still_shown() {
     let (double, api) = Double::start().await;
-    double.add_order("o-3", "mina", &json!({"state": "cancelled"}));
+    double.add_order("o-3", "mina", &json!({"state": "cancelled", "paid_at": null}));
     double.add_order("o-4", "joon", &json!({}));
     double.forgotten.lock().expect("free").extend(["o-3".to_owned(), "o-4".to_owned()]);
     let mut browser = Browser::new(&api);
     browser.sign_in("mina").await;
     assert!(browser.get("/shop/orders").await.contains("/shop/orders/o-3"));
-    assert!(browser.get("/shop/orders/o-3").await.contains("The order is cancelled"));
+    let page = browser.get("/shop/orders/o-3").await;
+    assert!(
+        page.contains("The order is cancelled") && !page.contains("To pay"),
+        "nothing is to pay any more: {page}"
+    );
     browser.get("/shop/orders/o-4").await;
     assert_eq!(browser.status, StatusCode::NOT_FOUND, "another member's is not");
 }

@@ -2,7 +2,7 @@
 
 use banyan_domain::codec::{self, DecodeError};
 use banyan_domain::{Entry, Timestamp};
-use banyan_log::{Block, Seq};
+use banyan_log::{Block, BlockHash, Seq};
 
 /// One block's events.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub struct BatchBlock {
     pub first_seq: Seq,
     /// When the block was decided.
     pub time: Timestamp,
+    /// The block's hash, which stands for the whole log up to there.
+    pub hash: BlockHash,
     /// Its events, in order.
     pub entries: Vec<Entry>,
 }
@@ -38,7 +40,7 @@ impl Batch {
         }
         self.events += entries.len();
         let time = Timestamp::from_millis(block.time_ms);
-        self.blocks.push(BatchBlock { first_seq: block.first_seq, time, entries });
+        self.blocks.push(BatchBlock { first_seq: block.first_seq, time, hash: block.hash, entries });
         Ok(())
     }
 
@@ -64,6 +66,12 @@ impl Batch {
     #[must_use]
     pub fn last_time(&self) -> Option<Timestamp> {
         self.blocks.last().map(|block| block.time)
+    }
+
+    /// Hash of its last block, if it has one.
+    #[must_use]
+    pub fn last_hash(&self) -> Option<BlockHash> {
+        self.blocks.last().map(|block| block.hash)
     }
 
     /// Whether who applies it should rest now and then, for others to get on: not if more is waiting behind it.

@@ -1,7 +1,7 @@
 //! One thread for each view: reads confirmed blocks, applies them in batches, tells how far it has come.
 
 use crate::{Batch, Cure, LogSource, View, ViewError, ViewProgress, ViewState};
-use banyan_log::{Block, LogReader, Seq};
+use banyan_log::{Block, BlockHash, LogError, LogReader, Seq};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -61,7 +61,8 @@ impl<V: View> Runner<V> {
         let stop = Arc::new(AtomicBool::new(false));
         let (jobs, inbox) = channel();
         let name = view.name();
-        progress.start_at(view.checkpoint(), view.parked());
+        // Nothing counts as applied before it is known to be of this log.
+        progress.start_at(Seq::ZERO, view.parked());
         let work = Work {
             view,
             source: source.clone(),
@@ -70,6 +71,7 @@ impl<V: View> Runner<V> {
             stop: Arc::clone(&stop),
             inbox,
             reader: None,
+            belongs: false,
             batch: Batch::default(),
             block: Block::default(),
             last_commit: None,
@@ -151,6 +153,8 @@ struct Work<V> {
     stop: Arc<AtomicBool>,
     inbox: Receiver<Job<V>>,
     reader: Option<Box<dyn LogReader>>,
+    /// Whether the view is known to have been filled from this log.
+    belongs: bool,
     batch: Batch,
     block: Block,
     last_commit: Option<Instant>,
@@ -203,8 +207,7 @@ impl<V: View> Work<V> {
     /// Fills the batch: with what is there if the last commit was long ago, with what comes until then if it was not.
     fn gather(&mut self) -> Result<(), ViewError> {
         if self.reader.is_none() {
-            let from = self.view.checkpoint().next();
-            self.reader = Some(self.source.reader(from).map_err(|error| self.unreadable(error))?);
+            self.reader = Some(self.open()?);
         }
         let mut seen = self.view.checkpoint();
         loop {
@@ -233,6 +236,53 @@ impl<V: View> Work<V> {
         }
     }
 
+    /// Opens the log behind the view's checkpoint, if the log is the one that the view was filled from. A log that was restored
+    /// from an older backup is shorter, or has grown past the checkpoint again, with other events.
+    fn open(&mut self) -> Result<Box<dyn LogReader>, ViewError> {
+        let checkpoint = self.view.checkpoint();
+        let stored = self.view.checkpoint_block();
+        let from = if stored.is_some() { checkpoint } else { checkpoint.next() };
+        let reader = match self.source.reader(from) {
+            Ok(mut reader) => match stored {
+                Some(hash) if !self.is_of(reader.as_mut(), hash)? => None,
+                _ => Some(reader),
+            },
+            Err(LogError::Ahead { .. }) => None,
+            Err(error) => return Err(self.unreadable(error)),
+        };
+        let Some(reader) = reader else { return Err(self.foreign(checkpoint)) };
+        if !self.belongs {
+            self.belongs = true;
+            self.progress.start_at(checkpoint, self.view.parked());
+        }
+        Ok(reader)
+    }
+
+    /// Whether the first block with events that `reader` gives is the one with `hash`, at the view's checkpoint.
+    fn is_of(&mut self, reader: &mut dyn LogReader, hash: BlockHash) -> Result<bool, ViewError> {
+        while reader.next(&mut self.block).map_err(|error| self.unreadable(error))? {
+            if self.block.count > 0 {
+                return Ok(self.block.head() == self.view.checkpoint() && self.block.hash == hash);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Nothing of the view may be shown beside this log.
+    fn foreign(&mut self, checkpoint: Seq) -> ViewError {
+        let (name, head) = (self.view.name(), self.source.confirmed().get());
+        let differs = if checkpoint > head {
+            format!("the log ends at seq {head}")
+        } else {
+            "this log has another block there".to_owned()
+        };
+        let what = format!(
+            "view {name} was filled from another log: it is at seq {checkpoint}, and {differs}, perhaps because it was restored from an older backup"
+        );
+        self.view.distrust(&what);
+        ViewError::new(Cure::Rebuild, what)
+    }
+
     /// Reads one block into the batch; false at the head.
     fn read(&mut self) -> Result<bool, ViewError> {
         let Some(reader) = &mut self.reader else { return Ok(false) };
@@ -253,11 +303,11 @@ impl<V: View> Work<V> {
         }
     }
 
-    fn unreadable(&self, error: banyan_log::LogError) -> ViewError {
+    fn unreadable(&self, error: LogError) -> ViewError {
         let what = format!("view {}: reading the log after seq {}", self.view.name(), self.view.checkpoint());
         let cure = match &error {
-            banyan_log::LogError::Ahead { .. } | banyan_log::LogError::Archived { .. } => Cure::Rebuild,
-            banyan_log::LogError::Io { .. } => Cure::Retry,
+            LogError::Archived { .. } => Cure::Rebuild,
+            LogError::Io { .. } => Cure::Retry,
             _ => Cure::Operator,
         };
         ViewError::caused(cure, what, error)
@@ -289,12 +339,18 @@ impl<V: View> Work<V> {
 
     fn do_jobs(&mut self) {
         while let Ok(job) = self.inbox.try_recv() {
-            let before = self.view.checkpoint();
-            job(&mut self.view);
-            if self.view.checkpoint() != before {
-                self.forget();
-                self.progress.start_at(self.view.checkpoint(), self.view.parked());
-            }
+            self.do_job(job);
+        }
+    }
+
+    /// Does `job`, which may have put another file in the view's place.
+    fn do_job(&mut self, job: Job<V>) {
+        let place = |view: &V| (view.checkpoint(), view.checkpoint_block());
+        let before = place(&self.view);
+        job(&mut self.view);
+        if place(&self.view) != before {
+            self.forget();
+            self.belongs = false;
         }
     }
 
@@ -307,8 +363,7 @@ impl<V: View> Work<V> {
                 return;
             }
             if let Ok(job) = self.inbox.recv_timeout(left.min(LOOK_AROUND)) {
-                job(&mut self.view);
-                self.progress.start_at(self.view.checkpoint(), self.view.parked());
+                self.do_job(job);
                 return;
             }
         }

@@ -1,7 +1,7 @@
 //! What a view must be able to do.
 
 use crate::Batch;
-use banyan_log::Seq;
+use banyan_log::{BlockHash, Seq};
 use core::fmt;
 use std::error::Error;
 
@@ -12,6 +12,10 @@ pub trait View: Send + 'static {
 
     /// Seq of the last event whose effect is stored; 0 if there is none.
     fn checkpoint(&self) -> Seq;
+
+    /// Hash of the block that ends at the checkpoint, stored with it: a log that has another one there is not the log that the
+    /// view was filled from. None if there is no checkpoint.
+    fn checkpoint_block(&self) -> Option<BlockHash>;
 
     /// Stores the effect of `batch` and the new checkpoint, in one transaction. Events up to the checkpoint are passed
     /// over, so a batch may be applied again after any failure.
@@ -28,6 +32,10 @@ pub trait View: Send + 'static {
     /// # Errors
     /// [`ViewError`] if it could not be done; nothing is lost then.
     fn tidy(&mut self) -> Result<bool, ViewError>;
+
+    /// Shows nothing any more, for the reason `why`: it was filled from another log than the one it is to follow. Until it is
+    /// built anew.
+    fn distrust(&mut self, why: &str);
 
     /// Events parked so far.
     fn parked(&self) -> u64;

@@ -58,7 +58,12 @@ pub(crate) async fn show_metrics(State(app): State<Arc<App>>) -> Response {
         "Log position of the last durable event",
         app.shard.confirmed().get().as_u64(),
     );
-    page.one("banyan_snapshot_seq", "gauge", "Log position of the newest snapshot", shard.snapshot_seq);
+    page.one(
+        "banyan_snapshot_seq",
+        "gauge",
+        "Log position of the newest usable snapshot",
+        shard.snapshot_seq,
+    );
     page.one("banyan_blocks_total", "counter", "Blocks made durable", shard.blocks);
     page.one("banyan_events_total", "counter", "Events made durable", shard.events);
     page.one("banyan_log_bytes_total", "counter", "Bytes written to the log", shard.bytes);

@@ -200,7 +200,8 @@ fn history(viewer: &Viewer, gateway: &Gateway, attempt: Option<&Attempt>) -> Mar
                         Ok(at) => { (parts::time(lang, Timestamp::from_millis(at.as_millisecond().try_into().unwrap_or_default()))) },
                         Err(_) => { span { (entry.at) } },
                     }
-                    @if viewer.who.may_change() && entry.version > 1 && !entry.touched.is_empty() { (undo_form(viewer, entry.version, attempt)) }
+                    @let changes = !entry.touched.is_empty() || entry.reordered.is_some();
+                    @if viewer.who.may_change() && entry.version > 1 && changes { (undo_form(viewer, entry.version, attempt)) }
                 }
             } }
         }
@@ -227,7 +228,8 @@ fn change_words(lang: Lang, entry: &Entry) -> Vec<Markup> {
             (None, None) => html! { (name) },
         }
     });
-    head.into_iter().chain(touched).collect()
+    let reordered = entry.reordered.as_ref().map(|_| html! { (lang.t(text::REORDERED)) });
+    head.into_iter().chain(touched).chain(reordered).collect()
 }
 
 fn seen(spec: &RouteSpec) -> (Mode, Option<u64>) {

@@ -2,6 +2,7 @@
 
 use crate::Console;
 use crate::gate::{self, Fields, Visit};
+use crate::kept::Kept;
 use crate::layout;
 use crate::link;
 use crate::parts;
@@ -19,19 +20,24 @@ pub(crate) async fn show(
     Query(query): Query<Fields>,
     request: Request,
 ) -> Response {
-    let visit = Visit::of(request.headers(), request.uri());
+    let visit = Visit::of(request.method(), request.headers(), request.uri());
     let next = query.get("next").map(String::as_str).unwrap_or_default();
-    page(&console, &visit, link::own_path(next), StatusCode::OK, None)
+    page(&console, &visit, StatusCode::OK, &Form { next: link::own_path(next), kept: None, fault: None })
+}
+
+/// What the sign-in page has beside the field for the key.
+pub(crate) struct Form<'a> {
+    /// Where it leads.
+    pub(crate) next: &'a str,
+    /// A form that waits for it.
+    pub(crate) kept: Option<&'a Kept>,
+    /// What went wrong, if something did.
+    pub(crate) fault: Option<&'a str>,
 }
 
 /// The form, with what went wrong if something did. The key that was typed is never sent back.
-pub(crate) fn page(
-    console: &Console,
-    visit: &Visit,
-    next: &str,
-    status: StatusCode,
-    fault: Option<&str>,
-) -> Response {
+pub(crate) fn page(console: &Console, visit: &Visit, status: StatusCode, form: &Form<'_>) -> Response {
+    let Form { next, kept, fault } = form;
     let lang = visit.lang;
     let Ok(tie) = session::random() else {
         return (StatusCode::SERVICE_UNAVAILABLE, lang.t(text::LOGIN_NO_RANDOM)).into_response();
@@ -47,6 +53,7 @@ pub(crate) fn page(
                     form method="post" action="/console/login" {
                         input type="hidden" name="csrf" value=(tie);
                         input type="hidden" name="next" value=(next);
+                        @if let Some(kept) = kept { (kept.hidden()) }
                         label for="key" { (lang.t(text::KEY)) }
                         input #key type="password" name="key" required autofocus autocomplete="current-password"
                             spellcheck="false" aria-describedby="key-hint" aria-invalid=[fault.map(|_| "true")];

@@ -50,7 +50,8 @@ async fn cancel(viewer: &Viewer, order: OrderNo, fields: &Fields) -> Result<u64,
         return Err((StatusCode::BAD_REQUEST, lang.t(text::FORM_AGAIN).into()));
     }
     let stamp = forms::stamp(viewer, fields, &format!("cancel {order} {reason}"))?;
-    let command = order::Command::Cancel { order, by: viewer.who.principal.name.clone(), reason };
+    let command =
+        order::Command::Cancel { order, owner: None, by: viewer.who.principal.name.clone(), reason };
     let (_, seq) = forms::ask(viewer, Command::Order(command), Some(stamp)).await?;
     Ok(seq)
 }

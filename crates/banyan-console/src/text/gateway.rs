@@ -57,6 +57,7 @@ pub(crate) const ROUTE_REMOVED: Text = Text("removed", "삭제");
 pub(crate) const ROUTE_RULES: Text = Text("its rules were changed", "규칙 변경");
 pub(crate) const TAKE_BACK: Text = Text("Take back", "되돌리기");
 pub(crate) const TAKE_BACK_ONE: Text = Text("Take version {0} back", "버전 {0} 되돌리기");
+pub(crate) const REORDERED: Text = Text("The order of the routes was changed.", "경로의 순서를 바꿨습니다.");
 pub(crate) const TAKE_BACK_WHAT: Text = Text("A new version is made in which every route that this one touched is as it was before. Refused if one of them was changed again since.", "이 버전이 바꾼 경로를 그 전 상태로 돌린 새 버전을 만듭니다. 그 뒤 다시 바뀐 경로가 있으면 거절됩니다.");
 pub(crate) const SERVERS: Text = Text("Servers", "서버");
 pub(crate) const SERVER: Text = Text("Server", "서버");

@@ -55,6 +55,11 @@ pub(crate) const FORM_AGAIN: Text = Text("Nothing was changed. Go back, reload t
 // Signing in.
 pub(crate) const KEY: Text = Text("Operator key", "운영자 키");
 pub(crate) const KEY_HINT: Text = Text("An operator key may change campaigns, an auditor key may look. The session ends after 8 hours without use.", "운영자 키는 변경까지, 감사 키는 조회만 할 수 있습니다. 8시간 동안 쓰지 않으면 세션이 끝납니다.");
+pub(crate) const KEPT_SIGN_IN: Text = Text("Your session had ended, and nothing was changed. What you typed is kept: sign in to see it again.", "세션이 끝나 아무것도 바뀌지 않았습니다. 입력한 내용은 남아 있으니 로그인해 확인하세요.");
+pub(crate) const KEPT_TITLE: Text = Text("Not sent yet", "아직 보내지 않았습니다");
+pub(crate) const KEPT_WHAT: Text = Text("This is what you typed before your session ended. The page may have changed since: look there first if you are not sure.", "세션이 끝나기 전에 입력한 내용입니다. 그사이 바뀌었을 수 있으니, 확실하지 않으면 먼저 화면을 확인하세요.");
+pub(crate) const KEPT_SEND: Text = Text("Send it now", "지금 보내기");
+pub(crate) const KEPT_DROP: Text = Text("Leave it, and back to the page", "보내지 않고 화면으로");
 pub(crate) const LOGIN_STALE: Text = Text("This form was open for too long. Try again.", "양식이 너무 오래 열려 있었습니다. 다시 시도하세요.");
 pub(crate) const LOGIN_NO_RANDOM: Text = Text("The operating system gives no randomness, so no session can be made. Try again in a moment.", "운영체제에서 난수를 얻지 못해 세션을 만들 수 없습니다. 잠시 후 다시 시도하세요.");
 pub(crate) const LOGIN_TOO_MANY: Text = Text("Too many wrong keys at once. Wait a second and try again.", "잘못된 키가 한꺼번에 너무 많이 들어왔습니다. 1초 뒤 다시 시도하세요.");

@@ -36,6 +36,8 @@ pub enum Command {
     Cancel {
         /// Which order.
         order: OrderNo,
+        /// Whose it must be, and not paid, if the caller acts for one member only: a paid order is the shop's to give back.
+        owner: Option<MemberId>,
         /// Who asks.
         by: Actor,
         /// Why.

@@ -30,6 +30,8 @@ pub enum Refusal {
     OrderNotFound,
     /// The order is cancelled, or failed.
     OrderEnded,
+    /// The order is paid, and the caller may only give up one that is not.
+    OrderPaid,
     /// The order is past the point where its checkout can turn back, and not paid yet.
     OrderSettling,
     /// The order is not paid.
@@ -44,7 +46,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the checks.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::TermsNotSet,
         Self::OtherCurrency,
         Self::TooManyProducts,
@@ -57,6 +59,7 @@ impl Refusal {
         Self::CheckoutNotDefined,
         Self::OrderNotFound,
         Self::OrderEnded,
+        Self::OrderPaid,
         Self::OrderSettling,
         Self::OrderNotPaid,
         Self::RefundUnderWay,
@@ -80,6 +83,7 @@ impl Refusal {
             Self::CheckoutNotDefined => "checkout-not-defined",
             Self::OrderNotFound => "order-not-found",
             Self::OrderEnded => "order-ended",
+            Self::OrderPaid => "order-paid",
             Self::OrderSettling => "order-settling",
             Self::OrderNotPaid => "order-not-paid",
             Self::RefundUnderWay => "refund-under-way",
@@ -114,6 +118,7 @@ impl Refusal {
             }
             Self::OrderNotFound => "No order has this number, or it ended long ago.",
             Self::OrderEnded => "The order is cancelled, or failed.",
+            Self::OrderPaid => "A paid order is given back by the shop, which knows where its goods are.",
             Self::OrderSettling => "The order is being settled right now. Try again in a moment.",
             Self::OrderNotPaid => "The order is not paid yet.",
             Self::RefundUnderWay => "Another refund of this order is under way. Try again when it is done.",

@@ -68,10 +68,13 @@ impl Sagas {
                 }
                 Ok(Decision::One(Event::TurnedBack { saga: no, cause: Cause::Cancelled(by, reason) }))
             }
-            Command::Resume { saga: no, how, by, reason } => {
+            Command::Resume { saga: no, mark, how, by, reason } => {
                 let (saga, _) = self.find(no)?;
                 if saga.parked.is_none() {
                     return Err(Refusal::SagaNotParked);
+                }
+                if saga.mark() != mark {
+                    return Err(Refusal::SagaChanged);
                 }
                 match &how {
                     Resume::Skip(output) if output.check().is_err() => {
@@ -122,10 +125,11 @@ impl Sagas {
     }
 }
 
-/// Whether it is too late for a plain cancel: a pivot that only waits to be sent again may still be left alone.
-fn pivot_may_have_happened(saga: &Saga, definition: &Definition) -> bool {
+/// Whether it is too late for a plain cancel: a pivot that only waits to be sent again may still be left alone. Where there
+/// is no pivot, the first step that cannot be undone is the point of no return.
+pub(super) fn pivot_may_have_happened(saga: &Saga, definition: &Definition) -> bool {
     saga.steps.iter().zip(&definition.steps).any(|(state, step)| {
-        step.kind == StepKind::Pivot
+        step.kind != StepKind::Compensatable
             && match state {
                 StepState::Done(_) | StepState::Skipped => true,
                 StepState::Doing(tried) => tried.maybe || tried.mode == Mode::Sent,

@@ -64,7 +64,7 @@ impl Saga {
             }
             Event::TurnedBack { cause, .. } => {
                 ensure(self.phase == Phase::Running, "a saga turned back that was not going forward")?;
-                self.turn_back(cause.clone());
+                self.turn_back(definition, cause.clone());
             }
             Event::Parked { step, why, .. } => {
                 ensure(self.parked.is_none(), "a saga was parked twice")?;
@@ -74,7 +74,7 @@ impl Saga {
                 )?;
                 self.parked = Some(Park { step: *step, why: why.clone(), since: at });
             }
-            Event::Resumed { how, .. } => self.apply_resumed(at, how)?,
+            Event::Resumed { how, .. } => self.apply_resumed(definition, at, how)?,
             Event::Ended { end, .. } => {
                 let whole = match end {
                     End::Completed => {
@@ -96,14 +96,17 @@ impl Saga {
         Ok(())
     }
 
-    fn turn_back(&mut self, cause: Cause) {
+    fn turn_back(&mut self, definition: &Definition, cause: Cause) {
         self.phase = Phase::Compensating;
         self.cause = Some(cause);
         self.parked = None;
-        for state in &mut self.steps {
+        for (state, step) in self.steps.iter_mut().zip(&definition.steps) {
+            let StepState::Doing(tried) = state else { continue };
             // What rests between two tries that never reached anybody is not tried again.
-            if matches!(state, StepState::Doing(tried) if tried.mode == Mode::Resting && !tried.maybe) {
+            if tried.mode == Mode::Resting && !tried.maybe {
                 *state = StepState::Not("it was never sent".into());
+            } else if step.promises.harmless {
+                *state = StepState::Not("it has no effect, and is needed no more".into());
             }
         }
     }
@@ -130,6 +133,7 @@ impl Saga {
             until: Timestamp::default(),
             output: self.steps[place].output().cloned().unwrap_or_default(),
             refused: None,
+            nudged: 0,
         };
         let state = &mut self.steps[place];
         match (ask, &mut *state) {
@@ -144,7 +148,10 @@ impl Saga {
             }
             (Ask::Query, StepState::Doing(tried)) => {
                 ensure(attempt == tried.asked + 1, "the questions of a step do not follow each other")?;
-                **tried = Try { asked: attempt, mode: Mode::Asking, asked_at: at, due, ..(**tried).clone() };
+                let nudged = tried.nudged.saturating_add(u32::from(at < tried.due));
+                let asked =
+                    Try { asked: attempt, mode: Mode::Asking, asked_at: at, due, ..(**tried).clone() };
+                **tried = Try { nudged, ..asked };
             }
             (Ask::Undo, StepState::Doing(_) | StepState::Done(_)) => {
                 ensure(attempt == 1, "an undo was first tried a second time")?;
@@ -205,14 +212,14 @@ impl Saga {
         Ok(())
     }
 
-    fn apply_resumed(&mut self, at: Timestamp, how: &Resume) -> Result {
+    fn apply_resumed(&mut self, definition: &Definition, at: Timestamp, how: &Resume) -> Result {
         let park = self.parked.clone().ok_or(Violation::new("a saga was resumed that was not parked"))?;
         let place = usize::from(park.step);
         let running = self.phase == Phase::Running;
         match how {
             Resume::Retry => match &mut self.steps[place] {
                 StepState::Doing(tried) | StepState::Undoing(tried) => {
-                    tried.forgiven = tried.attempt.max(tried.asked);
+                    tried.forgiven = tried.attempt.max(tried.asked.saturating_sub(tried.nudged));
                     tried.due = at;
                     tried.refused = None;
                 }
@@ -221,12 +228,15 @@ impl Saga {
                 // Nothing of it is under way: the machine goes on from here, or parks the saga again.
                 _ => {}
             },
-            Resume::Skip(output) => {
-                self.steps[place] = if running { StepState::Done(output.clone()) } else { StepState::Undone };
-            }
+            Resume::Skip(output) => match &mut self.steps[place] {
+                // It was done after all, and nothing else was typed: what it said stands.
+                StepState::Done(_) if running && output.is_empty() => {}
+                state if running => *state = StepState::Done(output.clone()),
+                state => *state = StepState::Undone,
+            },
             Resume::Undo => {
                 ensure(running, "a saga was forced back that was on its way back")?;
-                self.turn_back(Cause::Forced);
+                self.turn_back(definition, Cause::Forced);
             }
         }
         self.parked = None;
@@ -263,7 +273,7 @@ fn settle(
         }
         (Ask::Do | Ask::Query, StepState::Doing(tried), Settlement::Awaiting(output, until)) => {
             let (until, output) = (*until, output.clone());
-            let due = if until > at { until } else { rest(tried, tried.asked) };
+            let due = if until > at { until } else { rest(tried, tried.asks(step)) };
             StepState::Doing(Box::new(Try {
                 maybe: true,
                 mode: Mode::Awaiting,
@@ -288,14 +298,14 @@ fn settle(
             StepState::Doing(Box::new(Try {
                 mode,
                 maybe,
-                due: rest(tried, tried.asked),
+                due: rest(tried, tried.asks(step)),
                 ..(**tried).clone()
             }))
         }
         (Ask::Query, StepState::Doing(tried), Settlement::Unknown(_) | Settlement::NotSent(_)) => {
             StepState::Doing(Box::new(Try {
                 mode: Mode::Unknown,
-                due: rest(tried, tried.asked),
+                due: rest(tried, tried.asks(step)),
                 ..(**tried).clone()
             }))
         }

@@ -1,6 +1,6 @@
 //! One saga under way: where each of its steps stands.
 
-use super::definition::{Definition, StepKind};
+use super::definition::{Definition, Step, StepKind};
 use super::event::{Ask, Cause, End, Event};
 use super::fields::Fields;
 use crate::{SagaKey, SagaNo, Timestamp};
@@ -131,6 +131,10 @@ pub struct Try {
     /// Why the undo was refused, if it was.
     #[n(10)]
     pub refused: Option<Box<str>>,
+    /// Questions that were asked before their time, because somebody outside told something: they use up no patience.
+    #[n(11)]
+    #[cbor(default)]
+    pub nudged: u32,
 }
 
 /// What a try waits for.
@@ -195,7 +199,8 @@ impl Saga {
         }
     }
 
-    /// Whether the pivot has been reached: done, possibly done, or passed over because its condition does not hold.
+    /// Whether the pivot has been reached: done, possibly done, or passed over because its condition does not hold. Where
+    /// there is no pivot, the first step that cannot be undone is the point of no return.
     #[must_use]
     pub fn is_past_pivot(&self, definition: &Definition) -> bool {
         let reached = |state: &StepState| {
@@ -204,7 +209,7 @@ impl Saga {
         self.steps
             .iter()
             .zip(&definition.steps)
-            .any(|(state, step)| step.kind == StepKind::Pivot && reached(state))
+            .any(|(state, step)| step.kind != StepKind::Compensatable && reached(state))
     }
 
     /// When something happens to it if nothing else does.
@@ -213,10 +218,8 @@ impl Saga {
         if self.parked.is_some() {
             return None;
         }
-        let tried = self.steps.iter().find_map(|state| match state {
-            StepState::Doing(tried) | StepState::Undoing(tried) => Some(tried.due),
-            _ => None,
-        });
+        let steps = self.steps.iter().zip(&definition.steps);
+        let tried = steps.filter_map(|(state, step)| state.due(step, self.phase)).min();
         let over = definition.deadline.map(|span| self.started_at.plus(span));
         let over = over.filter(|_| self.phase == Phase::Running && !self.is_past_pivot(definition));
         [tried, over].into_iter().flatten().min()
@@ -224,6 +227,21 @@ impl Saga {
 }
 
 impl StepState {
+    /// When time alone moves it.
+    pub(super) fn due(&self, step: &Step, phase: Phase) -> Option<Timestamp> {
+        match self {
+            Self::Undoing(tried) => Some(tried.due),
+            Self::Doing(tried) if phase == Phase::Running || step.query.is_some() => Some(tried.due),
+            // On the way back, what cannot be asked about waits for its turn to be undone, or for a person.
+            Self::Doing(tried) => match tried.mode {
+                Mode::Awaiting => None,
+                Mode::Resting | Mode::Unknown if step.undo.is_none() => None,
+                _ => Some(tried.due),
+            },
+            _ => None,
+        }
+    }
+
     /// What the step, or the participant that waits for somebody, has said.
     #[must_use]
     pub const fn output(&self) -> Option<&Fields> {

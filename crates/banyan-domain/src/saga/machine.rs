@@ -17,8 +17,8 @@ impl Saga {
         if over && self.phase == Phase::Running && !self.is_past_pivot(definition) {
             return Some(Event::TurnedBack { saga: self.no, cause: Cause::TimedOut });
         }
-        let (place, state) = self.steps.iter().enumerate().find(|(_, state)| {
-            matches!(state, StepState::Doing(tried) | StepState::Undoing(tried) if tried.due <= now)
+        let (place, state) = self.steps.iter().enumerate().find(|(place, state)| {
+            state.due(&definition.steps[*place], self.phase).is_some_and(|due| due <= now)
         })?;
         let step = &definition.steps[place];
         let silent = || Settlement::Unknown("no answer in time".into());
@@ -30,14 +30,15 @@ impl Saga {
                 Mode::Resting if step.query.is_none() || self.phase == Phase::Running => {
                     self.scheduled(place, Ask::Do, tried.attempt + 1)
                 }
+                Mode::Awaiting if self.phase == Phase::Running && tried.gives_up_waiting(step) => {
+                    self.nobody_came(place, step)
+                }
                 Mode::Resting | Mode::Unknown | Mode::Awaiting if step.query.is_some() => {
                     self.scheduled(place, Ask::Query, tried.asked + 1)
                 }
-                Mode::Resting | Mode::Unknown => self.scheduled(place, Ask::Do, tried.attempt + 1),
-                // Nobody came in time, and there is nothing to ask: what may be there is undone.
-                Mode::Awaiting => {
-                    let cause = Cause::Step(place as u8, "nobody came in time".into());
-                    Event::TurnedBack { saga: self.no, cause }
+                // The same key again: it is done once, and the answer tells how it stands.
+                Mode::Resting | Mode::Unknown | Mode::Awaiting => {
+                    self.scheduled(place, Ask::Do, tried.attempt + 1)
                 }
             },
             StepState::Undoing(tried) => match tried.mode {
@@ -98,11 +99,9 @@ impl Saga {
 
     /// A try that has used up its patience ends the step's hope, or the saga's own.
     fn next_of_try(&self, place: usize, step: &Step, tried: &Try) -> Next {
-        let spent = |count: u32| count >= step.patience.tries.saturating_add(tried.forgiven);
-        let park =
-            |why: &str| Next::Event(Event::Parked { saga: self.no, step: place as u8, why: why.into() });
+        let park = |why: &str| Next::Event(self.parked(place, why));
         match tried.mode {
-            Mode::Resting if spent(tried.attempt) => match step.kind {
+            Mode::Resting if tried.is_spent(step, tried.attempt) => match step.kind {
                 StepKind::Retriable => park("it was tried as often as it may be"),
                 // A pivot that may have happened is neither done nor undone by giving up.
                 StepKind::Pivot if tried.maybe => park("whether it happened is not known"),
@@ -111,20 +110,32 @@ impl Saga {
                     Next::Event(Event::TurnedBack { saga: self.no, cause })
                 }
             },
-            Mode::Unknown if spent(tried.asked.max(if step.query.is_some() { 0 } else { tried.attempt })) => {
-                match step.kind {
-                    StepKind::Compensatable if step.promises.tombstone => {
-                        let cause = Cause::Step(place as u8, "whether it happened is not known".into());
-                        Next::Event(Event::TurnedBack { saga: self.no, cause })
-                    }
-                    _ => park("whether it happened is not known"),
+            Mode::Unknown if tried.asks_spent(step) => match step.kind {
+                StepKind::Compensatable if step.promises.tombstone => {
+                    let cause = Cause::Step(place as u8, "whether it happened is not known".into());
+                    Next::Event(Event::TurnedBack { saga: self.no, cause })
                 }
-            }
-            Mode::Awaiting if tried.until <= self.changed_at => {
-                let cause = Cause::Step(place as u8, "nobody came in time".into());
-                Next::Event(Event::TurnedBack { saga: self.no, cause })
+                _ => park("whether it happened is not known"),
+            },
+            Mode::Awaiting
+                if tried.until <= self.changed_at
+                    && (step.kind == StepKind::Compensatable || tried.asks_spent(step)) =>
+            {
+                Next::Event(self.nobody_came(place, step))
             }
             _ => Next::Wait,
+        }
+    }
+
+    /// The time is over in which somebody should have come. Only before the point of no return that turns the saga back, and
+    /// what may be there is undone; from there on it is for a person to say.
+    fn nobody_came(&self, place: usize, step: &Step) -> Event {
+        let why = "nobody came in time";
+        match step.kind {
+            StepKind::Compensatable => {
+                Event::TurnedBack { saga: self.no, cause: Cause::Step(place as u8, why.into()) }
+            }
+            StepKind::Pivot | StepKind::Retriable => self.parked(place, why),
         }
     }
 
@@ -147,50 +158,48 @@ impl Saga {
             };
         };
         let step = &definition.steps[place];
-        let park =
-            |why: &str| Next::Event(Event::Parked { saga: self.no, step: place as u8, why: why.into() });
+        let park = |why: &str| Next::Event(self.parked(place, why));
         match &self.steps[place] {
-            StepState::Doing(tried) => {
+            StepState::Doing(tried) => match tried.mode {
                 // The participant has it for certain, or remembers an undo that comes first: undo at once. Otherwise
                 // find out first: an undo that finds nothing would leave the do to take effect later.
-                if step.undo.is_some() && (tried.mode == Mode::Awaiting || step.promises.tombstone) {
+                mode if step.undo.is_some() && (mode == Mode::Awaiting || step.promises.tombstone) => {
                     self.undo(place, step)
-                } else if tried.mode == Mode::Unknown
-                    && tried.asked >= step.patience.tries.saturating_add(tried.forgiven)
-                {
-                    park("whether it happened is not known")
-                } else {
-                    Next::Wait
                 }
-            }
+                Mode::Sent | Mode::Asking => Next::Wait,
+                // To send it again is the only way to find out, and then it could not be taken back.
+                _ if step.query.is_none() && step.undo.is_none() => {
+                    park("it may have happened, and has no undo")
+                }
+                _ if tried.asks_spent(step) => park("whether it happened is not known"),
+                _ => Next::Wait,
+            },
             StepState::Done(_) => self.undo(place, step),
-            StepState::Undoing(tried) => {
-                let spent = tried.attempt >= step.patience.tries.saturating_add(tried.forgiven);
-                match tried.mode {
-                    Mode::Resting | Mode::Unknown if spent => {
-                        park("its undo was tried as often as it may be")
-                    }
-                    Mode::Unknown if tried.refused.is_some() => {
-                        park(tried.refused.as_deref().unwrap_or("its undo was refused"))
-                    }
-                    _ => Next::Wait,
+            StepState::Undoing(tried) => match tried.mode {
+                Mode::Resting | Mode::Unknown if tried.is_spent(step, tried.attempt) => {
+                    park("its undo was tried as often as it may be")
                 }
-            }
+                Mode::Unknown if tried.refused.is_some() => {
+                    park(tried.refused.as_deref().unwrap_or("its undo was refused"))
+                }
+                _ => Next::Wait,
+            },
             StepState::Waiting | StepState::Skipped | StepState::Not(_) | StepState::Undone => Next::Wait,
         }
     }
 
     fn undo(&self, place: usize, step: &Step) -> Next {
         match &step.undo {
-            None => {
-                let why = "it has no undo".into();
-                Next::Event(Event::Parked { saga: self.no, step: place as u8, why })
-            }
+            None => Next::Event(self.parked(place, "it has no undo")),
             Some(undo) if matches!(undo.target, Target::Local(_)) => {
                 Next::Local { step: place, ask: Ask::Undo }
             }
             Some(_) => Next::Event(self.scheduled(place, Ask::Undo, 1)),
         }
+    }
+
+    fn parked(&self, place: usize, why: &str) -> Event {
+        Event::Parked { saga: self.no, step: place as u8, why: why.into() }
     }
 
     fn scheduled(&self, place: usize, ask: Ask, attempt: u32) -> Event {
@@ -199,5 +208,27 @@ impl Saga {
 
     fn settled(&self, place: usize, ask: Ask, attempt: u32, result: Settlement) -> Event {
         Event::Settled { saga: self.no, step: place as u8, ask, attempt, result }
+    }
+}
+
+impl Try {
+    /// Whether so many tries, or questions, are as many as there may be.
+    fn is_spent(&self, step: &Step, count: u32) -> bool {
+        count >= step.patience.tries.saturating_add(self.forgiven)
+    }
+
+    /// Whether how it stands was asked as often as it may be: by a question where there is one, else by the same key again.
+    fn asks_spent(&self, step: &Step) -> bool {
+        self.is_spent(step, self.asks(step))
+    }
+
+    /// How often how it stands was asked, as far as patience counts it.
+    pub(super) const fn asks(&self, step: &Step) -> u32 {
+        if step.query.is_some() { self.asked.saturating_sub(self.nudged) } else { self.attempt }
+    }
+
+    /// Whether it is not asked once more when nobody came in time: what can be undone, and not be asked about, is undone.
+    fn gives_up_waiting(&self, step: &Step) -> bool {
+        self.asks_spent(step) || (step.query.is_none() && step.kind == StepKind::Compensatable)
     }
 }

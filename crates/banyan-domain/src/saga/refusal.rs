@@ -21,13 +21,15 @@ pub enum Refusal {
     SagaTooLate,
     /// The saga is not parked.
     SagaNotParked,
+    /// The saga is parked, and not as it was when it was looked at.
+    SagaChanged,
     /// The saga cannot be forced back: it is on its way back already.
     SagaCannotUndo,
 }
 
 impl Refusal {
     /// Every refusal, in the order of the checks.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SagaNotDefined,
         Self::SagaVersion,
         Self::TooManySagas,
@@ -36,6 +38,7 @@ impl Refusal {
         Self::SagaNotFound,
         Self::SagaTooLate,
         Self::SagaNotParked,
+        Self::SagaChanged,
         Self::SagaCannotUndo,
     ];
 
@@ -51,6 +54,7 @@ impl Refusal {
             Self::SagaNotFound => "saga-not-found",
             Self::SagaTooLate => "saga-too-late",
             Self::SagaNotParked => "saga-not-parked",
+            Self::SagaChanged => "saga-changed",
             Self::SagaCannotUndo => "saga-cannot-undo",
         }
     }
@@ -77,6 +81,9 @@ impl Refusal {
                 "The saga has reached its point of no return, is on its way back, or is over."
             }
             Self::SagaNotParked => "The saga is not parked.",
+            Self::SagaChanged => {
+                "Something happened to the saga since it was looked at: look again, and decide about what is so now."
+            }
             Self::SagaCannotUndo => "The saga is on its way back already.",
         }
     }

@@ -117,7 +117,7 @@ impl Sagas {
     /// What is asked of services outside and has no answer yet: what an executor that starts anew must look into.
     #[must_use]
     pub fn open_asks(&self) -> Vec<OpenAsk> {
-        self.sagas.values().filter_map(Saga::open_ask).collect()
+        self.sagas.values().flat_map(Saga::open_asks).collect()
     }
 
     /// The next instant at which time alone changes something.
@@ -199,13 +199,11 @@ impl Sagas {
 }
 
 impl Saga {
-    /// What it asks of a service outside without an answer yet.
-    #[must_use]
-    pub fn open_ask(&self) -> Option<OpenAsk> {
-        if self.parked.is_some() {
-            return None;
-        }
-        self.steps.iter().zip(0..).find_map(|(state, step)| {
+    /// What it asks of a service outside without an answer yet: most often one thing, but an effect that comes late is undone
+    /// beside what is under way.
+    pub fn open_asks(&self) -> impl Iterator<Item = OpenAsk> + '_ {
+        let steps = self.steps.iter().zip(0..).filter(|_| self.parked.is_none());
+        steps.filter_map(|(state, step)| {
             let (ask, attempt) = match state {
                 StepState::Doing(tried) if tried.mode == Mode::Sent => (Ask::Do, tried.attempt),
                 StepState::Doing(tried) if tried.mode == Mode::Asking => (Ask::Query, tried.asked),
@@ -214,6 +212,12 @@ impl Saga {
             };
             Some(OpenAsk { saga: self.no, step, ask, attempt })
         })
+    }
+
+    /// The first of [`Self::open_asks`].
+    #[must_use]
+    pub fn open_ask(&self) -> Option<OpenAsk> {
+        self.open_asks().next()
     }
 
     /// What its participants have said that wait for somebody, field and value.
@@ -234,6 +238,13 @@ impl Saga {
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Another after every change: whoever decides about a saga names the mark of what they saw.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        let digest = self.digest();
+        digest as u64 ^ (digest >> 64) as u64
     }
 
     pub(crate) fn digest(&self) -> u128 {
@@ -290,6 +301,9 @@ impl Saga {
             words[9] = asked_at.as_millis();
         }
         let mut sum = digest::row(&words);
+        if let Some(nudged) = tried.map(|tried| tried.nudged).filter(|nudged| *nudged > 0) {
+            sum = sum.wrapping_add(digest::row(&[59, self.no.get(), place as u64, u64::from(nudged)]));
+        }
         if let Some(why) = tried.and_then(|tried| tried.refused.as_deref()) {
             let words = [54, self.no.get(), place as u64];
             sum = sum.wrapping_add(digest::row_texts(&words, core::iter::once(why.as_bytes())));

@@ -126,7 +126,8 @@ fn a_cookie_that_is_no_plain_text_hides_none_beside_it() {
         }
     }
     // A visitor who was named by us, with such a cookie of the page: one side, and no new name each time.
-    let own = format!("{OWN_COOKIE}={}; city=M", "ab".repeat(16));
+    let given = choose(&canary, &HeaderMap::new()).set_cookie.expect("a name");
+    let own = format!("{}; city=M", given.split(';').next().expect("a pair"));
     let own = [own.as_bytes(), b"\xfcnchen"].concat();
     let mut sent = HeaderMap::new();
     sent.append(COOKIE, http::HeaderValue::from_bytes(&own).expect("a value"));
@@ -193,5 +194,31 @@ proptest! {
         prop_assert_eq!(side(low), side(low));
         prop_assert_eq!(side(Share::ALL), Side::Banyan);
         prop_assert_eq!(side(Share::NONE), Side::Legacy);
+    }
+}
+
+#[test]
+fn a_visitor_cannot_make_up_a_name_to_choose_a_side() {
+    let canary = canary(50.0, "cookie:cart", KeyMissing::Cookie);
+    let given = choose(&canary, &HeaderMap::new()).set_cookie.expect("a name");
+    let given = given.split(';').next().expect("a pair");
+    let (name, mark) = given.split_once('.').expect("a mark");
+    assert_eq!(choose(&canary, &headers(&[("cookie", given)])).set_cookie, None, "its own is known again");
+    let other = format!("{OWN_COOKIE}={}", "ab".repeat(16));
+    for made_up in
+        [other.clone(), format!("{other}.{mark}"), format!("{name}.{}", "0".repeat(32)), name.to_owned()]
+    {
+        let decision = choose(&canary, &headers(&[("cookie", &made_up)]));
+        let set = decision.set_cookie.expect("another name is given");
+        assert!(set.starts_with(given), "and that one counts: {made_up} {set}");
+    }
+}
+
+#[test]
+fn the_scheme_of_a_token_is_written_as_one_likes() {
+    let payload = URL_SAFE_NO_PAD.encode(br#"{"sub":"m-7"}"#);
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        let sent = headers(&[("authorization", &format!("{scheme} h.{payload}.s"))]);
+        assert_eq!(KeyBy::Member.of(&sent).as_deref(), Some(&b"m-7"[..]), "{scheme}");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Address, ConfigError, IN_PROCESS, Limits, Mode, RouteSpec, Timeouts, TlsFiles, UpstreamSpec};
 use crate::limits::{MILLIS_MAX, NAME_BYTES_MAX, ROUTES_MAX};
+use crate::path::{Matchable, is_well_escaped};
 use http::{HeaderName, HeaderValue, Method};
 
 /// Checks one route beside those that are there already, and fills in its name.
@@ -32,7 +33,7 @@ pub fn check_route(
         }
         let same = |a: &RouteSpec, b: &RouteSpec| {
             let host = |r: &RouteSpec| r.host.as_deref().map(str::to_ascii_lowercase);
-            let path = |r: &RouteSpec| r.path.trim_end_matches('/').to_owned();
+            let path = |r: &RouteSpec| Matchable::new(&r.path).as_prefix().to_vec();
             host(a) == host(b) && path(a) == path(b) && a.methods == b.methods && a.headers == b.headers
         };
         if same(other, &spec) {
@@ -63,10 +64,16 @@ fn check_match(spec: &RouteSpec) -> Result<(), String> {
     if spec.path.contains('*') {
         return Err(format!("path: {:?} is a prefix already: leave the * out", spec.path));
     }
-    if spec.path.parse::<http::uri::PathAndQuery>().is_err() || spec.path.contains(['?', '#', '%']) {
-        return Err(format!("path: {:?} is no path: write plain characters, without ? # and %", spec.path));
+    if spec.path.parse::<http::uri::PathAndQuery>().is_err() || spec.path.contains(['?', '#']) {
+        return Err(format!(
+            "path: {:?} is no path: write it without ? and #, and a space as %20",
+            spec.path
+        ));
     }
-    if spec.path.split('/').any(|segment| segment == "." || segment == "..") {
+    if !is_well_escaped(&spec.path) {
+        return Err(format!("path: {:?} has a % that begins no escape: write it as %25", spec.path));
+    }
+    if Matchable::new(&spec.path).has_dot_segments() {
         return Err(format!("path: {:?} has dot segments: write the path they lead to", spec.path));
     }
     for method in &spec.methods {
@@ -121,6 +128,11 @@ fn check_sides(spec: &RouteSpec, upstreams: &[UpstreamSpec]) -> Result<(), Strin
     if spec.mode == Mode::Canary && spec.canary.is_none() {
         return Err("canary: mode `canary` needs a share: write canary = { percent = 1 }".to_owned());
     }
+    for (field, told) in [("to_legacy", &spec.to_legacy), ("to_banyan", &spec.to_banyan)] {
+        if let Some(told) = told {
+            crate::fields::check(told).map_err(|why| format!("{field}.{why}"))?;
+        }
+    }
     if let Some(rewrite) = &spec.rewrite {
         if !rewrite.from.starts_with('/') || !rewrite.to.starts_with('/') {
             return Err("rewrite: `from` and `to` must begin with /".to_owned());
@@ -170,6 +182,8 @@ pub(super) fn check_limits(limits: &Limits, timeouts: &Timeouts) -> Result<(), C
     };
     least("limits.connections_max", limits.connections_max as u64, 1)?;
     least("limits.requests_max", limits.requests_max as u64, 1)?;
+    least("limits.client_connections_max", limits.client_connections_max as u64, 1)?;
+    least("limits.client_requests_max", limits.client_requests_max as u64, 1)?;
     least("limits.head_bytes_max", limits.head_bytes_max as u64, 1 << 10)?;
     least("limits.headers_max", limits.headers_max as u64, 8)?;
     least("limits.uri_bytes_max", limits.uri_bytes_max as u64, 64)?;

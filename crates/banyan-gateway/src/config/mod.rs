@@ -8,10 +8,13 @@ mod route;
 mod upstream;
 
 pub use check::check_route;
-pub use route::{CanarySpec, EvidenceSpec, Mode, RampStep, Rewrite, RouteSpec, RouteTimeouts, ShadowSpec};
+pub use route::{
+    CanarySpec, EvidenceSpec, Mode, RampStep, Rewrite, RouteSpec, RouteTimeouts, ShadowSpec, SideFieldsSpec,
+};
 pub use upstream::{Address, BreakerSpec, HealthSpec, HttpVersion, IN_PROCESS, UpstreamSpec};
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -43,6 +46,10 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Share of the traces begun here that are marked as sampled, 0 to 100.
     pub trace_percent: f64,
+    /// Files with the keys that routes may send, by their names.
+    pub keys: BTreeMap<String, PathBuf>,
+    /// Where spans of sampled requests are sent; nowhere without it.
+    pub traces: Option<TracesSpec>,
     /// TLS on the listening side.
     pub tls: Option<TlsFiles>,
     /// Limits of sizes and numbers.
@@ -55,6 +62,21 @@ pub struct Config {
     pub upstreams: Vec<UpstreamSpec>,
     /// The routes as the file has them.
     pub routes: Vec<RouteSpec>,
+}
+
+/// A collector of spans.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct TracesSpec {
+    /// Its base address, such as `http://127.0.0.1:4318`: spans go to `/v1/traces` there, as OTLP over HTTP in JSON.
+    pub otlp: String,
+    /// What spans say as `service.name`.
+    #[serde(default = "service")]
+    pub service: String,
+}
+
+fn service() -> String {
+    "banyan-gateway".to_owned()
 }
 
 /// Files of a certificate, PEM.
@@ -82,6 +104,10 @@ pub struct Limits {
     pub connections_max: usize,
     /// Most requests under way at once; more are answered 503 with `Retry-After`.
     pub requests_max: usize,
+    /// Most connections at once from one address (of IPv6: one /64) that is no trusted proxy; more are closed.
+    pub client_connections_max: usize,
+    /// Most requests and tunnels under way at once from one such address; more are answered 503 with `Retry-After`.
+    pub client_requests_max: usize,
     /// Longest head of a request, in bytes.
     pub head_bytes_max: usize,
     /// Most header fields of a request.
@@ -103,6 +129,8 @@ impl Default for Limits {
         Self {
             connections_max: 16_384,
             requests_max: 8_192,
+            client_connections_max: 1_024,
+            client_requests_max: 512,
             head_bytes_max: 32 << 10,
             headers_max: 100,
             uri_bytes_max: 8 << 10,
@@ -217,6 +245,9 @@ struct File {
     trusted_proxies: Vec<String>,
     #[serde(default = "trace_percent")]
     trace_percent: f64,
+    traces: Option<TracesSpec>,
+    #[serde(default)]
+    keys: BTreeMap<String, PathBuf>,
     tls: Option<TlsFiles>,
     #[serde(default)]
     limits: Limits,
@@ -302,6 +333,13 @@ impl Config {
             let at = line(spanned.span());
             let route = check_route(spanned.into_inner(), &upstreams, &routes)
                 .map_err(|error| ConfigError(format!("line {at}: {error}")))?;
+            let used = [("to_legacy", &route.to_legacy), ("to_banyan", &route.to_banyan)];
+            for (field, told) in used.into_iter().filter_map(|(field, told)| Some((field, told.as_ref()?))) {
+                if let Some(name) = told.key.as_ref().filter(|name| !file.keys.contains_key(*name)) {
+                    let why = crate::fields::no_key(name);
+                    return Err(ConfigError(format!("line {at}: route {:?}: {field}.{why}", route.name)));
+                }
+            }
             routes.push(route);
         }
         if routes.is_empty() {
@@ -317,6 +355,9 @@ impl Config {
                 crate::limits::WORKERS_MAX
             )));
         }
+        if let Some(traces) = &file.traces {
+            Address::parse(&traces.otlp).map_err(|why| ConfigError(format!("traces.otlp: {why}")))?;
+        }
         if !(0.0..=100.0).contains(&file.trace_percent) {
             return Err(ConfigError(format!(
                 "trace_percent: {} is not between 0 and 100",
@@ -330,6 +371,8 @@ impl Config {
             workers,
             trusted_proxies,
             trace_percent: file.trace_percent,
+            traces: file.traces,
+            keys: file.keys.into_iter().map(|(name, path)| (name, folder.join(path))).collect(),
             tls: file.tls.map(|tls| TlsFiles {
                 cert: folder.join(tls.cert),
                 key: folder.join(tls.key),

@@ -59,6 +59,12 @@ pub struct RouteSpec {
     /// Banyan: `in-process`, an address, or the name of an `[[upstream]]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub banyan: Option<String>,
+    /// What the old shop is told besides what the client said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_legacy: Option<SideFieldsSpec>,
+    /// What Banyan is told besides what the client said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_banyan: Option<SideFieldsSpec>,
     /// Replaces a prefix of the path on its way to the side that answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
@@ -91,6 +97,9 @@ impl RouteSpec {
     pub(crate) fn asks(&self) -> String {
         let pretends = self.shadow.as_ref().is_some_and(|shadow| shadow.dry_run);
         let to = (&self.banyan, &self.rewrite, pretends);
+        if let Some(told) = &self.to_banyan {
+            return digest(&(&self.name, &self.host, &self.path, &self.methods, &self.headers, to, told));
+        }
         digest(&(&self.name, &self.host, &self.path, &self.methods, &self.headers, to))
     }
 
@@ -104,6 +113,24 @@ fn digest(parts: &impl Serialize) -> String {
     // Everything in it was read from text, or can be written as JSON: the admin API does so all the time.
     let text = serde_json::to_vec(parts).unwrap_or_default();
     blake3::hash(&text).to_hex()[..32].to_owned()
+}
+
+/// What one side is told besides what the client said, with copies too.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideFieldsSpec {
+    /// The name of a key in `[keys]` of the configuration file: sent as `Authorization: Bearer KEY` in place of the caller's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The methods for which it is sent; GET and HEAD unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_methods: Option<Vec<String>>,
+    /// Header fields that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strip: Vec<String>,
+    /// Header fields that are set. No secrets: whoever sees routes sees them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
 }
 
 /// Replaces the prefix `from` of the path by `to`.

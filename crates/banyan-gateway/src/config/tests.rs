@@ -96,7 +96,7 @@ fn wrong_files_are_refused_with_line_and_field() {
               |
             4 | upstreams = "http://a"
               | ^^^^^^^^^
-            unknown field `upstreams`, expected one of `name`, `host`, `path`, `methods`, `headers`, `mode`, `upstream`, `banyan`, `rewrite`, `upgrades`, `canary`, `shadow`, `evidence`, `touches`, `timeouts`, `body_bytes_max`"#]],
+            unknown field `upstreams`, expected one of `name`, `host`, `path`, `methods`, `headers`, `mode`, `upstream`, `banyan`, `to_legacy`, `to_banyan`, `rewrite`, `upgrades`, `canary`, `shadow`, `evidence`, `touches`, `timeouts`, `body_bytes_max`"#]],
     );
     check(
         &route("path = \"/\""),

@@ -34,6 +34,9 @@ pub struct UpstreamSpec {
     /// Longest wait for room, in milliseconds.
     #[serde(default = "waiting_millis")]
     pub waiting_millis: u64,
+    /// Most tunnels at once, such as WebSockets, over all servers: they take none of the room of requests. More are answered 503.
+    #[serde(default = "tunnels_max")]
+    pub tunnels_max: usize,
     /// How long an idle connection is kept, in milliseconds: less than the server keeps it.
     #[serde(default = "keep_millis")]
     pub keep_millis: u64,
@@ -62,6 +65,10 @@ fn waiting_millis() -> u64 {
     2_000
 }
 
+fn tunnels_max() -> usize {
+    1_024
+}
+
 fn keep_millis() -> u64 {
     30_000
 }
@@ -82,6 +89,7 @@ impl UpstreamSpec {
             requests_max: requests_max(),
             waiting_max: waiting_max(),
             waiting_millis: waiting_millis(),
+            tunnels_max: tunnels_max(),
             keep_millis: keep_millis(),
             age_millis: age_millis(),
             own_host: false,

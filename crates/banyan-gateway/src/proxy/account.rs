@@ -1,47 +1,55 @@
 //! What is settled when an exchange ends, however it ends: room, counts, the connection, the access log.
 
 use super::body::Watching;
-use super::exchange::Active;
+use super::client::{Active, Client};
+use super::trace::Trace;
 use super::waits::Waits;
 use super::worker::Worker;
 use crate::side::{Ended, Side};
 use crate::table::Route;
+use crate::traces::Span;
 use crate::upstream::pool::One;
-use crate::upstream::{Lease, Room};
+use crate::upstream::{Lease, Room, Tunnel};
 use bytes::Bytes;
-use http::{Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::time::Sleep;
 
 /// One exchange's account. Dropped without [`Account::settle`]: the client went away first.
 pub(crate) struct Account {
     worker: Arc<Worker>,
     began: Instant,
-    /// The request, for the access log; nothing if there is none.
+    /// The request, for the access log and its span; nothing if there is neither.
     pub line: Option<Line>,
+    pub trace: Option<Trace>,
     pub route: Option<(Arc<Route>, Side)>,
     pub lease: Option<Lease>,
     pub room: Option<Room>,
+    /// Its place among the tunnels, if it is or may become one.
+    pub tunnel: Option<Tunnel>,
     pub watching: Option<Watching>,
     pub status: u16,
     pub late: Option<Pin<Box<Sleep>>>,
     pub waits: Waits,
     /// Among the exchanges of its connection.
-    pub active: Option<Active>,
+    active: Option<Active>,
     bytes: u64,
     settled: bool,
     /// Among the requests of users.
     counted: bool,
 }
 
-/// What the access log says of a request.
+/// What the access log and a span say of a request.
 pub(crate) struct Line {
+    /// It is one for the access log.
+    pub logged: bool,
+    pub tracestate: Option<HeaderValue>,
     /// Nothing if a trusted proxy named somebody who cannot be read.
     pub client: Option<IpAddr>,
     pub method: Method,
@@ -51,14 +59,36 @@ pub(crate) struct Line {
     pub id: String,
 }
 
+/// Why a request is not begun.
+pub(crate) enum Crowded {
+    /// As many as there may be are under way.
+    All,
+    /// As many as there may be are under way from its address.
+    Peer,
+}
+
 impl Account {
     /// Begins one, if there is room for one more request.
-    pub(crate) fn open(worker: &Arc<Worker>, began: Instant) -> Option<Box<Self>> {
-        let inner = &worker.inner;
+    pub(crate) fn open(client: &Arc<Client>, began: Instant) -> Result<Box<Self>, Crowded> {
+        let worker = &client.worker;
+        let (inner, limits) = (&worker.inner, &worker.inner.config.limits);
         let under_way = inner.under_way.fetch_add(1, Relaxed);
         worker.metrics().requests.fetch_add(1, Relaxed);
-        let account = Self::new(worker, began, true);
-        (under_way < inner.config.limits.requests_max).then_some(account)
+        let mut account = Self::new(worker, began, true);
+        if under_way >= limits.requests_max {
+            return Err(Crowded::All);
+        }
+        let active = Active::new(client);
+        let is_crowd = active.of_peer() >= limits.client_requests_max;
+        account.active = Some(active);
+        if is_crowd {
+            // Not the client's decision to leave.
+            account.settled = true;
+            worker.metrics().client_refused.fetch_add(1, Relaxed);
+            inner.peers.warn(client.sender.peer, "limits.client_requests_max");
+            return Err(Crowded::Peer);
+        }
+        Ok(account)
     }
 
     /// One that is no user's.
@@ -73,9 +103,11 @@ impl Account {
             worker: worker.clone(),
             began,
             line: None,
+            trace: None,
             route: None,
             lease: None,
             room: None,
+            tunnel: None,
             watching: None,
             status: 0,
             late: None,
@@ -143,9 +175,29 @@ impl Account {
         self.log("client too slow");
     }
 
-    fn log(&self, ended: &'static str) {
-        let Some(line) = &self.line else { return };
+    fn log(&mut self, ended: &'static str) {
+        let Some(line) = self.line.take() else { return };
         let took = self.began.elapsed();
+        if line.logged {
+            self.write(&line, took, ended);
+        }
+        let traces = self.worker.inner.traces.as_ref();
+        if let (Some(traces), Some(trace)) = (traces, self.trace.filter(Trace::is_sampled)) {
+            traces.take(Span {
+                trace,
+                line,
+                status: self.status,
+                bytes: self.bytes,
+                took,
+                ended_at: SystemTime::now(),
+                ended,
+                route: self.route.clone(),
+                server: self.lease.as_ref().map(|lease| lease.server.clone()),
+            });
+        }
+    }
+
+    fn write(&self, line: &Line, took: Duration, ended: &'static str) {
         if let Some(slow) = self.worker.inner.config.access_log.slow_millis
             && self.status < 500
             && took.as_millis() < u128::from(slow)
@@ -171,6 +223,7 @@ impl Account {
             side = self.route.as_ref().map_or("", |(_, side)| side.as_str()),
             server = self.lease.as_ref().map_or("", |lease| lease.server.address.authority.as_str()),
             id = line.id,
+            trace = self.trace.as_ref().map_or("", Trace::id),
             ended,
             "request"
         );

@@ -10,6 +10,7 @@ use super::forward;
 use super::problem::Problem;
 use super::silence::Watchdog;
 use super::waits::Waits;
+use super::websocket::Wanted;
 use super::worker::Worker;
 use crate::config::HttpVersion;
 use crate::limits::TRIES_MAX;
@@ -35,6 +36,8 @@ pub(crate) struct Plan<'a> {
     pub upstream: &'a Arc<Upstream>,
     pub host: &'a HeaderValue,
     pub upgrade: Option<&'a HeaderValue>,
+    /// It is a WebSocket over HTTP/2.
+    pub socket: Option<&'a Wanted>,
     pub trailers: bool,
     pub first_byte: Duration,
     pub progress: Option<&'a Arc<Progress>>,
@@ -64,6 +67,10 @@ pub(crate) enum Trouble {
     Open(Duration),
     /// No connection.
     Connect(io::Error),
+    /// No connection, because this process or machine has nothing left to make one of.
+    Exhausted(io::Error),
+    /// The answer is one that nobody asked for, and cannot be passed on.
+    Unasked(&'static str),
     /// The connection or the answer broke.
     Broken(hyper::Error),
     /// The head of the answer, or informational answers before it, have no end.
@@ -84,6 +91,8 @@ impl fmt::Display for Trouble {
             Self::Full => f.write_str("the upstream is full"),
             Self::Open(_) => f.write_str("every server of the upstream failed too often"),
             Self::Connect(error) => write!(f, "connecting: {error}"),
+            Self::Exhausted(error) => write!(f, "connecting, out of what this machine has for it: {error}"),
+            Self::Unasked(why) => f.write_str(why),
             Self::Broken(error) => write!(f, "{error}"),
             Self::Endless => f.write_str("the head of the answer has no end"),
             Self::TooSlow => f.write_str("no answer in time"),
@@ -95,6 +104,11 @@ impl fmt::Display for Trouble {
 }
 
 impl Trouble {
+    /// Whether the side is to blame, and not the gateway or who else fills the side.
+    pub(crate) fn is_of_side(&self) -> bool {
+        !matches!(self, Self::Full | Self::Exhausted(_))
+    }
+
     /// What the client is told. Not more: addresses and errors of servers are for the log.
     pub(crate) fn problem(&self) -> Problem {
         let gateway = |status, slug, detail: &str| Problem::new(status, slug, detail);
@@ -106,6 +120,14 @@ impl Trouble {
             Self::Open(wait) => {
                 Problem::busy("The server fails, and is left alone for a while: try again.", *wait)
             }
+            Self::Exhausted(_) => {
+                let wait = Duration::from_secs(crate::limits::RETRY_AFTER_SECONDS);
+                Problem::busy(
+                    "The gateway can open no more connections now. Nothing was sent: try again.",
+                    wait,
+                )
+            }
+            Self::Unasked(why) => gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", why),
             Self::Connect(_) => {
                 let detail = "The server cannot be reached. Nothing was sent to it.";
                 gateway(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)
@@ -211,6 +233,10 @@ async fn ask_at_leisure(
         let taken = take(plan, lease, tries == 1, !repeatable).await;
         let (connection, is_new) = match taken {
             Ok(taken) => taken,
+            Err(error) if is_ours(&error) => {
+                tracing::warn!(upstream = plan.upstream.name(), %error, "connecting: raise this process's limits (see `docs/gateway.md`, Limits)");
+                return Err(Trouble::Exhausted(error));
+            }
             Err(error) => {
                 tracing::debug!(upstream = plan.upstream.name(), server = %lease.server.address.authority, %error, "connecting");
                 if plan.user {
@@ -227,6 +253,12 @@ async fn ask_at_leisure(
         let failure = match send(plan, connection, request).await {
             Ok((response, source)) => {
                 let (head, ()) = response.into_parts();
+                if let Some(flaw) = flaw_of(&head, plan.upgrade, plan.socket) {
+                    if plan.user {
+                        lease.bad(Instant::now());
+                    }
+                    return Err(Trouble::Unasked(flaw));
+                }
                 match head.status.as_u16() {
                     502..=504 if plan.user => lease.bad(Instant::now()),
                     502..=504 => {}
@@ -261,6 +293,42 @@ async fn ask_at_leisure(
         (head, body) = retried;
         plan.worker.metrics().retries.fetch_add(1, Relaxed);
     }
+}
+
+const NO_SOCKET: &str = "The server was asked for a WebSocket and gave something else.";
+/// Another protocol.
+pub(crate) const NOT_ASKED: &str = "The server switched to a protocol that nobody asked it for.";
+
+/// Why an answer cannot be passed on, if it cannot: looked at before it counts as one.
+pub(crate) fn flaw_of(
+    head: &response::Parts,
+    upgrade: Option<&HeaderValue>,
+    socket: Option<&Wanted>,
+) -> Option<&'static str> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let got = head.headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
+        let is_asked =
+            upgrade.is_some_and(|wanted| got.is_some_and(|got| got.eq_ignore_ascii_case(wanted.as_bytes())));
+        return match socket {
+            _ if !is_asked => Some(NOT_ASKED),
+            Some(wanted) if !wanted.is_answered_by(&head.headers) => Some(NO_SOCKET),
+            _ => None,
+        };
+    }
+    if socket.is_some() && head.status.is_success() {
+        // To the client of an extended CONNECT this would be an open WebSocket.
+        return Some(NO_SOCKET);
+    }
+    (head.headers.contains_key(header::TRANSFER_ENCODING) && forward::is_coded(&head.headers))
+        .then_some("The server encoded its answer for transfer in a way that nobody asked it for.")
+}
+
+/// Whether there is no connection because this process or machine has nothing left to make one of: descriptors, ports or
+/// memory. No server is to blame for that.
+fn is_ours(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| ours.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 fn no_server(why: NoServer) -> Trouble {

@@ -1,6 +1,7 @@
 //! One client's connection: TLS, which HTTP, and its end.
 
-use super::exchange::{Client, answer};
+use super::client::{Client, Slot};
+use super::exchange::answer;
 use super::forward::Sender;
 use super::guard::{Guard, Patience, Shared};
 use super::stall::Streams;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -77,7 +78,7 @@ pub(crate) async fn serve(
     door: Arc<Door>,
     socket: TcpStream,
     peer: IpAddr,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
     stopping: watch::Receiver<bool>,
 ) {
     let _counted = Counted::new(worker.clone());

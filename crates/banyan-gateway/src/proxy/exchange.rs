@@ -1,17 +1,17 @@
 //! One request, end to end: judged, routed, sent to a side, answered.
 
-use super::account::{Account, Line};
+use super::account::{Account, Crowded, Line};
 use super::ask::{self, Asked, Trouble};
 use super::body::{AnswerBody, ClientBody, Fault, Progress, SendBody, Sending, Source, Watching};
-use super::forward::{self, Sender};
-use super::guard::Shared;
+use super::client::Client;
+use super::forward;
 use super::host;
 use super::problem::Problem;
 use super::silence::Watchdog;
+use super::trace::{TRACESTATE, Trace};
 use super::tunnel;
 use super::websocket::{self, Wanted};
-use super::worker::Worker;
-use crate::limits::{LEFT_MAX, PASSES_MAX};
+use crate::limits::PASSES_MAX;
 use crate::path::Matchable;
 use crate::side::{Choice, Ended};
 use crate::table::{Route, Target};
@@ -21,66 +21,14 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tower::ServiceExt as _;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// One client's connection, as its requests see it.
-pub(crate) struct Client {
-    pub worker: Arc<Worker>,
-    pub sender: Sender,
-    /// Of an HTTP/1 connection.
-    pub shared: Option<Arc<Shared>>,
-    /// Its place among the connections.
-    pub slot: Arc<OwnedSemaphorePermit>,
-    /// Requests that began.
-    pub begun: AtomicU64,
-    /// Exchanges under way.
-    pub active: AtomicUsize,
-    /// Exchanges that the client took back.
-    pub left: AtomicU64,
-    /// Too many of them.
-    pub abused: Notify,
-}
-
-impl Client {
-    /// Ends when the client took back so many requests that nobody else does that.
-    pub(crate) async fn abused(&self) {
-        self.abused.notified().await;
-    }
-}
-
-/// One of the exchanges under way on a connection, from the request's head to the last byte of the answer or of a tunnel.
-pub(crate) struct Active(Arc<Client>);
-
-impl Active {
-    pub(crate) fn new(client: &Arc<Client>) -> Self {
-        client.active.fetch_add(1, Relaxed);
-        Self(client.clone())
-    }
-}
-
-impl Active {
-    /// The client did not wait for the end.
-    pub(crate) fn left(&self) {
-        let left = self.0.left.fetch_add(1, Relaxed) + 1;
-        if left > LEFT_MAX && left * 2 > self.0.begun.load(Relaxed) {
-            self.0.abused.notify_one();
-        }
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Relaxed);
-    }
-}
 
 /// A request on its way: what is needed after its head was taken apart.
 struct Way {
@@ -91,6 +39,11 @@ struct Way {
     /// It is a WebSocket over HTTP/2.
     socket: Option<Wanted>,
     id: HeaderValue,
+    trace: Trace,
+    /// Who asks, as far as trusted proxies can tell.
+    asked_from: Option<IpAddr>,
+    /// The client waits to be asked for its body.
+    expects: bool,
 }
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -101,23 +54,34 @@ pub(crate) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
         request.version() == Version::HTTP_11 && request.headers().contains_key(header::UPGRADE);
     let shared = client.shared.clone();
     let socket = websocket::translate(&mut request, || client.worker.unique_bytes());
-    let Some(mut account) = Account::open(&client.worker, began) else {
-        let detail = "As many requests as there may be (`limits.requests_max`) are under way: try again.";
-        let response = own(&client, Problem::busy(detail, retry_after()));
+    let opened = Account::open(&client, began);
+    let Ok(mut account) = opened else {
+        let detail = match opened.err() {
+            Some(Crowded::Peer) => {
+                "As many requests as one client may have are under way from this address: try again."
+            }
+            _ => "As many requests as there may be (`limits.requests_max`) are under way: try again.",
+        };
+        let response = own(&client, Problem::busy(detail, retry_after()), None);
         if let Some(shared) = shared.filter(|_| asks_upgrade) {
             shared.decide(false);
         }
         return response;
     };
-    account.active = Some(Active::new(&client));
     if let Some(flaw) = shared.as_ref().and_then(|shared| shared.flaw_of(at)) {
         client.worker.metrics().malformed.fetch_add(1, Relaxed);
-        account.status = flaw.status();
-        return settled(own(&client, Problem::flaw(flaw)), account);
+        return refused(&client, Problem::flaw(flaw), account);
     }
-    if client.worker.inner.config.access_log.enabled && access_log_is_on() {
+    let trace = Trace::of(request.headers(), &client.worker);
+    account.trace = Some(trace);
+    let inner = &client.worker.inner;
+    let logged = inner.config.access_log.enabled && access_log_is_on();
+    if logged || (inner.traces.is_some() && trace.is_sampled()) {
+        let goes_on = trace.parent().and(request.headers().get(TRACESTATE));
         account.line = Some(Line {
-            client: client.sender.client(request.headers(), &client.worker.inner.config.trusted_proxies),
+            logged,
+            tracestate: goes_on.cloned(),
+            client: client.sender.client(request.headers(), &inner.config.trusted_proxies),
             method: request.method().clone(),
             uri: request.uri().clone(),
             host: String::new(),
@@ -126,14 +90,13 @@ pub(crate) async fn answer(client: Arc<Client>, mut request: Request<Incoming>) 
         });
     }
     let id = request_id(&client, &request);
-    let way = match direct(&client, &request, socket, id.clone()) {
+    let way = match direct(&client, &mut request, socket, id.clone(), trace) {
         Ok(way) => way,
         Err(problem) => {
             if let Some(shared) = shared.filter(|_| asks_upgrade) {
                 shared.decide(false);
             }
-            account.status = problem.status.as_u16();
-            return settled(with_id(own(&client, problem), &id), account);
+            return with_id(refused(&client, problem, account), &id);
         }
     };
     if let Some(line) = &mut account.line {
@@ -157,14 +120,17 @@ fn retry_after() -> Duration {
 }
 
 /// An answer of the gateway itself.
-fn own(client: &Client, mut problem: Problem) -> Response<AnswerBody> {
+fn own(client: &Client, mut problem: Problem, trace: Option<&Trace>) -> Response<AnswerBody> {
     client.worker.metrics().own_errors.fetch_add(1, Relaxed);
     // HTTP/2 has no such field; its connection survives a bad request.
     problem.close &= client.shared.is_some();
-    problem.into_response()
+    problem.into_response(trace)
 }
 
-fn settled(response: Response<AnswerBody>, account: Box<Account>) -> Response<AnswerBody> {
+/// The same, and the end of the exchange.
+fn refused(client: &Client, problem: Problem, mut account: Box<Account>) -> Response<AnswerBody> {
+    account.status = problem.status.as_u16();
+    let response = own(client, problem, account.trace.as_ref());
     response.map(|body| body.with_account(account))
 }
 
@@ -184,12 +150,13 @@ fn request_id(client: &Client, request: &Request<Incoming>) -> HeaderValue {
     }
 }
 
-/// Judges the request's target and finds who answers.
+/// Judges the request's target, makes its fields the ones that are sent on as far as they say who asks, and finds who answers.
 fn direct(
     client: &Client,
-    request: &Request<Incoming>,
+    request: &mut Request<Incoming>,
     socket: Option<Wanted>,
     id: HeaderValue,
+    trace: Trace,
 ) -> Result<Way, Problem> {
     let inner = &client.worker.inner;
     let (uri, headers) = (request.uri(), request.headers());
@@ -220,15 +187,28 @@ fn direct(
         ));
     }
     let host = host::of(request)?;
+    if headers.contains_key(header::VIA) && forward::passes(headers) >= PASSES_MAX {
+        let detail = "The request goes in a circle: the server of a route is this gateway, or one that leads back to it.";
+        return Err(Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail));
+    }
+    // As hyper reads it: with it, the client is asked for its body when the body is polled.
+    let expects = request.version() == Version::HTTP_11
+        && headers
+            .get(header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let version = if socket.is_some() { Version::HTTP_11 } else { request.version() };
+    let upgrade = forward::asked_upgrade(headers, request.method(), version);
+    let asked_from = client.sender.client(headers, &inner.config.trusted_proxies);
+    // Before anything is decided by them: what a stranger says in a proxy's name, or means for this connection only, must
+    // choose neither the route nor the side.
+    forward::remove_named(request.headers_mut());
+    client.sender.write(request.headers_mut(), &host);
+    let (uri, headers) = (request.uri(), request.headers());
     let path = Matchable::new(if uri.path() == "*" { "/" } else { uri.path() });
     if !limits.dot_segments && path.has_dot_segments() {
         let detail =
             "The path has `.` or `..` segments, which servers read differently: send the path they lead to.";
         return Err(Problem::malformed(detail));
-    }
-    if headers.contains_key(header::VIA) && forward::passes(headers) >= PASSES_MAX {
-        let detail = "The request goes in a circle: the server of a route is this gateway, or one that leads back to it.";
-        return Err(Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail));
     }
     let table = inner.table.load();
     let name = host::without_port(std::str::from_utf8(host.as_bytes()).unwrap_or_default());
@@ -242,14 +222,14 @@ fn direct(
     if route.body_bytes_max.is_some_and(|max| body_bytes > max) {
         return Err(too_large(&route));
     }
-    let version = if socket.is_some() { Version::HTTP_11 } else { request.version() };
-    let upgrade = forward::wanted_upgrade(headers, request.method(), version, &route.upgrades);
+    let upgrade = upgrade.filter(|wanted| forward::may_upgrade(wanted, &route.upgrades));
     if socket.is_some() && upgrade.is_none() {
         // Without the upgrade it would be another request than the one that was asked.
         let detail = "This route passes no WebSockets (`upgrades`).";
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "gateway-malformed", detail));
     }
-    Ok(Way { route, choice: Choice::of(crate::side::Side::Legacy), host, upgrade, socket, id })
+    let choice = Choice::of(crate::side::Side::Legacy);
+    Ok(Way { route, choice, host, upgrade, socket, id, trace, asked_from, expects })
 }
 
 fn too_large(route: &Route) -> Problem {
@@ -270,16 +250,12 @@ async fn follow(
 ) -> Response<AnswerBody> {
     let inner = &client.worker.inner;
     let (mut head, incoming) = request.into_parts();
-    let asked_from = client.sender.client(&head.headers, &inner.config.trusted_proxies);
-    way.choice = inner.sides.choose(&way.route, &head, asked_from);
+    way.choice = inner.sides.choose(&way.route, &head, way.asked_from);
     let (route, side) = (way.route.clone(), way.choice.side);
     let Some(target) = route.target(side).cloned() else {
         // The rules of the table exclude it.
         let detail = format!("Route {:?} has no server for its side `{}`.", route.name(), side.as_str());
-        return settled(
-            own(client, Problem::new(StatusCode::BAD_GATEWAY, "gateway-no-route", detail)),
-            account,
-        );
+        return refused(client, Problem::new(StatusCode::BAD_GATEWAY, "gateway-no-route", detail), account);
     };
     if let (Some(protocol), Target::Upstream(upstream)) = (&way.upgrade, &target)
         && !upstream.takes_upgrades()
@@ -287,8 +263,14 @@ async fn follow(
         // No failure of the side: nobody was asked.
         let detail = no_upgrade(route.name(), protocol);
         let problem = Problem::new(StatusCode::NOT_IMPLEMENTED, "gateway-no-upgrade", detail);
-        account.status = problem.status.as_u16();
-        return settled(own(client, problem), account);
+        return refused(client, problem, account);
+    }
+    if let (Some(_), Target::Upstream(upstream)) = (&way.upgrade, &target) {
+        account.tunnel = upstream.tunnel();
+        if account.tunnel.is_none() {
+            // Nor here.
+            return refused(client, Trouble::Full.problem(), account);
+        }
     }
     let watching = way.choice.watcher.take().map(Watching::new);
     account.route = Some((route.clone(), side));
@@ -305,26 +287,23 @@ async fn follow(
         }
     };
     account.waits.sending.clone_from(&progress);
-    // As hyper reads it: with it, the client is asked for its body when the body is polled.
-    let expects = head.version == Version::HTTP_11
-        && head
-            .headers
-            .get(header::EXPECT)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let trailers = prepare(client, &mut head, &way);
+    let expects = way.expects;
+    let trailers = prepare(&mut head, &way);
     if let Some(watching) = &watching {
         watching.tell(|watcher| watcher.request(&head));
         if progress.is_none() {
             watching.tell(|watcher| watcher.request_end(None));
         }
     }
+    // After the copy: the other side is told other things.
+    route.tell(side, &mut head);
     if let Some(rewritten) = rewritten(&head.uri, &way) {
         head.uri = rewritten;
     }
     let sent = Instant::now();
     let asked = match &target {
         Target::InProcess => {
-            let asked = in_process(client, head, body, &route, progress.as_deref());
+            let asked = in_process(client, head, body, &route, way.socket.as_ref(), progress.as_deref());
             match &mut account.late {
                 None => asked.await,
                 Some(late) => ask::by_then(late, asked).await.flatten(),
@@ -336,6 +315,7 @@ async fn follow(
                 upstream,
                 host: &way.host,
                 upgrade: way.upgrade.as_ref(),
+                socket: way.socket.as_ref(),
                 trailers,
                 first_byte: route.first_byte,
                 progress: progress.as_ref(),
@@ -363,7 +343,7 @@ async fn follow(
 }
 
 /// Turns the client's head into the one that is sent on. Returns whether the client takes trailers.
-fn prepare(client: &Client, head: &mut request::Parts, way: &Way) -> bool {
+fn prepare(head: &mut request::Parts, way: &Way) -> bool {
     let from = head.version;
     if head.uri.authority().is_some() {
         let target = head.uri.path_and_query().cloned();
@@ -378,22 +358,9 @@ fn prepare(client: &Client, head: &mut request::Parts, way: &Way) -> bool {
         forward::join_cookies(&mut head.headers);
     }
     head.headers.insert(header::HOST, way.host.clone());
-    client.sender.write(&mut head.headers, &way.host);
     forward::add_via(&mut head.headers, from);
     head.headers.insert(forward::X_REQUEST_ID, way.id.clone());
-    if !head.headers.get(forward::TRACEPARENT).is_some_and(forward::is_good_trace) {
-        let mut trace = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        client.worker.unique_hex(&mut trace[3..35]);
-        client.worker.unique_hex(&mut trace[36..52]);
-        if (client.worker.unique() % 10_000) as f64 <= client.worker.inner.config.trace_percent * 100.0 - 1.0
-        {
-            trace[54] = b'1';
-        }
-        if let Ok(value) = HeaderValue::from_bytes(&trace) {
-            head.headers.insert(forward::TRACEPARENT, value);
-            head.headers.remove(TRACESTATE);
-        }
-    }
+    way.trace.write(&mut head.headers);
     trailers
 }
 
@@ -409,6 +376,7 @@ async fn in_process(
     head: request::Parts,
     body: SendBody,
     route: &Route,
+    socket: Option<&Wanted>,
     progress: Option<&Progress>,
 ) -> Result<Asked, Trouble> {
     let Some(service) = client.worker.inner.in_process.clone() else { return Err(Trouble::NoProcess) };
@@ -421,6 +389,9 @@ async fn in_process(
     let answer = ask::in_time(answer, route.first_byte, progress, &mut Watchdog::default()).await?;
     let Ok(response) = answer.map_err(|_| Trouble::Panicked)?;
     let (head, body) = response.into_parts();
+    if let Some(flaw) = ask::flaw_of(&head, None, socket) {
+        return Err(Trouble::Unasked(flaw));
+    }
     Ok(Asked { head, source: Source::Any(body), lease: None, room: None })
 }
 
@@ -441,40 +412,27 @@ fn answered(
     }
     (account.lease, account.room) = (lease, room);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return match (source, on_upgrade, way.upgrade) {
-            (Source::One(_, Some(one)), Some(on_upgrade), Some(wanted))
-                if head
-                    .headers
-                    .get(header::UPGRADE)
-                    .is_some_and(|got| got.as_bytes().eq_ignore_ascii_case(wanted.as_bytes())) =>
-            {
-                let protocol = head.headers.get(header::UPGRADE).cloned().unwrap_or(wanted);
-                forward::remove_hop(&mut head.headers);
-                match way.socket {
-                    None => {
-                        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-                        head.headers.insert(header::UPGRADE, protocol);
-                    }
-                    Some(wanted) if wanted.accepted(&mut head) => {}
-                    Some(_) => return unasked(client, account, NO_SOCKET),
-                }
-                head.extensions.clear();
-                client.worker.metrics().upgrades.fetch_add(1, Relaxed);
-                tunnel::open(client, on_upgrade, *one, account);
-                Response::from_parts(head, AnswerBody::whole(bytes::Bytes::new()))
-            }
-            _ => unasked(client, account, "The server switched to a protocol that nobody asked it for."),
+        // `ask` let it through: it was asked for.
+        let (Source::One(_, Some(one)), Some(on_upgrade), Some(protocol)) = (source, on_upgrade, way.upgrade)
+        else {
+            return refused(client, Trouble::Unasked(ask::NOT_ASKED).problem(), account);
         };
-    }
-    if way.socket.is_some() && head.status.is_success() {
-        // To the client of an extended CONNECT this would be an open WebSocket.
-        return unasked(client, account, NO_SOCKET);
+        forward::remove_hop(&mut head.headers);
+        match way.socket {
+            None => {
+                head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                head.headers.insert(header::UPGRADE, protocol);
+            }
+            Some(_) => websocket::open(&mut head),
+        }
+        head.extensions.clear();
+        client.worker.metrics().upgrades.fetch_add(1, Relaxed);
+        // From here on it takes a tunnel's place, and none of a request's.
+        account.room = None;
+        tunnel::open(client, on_upgrade, *one, account);
+        return Response::from_parts(head, AnswerBody::whole(bytes::Bytes::new()));
     }
     let from = head.version;
-    if head.headers.contains_key(header::TRANSFER_ENCODING) && forward::is_coded(&head.headers) {
-        let detail = "The server encoded its answer for transfer in a way that nobody asked it for.";
-        return unasked(client, account, detail);
-    }
     forward::remove_hop(&mut head.headers);
     forward::one_length(&mut head.headers);
     forward::add_via(&mut head.headers, from);
@@ -486,8 +444,6 @@ fn answered(
     Response::from_parts(head, AnswerBody::new(source, way.route.idle, account))
 }
 
-const NO_SOCKET: &str = "The server was asked for a WebSocket and gave something else.";
-
 /// What stands in the way where a server is spoken to with HTTP/2 without TLS: the other protocol begins with HTTP/1.1.
 fn no_upgrade(route: &str, protocol: &HeaderValue) -> String {
     let protocol = String::from_utf8_lossy(protocol.as_bytes());
@@ -495,12 +451,6 @@ fn no_upgrade(route: &str, protocol: &HeaderValue) -> String {
         "Route {route:?} passes no {protocol}: the gateway speaks to its server with HTTP/2 without TLS, and asks for other protocols \
          with HTTP/1.1 only. Lead this path by a route of its own to an upstream with `http = \"1.1\"`, or with TLS."
     )
-}
-
-/// The side answered what cannot be passed on.
-fn unasked(client: &Client, mut account: Box<Account>, detail: &str) -> Response<AnswerBody> {
-    account.status = StatusCode::BAD_GATEWAY.as_u16();
-    settled(own(client, Problem::new(StatusCode::BAD_GATEWAY, "gateway-unreachable", detail)), account)
 }
 
 /// The side gave no answer: says so.
@@ -521,7 +471,7 @@ fn failed(
     // A server may tire of a client that stopped in the middle of its body, and one may take most of the time for it.
     let waits = &account.waits;
     let is_late_by_client = matches!(trouble, Trouble::Late) && waits.is_late_by_client();
-    let is_ours = !waits.for_client() && !is_late_by_client;
+    let is_sides = trouble.is_of_side() && !waits.for_client() && !is_late_by_client;
     let problem = match fault {
         Fault::TooLarge => too_large(route),
         Fault::TooSlow => {
@@ -540,24 +490,23 @@ fn failed(
         }
         Fault::None => trouble.problem(),
     };
-    if let Some((route, side)) = account.route.as_ref().filter(|_| is_ours) {
+    if let Some((route, side)) = account.route.as_ref().filter(|_| is_sides) {
         route.traffic().failed(client.worker.index, *side);
         tracing::debug!(route = route.name(), side = side.as_str(), %trouble, "no answer");
     }
     if let Some(watching) = account.watching.take() {
-        match is_ours {
+        match is_sides {
             true => watching.end(Ended::Failed),
             false => watching.leave(),
         }
     }
-    account.status = problem.status.as_u16();
     account.late = None;
-    let mut response = own(client, problem);
-    if progress.is_some_and(|progress| matches!(progress.state(), Sending::Pieces(_)))
-        && client.shared.is_some()
-    {
+    let is_half_read = client.shared.is_some()
+        && progress.is_some_and(|progress| matches!(progress.state(), Sending::Pieces(_)));
+    let mut response = refused(client, problem, account);
+    if is_half_read {
         // The rest of the body is not read.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    settled(response, account)
+    response
 }

@@ -26,8 +26,24 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// How fields begin that only a proxy may say something in: what it knows of a client, and also of its user, certificate
 /// and path.
 const OF_PROXIES: &str = "x-forwarded-";
-/// Other fields that only a proxy may say something in.
-const ALSO_OF_PROXIES: [&str; 4] = ["x-real-ip", "x-client-ip", "x-original-url", "x-rewrite-url"];
+/// Other fields that only a proxy may say something in: some proxies write them, and many servers believe them.
+const ALSO_OF_PROXIES: [&str; 15] = [
+    "x-real-ip",
+    "x-client-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-forwarded",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-host",
+    "x-appengine-user-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "fastly-client-ip",
+    "forwarded-for",
+];
 /// Fields that must not be said in another way to write them, besides those.
 const NOT_WITH_UNDERSCORES: [&str; 4] =
     ["x-request-id", "idempotency-key", "transfer-encoding", "content-length"];
@@ -70,6 +86,21 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
+/// Removes what `Connection` names: it was meant for this connection only. What it is made of itself stays for [`remove_hop`].
+pub(crate) fn remove_named(headers: &mut HeaderMap) {
+    match headers.get(header::CONNECTION) {
+        None => return,
+        Some(only) if is_plain(only) && headers.get_all(header::CONNECTION).iter().count() == 1 => return,
+        Some(_) => {}
+    }
+    for name in connection_names(headers) {
+        // What frames a message or says whom it is for is never one connection's own business.
+        if name != header::HOST && name != header::CONTENT_LENGTH && !HOP.contains(&name) {
+            headers.remove(name);
+        }
+    }
+}
+
 /// Removes what ends here. Returns whether the sender takes trailers.
 pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
     // One look at the names that are there costs less than looking for each that could be.
@@ -89,18 +120,10 @@ pub(crate) fn remove_hop(headers: &mut HeaderMap) -> bool {
     if seen == [false; HOPS] {
         return false;
     }
-    let named: Vec<HeaderName> = match headers.get(header::CONNECTION) {
-        None => Vec::new(),
-        Some(only) if is_plain(only) && headers.get_all(header::CONNECTION).iter().count() == 1 => Vec::new(),
-        Some(_) => connection_names(headers),
-    };
-    let trailers = seen[3] && has_token(headers, &header::TE, "trailers");
-    for name in named {
-        // What frames a message or says whom it is for is never one connection's own business.
-        if name != header::HOST && name != header::CONTENT_LENGTH {
-            headers.remove(name);
-        }
+    if seen[0] {
+        remove_named(headers);
     }
+    let trailers = seen[3] && has_token(headers, &header::TE, "trailers");
     if seen[4] {
         // What the encoding framed is framed anew: a length beside it means nothing, and would be believed.
         headers.remove(header::CONTENT_LENGTH);
@@ -126,13 +149,8 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> 
     values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
-/// The protocol that a request asks for, if it may have it.
-pub(crate) fn wanted_upgrade(
-    headers: &HeaderMap,
-    method: &Method,
-    version: Version,
-    allowed: &[Box<str>],
-) -> Option<HeaderValue> {
+/// The protocol that a request asks for, in a way in which it could have it.
+pub(crate) fn asked_upgrade(headers: &HeaderMap, method: &Method, version: Version) -> Option<HeaderValue> {
     let wanted = headers.get(header::UPGRADE)?;
     if version != Version::HTTP_11 || method != Method::GET || headers.contains_key(header::CONTENT_LENGTH) {
         return None;
@@ -141,9 +159,13 @@ pub(crate) fn wanted_upgrade(
     {
         return None;
     }
+    Some(wanted.clone())
+}
+
+/// Whether a route passes the protocol.
+pub(crate) fn may_upgrade(wanted: &HeaderValue, allowed: &[Box<str>]) -> bool {
     // One protocol and nothing beside it: h2c is never offered on.
-    let name = wanted.to_str().ok()?.trim();
-    allowed.iter().any(|token| name.eq_ignore_ascii_case(token)).then(|| wanted.clone())
+    wanted.to_str().is_ok_and(|name| allowed.iter().any(|token| name.trim().eq_ignore_ascii_case(token)))
 }
 
 /// What is known about who sends, on one connection.
@@ -296,7 +318,7 @@ fn is_not_theirs(name: &str, trusted: bool) -> bool {
         return of_proxies(&dashed) || NOT_WITH_UNDERSCORES.contains(&&*dashed);
     }
     !trusted
-        && name.starts_with("x-")
+        && matches!(name.as_bytes().first(), Some(b'x' | b't' | b'c' | b'f'))
         && of_proxies(name)
         && ![X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|anew| anew == name)
 }

@@ -6,16 +6,20 @@
 pub(crate) mod account;
 pub(crate) mod ask;
 pub(crate) mod body;
+mod client;
 mod connection;
+pub(crate) mod descriptors;
 mod exchange;
 pub(crate) mod forward;
 mod guard;
 mod host;
+pub(crate) mod peers;
 mod problem;
 pub(crate) mod silence;
 mod stall;
 pub(crate) mod stream;
 mod strict;
+pub(crate) mod trace;
 mod tunnel;
 pub(crate) mod waits;
 mod websocket;
@@ -25,9 +29,10 @@ use crate::config::ConfigError;
 use crate::gateway::Inner;
 use crate::upstream::health;
 use crate::{Gateway, admin, at_rest};
+use client::Slot;
 use connection::Door;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -64,7 +69,7 @@ impl Serving {
 struct Accepted {
     socket: std::net::TcpStream,
     peer: SocketAddr,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
 }
 
 /// What a worker's thread is given.
@@ -82,6 +87,7 @@ impl Gateway {
     /// An address cannot be listened on.
     pub fn serve(&self, stopping: watch::Receiver<bool>) -> Result<Serving, ConfigError> {
         let config = self.config();
+        descriptors::make_room(config);
         let certificate = self.inner.certificate.clone();
         let door = Arc::new(Door::new(&config.limits, &config.timeouts, certificate));
         let mut listeners = Vec::new();
@@ -163,9 +169,14 @@ impl Gateway {
             tokio::spawn(at_rest::watch(pause, self.inner.ending.subscribe(), move || certificate.look()));
         }
         if let Some((listener, key)) = admin {
-            tokio::spawn(admin::serve(self, listener, key, stopping));
+            tokio::spawn(admin::serve(self.clone(), listener, key, stopping));
         }
+        let exporting = self.inner.traces.clone().map(|traces| tokio::spawn(traces.run(self.inner.clone())));
         drop(ending.wait_for(|end| *end).await);
+        if let Some(exporting) = exporting {
+            // It has a limit of its own for what is left.
+            let _ended = exporting.await;
+        }
     }
 }
 
@@ -180,7 +191,9 @@ fn listen(field: &str, address: SocketAddr) -> Result<std::net::TcpListener, Con
         Ok(socket.into())
     };
     open().map_err(|error| {
-        ConfigError(format!("{field}: listening on {address}: {error}. Choose another address"))
+        ConfigError(format!(
+            "the gateway's `{field}`: listening on {address}: {error}. Write another address there, or end what listens on this one"
+        ))
     })
 }
 
@@ -218,7 +231,9 @@ async fn sweep(inner: Arc<Inner>, worker: usize) {
     loop {
         ticks.tick().await;
         let table = inner.table.load_full();
-        for server in table.servers() {
+        // No route may lead to a named one any more: what was opened before is closed all the same.
+        let named = inner.named.iter().flat_map(|upstream| upstream.servers());
+        for server in table.servers().chain(named) {
             server.pool.sweep(worker);
         }
     }
@@ -259,7 +274,10 @@ impl Accepting {
             let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
             let accepted = listener.accept().await.and_then(|(socket, peer)| Ok((socket.into_std()?, peer)));
             match accepted {
-                Ok((socket, peer)) => self.hand_out(Accepted { socket, peer, slot }),
+                Ok((socket, peer)) => match self.slot(slot, peer.ip()) {
+                    Some(slot) => self.hand_out(Accepted { socket, peer, slot }),
+                    None => drop(socket),
+                },
                 Err(error) => {
                     // Out of file descriptors, or a connection that went away in the queue: the next one may be fine.
                     tracing::warn!(%error, "accepting a connection");
@@ -267,6 +285,20 @@ impl Accepting {
                 }
             }
         }
+    }
+
+    /// A connection's place, unless its address has all that one may have.
+    fn slot(&self, among_all: OwnedSemaphorePermit, peer: IpAddr) -> Option<Slot> {
+        let config = &self.inner.config;
+        if config.trusted_proxies.iter().any(|network| network.contains(peer)) {
+            return Some(Slot { _among_all: among_all, peer: None });
+        }
+        let place = self.inner.peers.come(peer, config.limits.client_connections_max);
+        if place.is_none() {
+            self.inner.metrics.of(0).client_refused.fetch_add(1, Relaxed);
+            self.inner.peers.warn(peer, "limits.client_connections_max");
+        }
+        place.map(|place| Slot { _among_all: among_all, peer: Some(place) })
     }
 
     fn hand_out(&self, accepted: Accepted) {

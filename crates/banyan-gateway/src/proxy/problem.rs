@@ -2,6 +2,7 @@
 
 use super::body::AnswerBody;
 use super::strict::Flaw;
+use super::trace::Trace;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use std::time::Duration;
@@ -48,7 +49,8 @@ impl Problem {
         }
     }
 
-    pub(crate) fn into_response(self) -> Response<AnswerBody> {
+    /// With `trace`, the answer says in which trace it is found.
+    pub(crate) fn into_response(self, trace: Option<&Trace>) -> Response<AnswerBody> {
         let seconds = self.retry_after.map(|after| after.as_secs().max(1));
         let mut json = serde_json::json!({
             "type": format!("/errors/{}", self.slug),
@@ -58,6 +60,9 @@ impl Problem {
         });
         if let Some(seconds) = seconds {
             json["retry_after_seconds"] = seconds.into();
+        }
+        if let Some(trace) = trace {
+            json["trace_id"] = trace.id().into();
         }
         let mut response = Response::new(AnswerBody::whole(Bytes::from(json.to_string())));
         *response.status_mut() = self.status;

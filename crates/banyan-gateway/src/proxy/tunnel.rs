@@ -1,7 +1,7 @@
 //! After 101: two sockets, and bytes in both directions until both have ended.
 
 use super::account::Account;
-use super::exchange::Client;
+use super::client::Client;
 use super::silence::Silence;
 use super::worker::Worker;
 use crate::side::Ended;

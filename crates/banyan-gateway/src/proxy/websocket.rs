@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, StatusCode, Version, response};
 use hyper::ext::Protocol;
 
@@ -40,15 +40,20 @@ pub(crate) fn translate<B>(request: &mut Request<B>, random: impl FnOnce() -> [u
 }
 
 impl Wanted {
-    /// Turns an answer 101 into 200, if it answers our key.
-    pub(crate) fn accepted(&self, head: &mut response::Parts) -> bool {
-        let answered = head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
-        head.headers.remove(header::CONNECTION);
-        head.headers.remove(header::UPGRADE);
-        head.headers.remove(header::CONTENT_LENGTH);
-        head.status = StatusCode::OK;
+    /// Whether an answer 101 answers our key.
+    pub(crate) fn is_answered_by(&self, headers: &HeaderMap) -> bool {
+        let answered = headers.get(header::SEC_WEBSOCKET_ACCEPT);
         answered.is_some_and(|answered| answered.as_bytes() == self.accept.as_bytes())
     }
+}
+
+/// Turns an answer 101 into 200.
+pub(crate) fn open(head: &mut response::Parts) {
+    head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+    head.headers.remove(header::CONNECTION);
+    head.headers.remove(header::UPGRADE);
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.status = StatusCode::OK;
 }
 
 /// What a server answers to a key.

@@ -29,6 +29,7 @@ pub struct Upstream {
     next: AtomicUsize,
     room: Semaphore,
     waiting: AtomicUsize,
+    tunnels: AtomicUsize,
     named: bool,
     /// Who vouches for its servers, if it is not whom the system trusts.
     trust: Option<Trust>,
@@ -63,6 +64,10 @@ pub struct UpstreamReport {
     pub requests_max: usize,
     /// Requests that wait for room.
     pub waiting: usize,
+    /// Most tunnels at once.
+    pub tunnels_max: usize,
+    /// Tunnels, such as WebSockets, that are open or asked for.
+    pub tunnels: usize,
     /// The file of its `ca`, if it has one.
     pub ca: Option<TrustReport>,
     /// Its servers.
@@ -138,6 +143,7 @@ impl Upstream {
             next: AtomicUsize::new(0),
             room,
             waiting: AtomicUsize::new(0),
+            tunnels: AtomicUsize::new(0),
             named,
             spec,
             trust,
@@ -238,6 +244,12 @@ impl Upstream {
         Ok(Room(self.clone()))
     }
 
+    /// A place for one more tunnel, if there is one: tunnels last, and must not take the room of requests.
+    pub(crate) fn tunnel(self: &Arc<Self>) -> Option<Tunnel> {
+        let tunnel = Tunnel(self.clone());
+        (self.tunnels.fetch_add(1, Relaxed) < self.spec.tunnels_max).then_some(tunnel)
+    }
+
     /// The next server in turn that is well and whose breaker lets a request pass. If none is well, all are tried: a
     /// health check that is wrong must not close the shop. A user tries a server again; a copy looks only where no user comes.
     pub(crate) fn choose(&self, now: Instant, user: bool) -> Result<Lease, NoServer> {
@@ -281,6 +293,8 @@ impl Upstream {
             name: self.spec.name.clone(),
             requests_max: self.spec.requests_max,
             waiting: self.waiting.load(Relaxed),
+            tunnels_max: self.spec.tunnels_max,
+            tunnels: self.tunnels.load(Relaxed),
             ca: self.trust.as_ref().map(Trust::report),
             servers: self.servers.iter().map(server).collect(),
         }
@@ -293,6 +307,15 @@ pub(crate) struct Room(Arc<Upstream>);
 impl Drop for Room {
     fn drop(&mut self) {
         self.0.room.add_permits(1);
+    }
+}
+
+/// A tunnel's place; given back when it is dropped.
+pub(crate) struct Tunnel(Arc<Upstream>);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Relaxed);
     }
 }
 

@@ -125,6 +125,14 @@ impl Archiver {
     }
 }
 
+/// Whether the archive holds a segment of the same name and the same bytes.
+pub(crate) fn has_copy(archive: &dyn Storage, source: &SegmentFile) -> io::Result<bool> {
+    let bytes = u64::from(source.sectors) * SECTOR_BYTES as u64;
+    let mut buffer = vec![0; COPY_BYTES.min(bytes as usize)];
+    let copied = existing(archive, &segment::name_of(source.index), bytes, &mut buffer)?;
+    Ok(copied.is_some() && copied == Some(hash_of(source.file.as_ref(), bytes, &mut buffer)?))
+}
+
 /// Reads every block of a sealed segment and checks that it ends where the next one starts.
 fn verify(source: &SegmentFile, live: &Arc<dyn Storage>, start: Chain, end: Chain) -> Result<(), LogError> {
     let places = [source.index, source.index + 1].map(|index| Place { storage: Arc::clone(live), index });

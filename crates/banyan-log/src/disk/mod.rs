@@ -8,6 +8,7 @@ mod open;
 mod reader;
 mod recover;
 mod spare;
+mod strays;
 
 use std::io;
 use std::path::PathBuf;
@@ -404,6 +405,7 @@ impl Log for DiskLog {
             epoch: self.chain.epoch,
             segments: table.len() as u64,
             bytes: live_bytes + u64::from(spare_sectors) * SECTOR_BYTES as u64,
+            next_bytes: self.options.segment_bytes,
             spare_ready: spare_sectors > 0,
             spare_problem: self.spares.problem(),
             poisoned: self.poisoned.clone(),

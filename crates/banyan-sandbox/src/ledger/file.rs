@@ -10,7 +10,10 @@ use std::time::Duration;
 
 /// Marks a SQLite file as a sandbox's ledger ("BnSb").
 const APPLICATION_ID: i32 = 0x426e_5362;
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
+/// What a ledger of version 1 lacks.
+const TO_VERSION_2: &str =
+    "ALTER TABLE payment ADD COLUMN cancels TEXT NOT NULL DEFAULT '[]'; PRAGMA user_version = 2;";
 const SCHEMA: &str = include_str!("schema.sql");
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in the write-ahead log that start a checkpoint: 16 MB.
@@ -58,6 +61,10 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, LedgerError> {
             let marks =
                 format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};");
             db.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {marks} COMMIT;"))?;
+        }
+        let mark = |name| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        if (mark("application_id")?, mark("user_version")?) == (APPLICATION_ID, 1) {
+            db.execute_batch(&format!("BEGIN IMMEDIATE; {TO_VERSION_2} COMMIT;"))?;
         }
         Ok(db)
     };

@@ -1,19 +1,20 @@
 //! The checkout: what it costs, line by line, how to pay, and the order itself.
 //!
-//! The form carries a key of its own. The API makes one order for one key, so a double click, a reload, or going back and
-//! sending it again leads to the same order.
+//! The form carries the key of this cart. The API makes one order for one key, so a double click, a reload, or going back and
+//! sending it again leads to the same order. Where an answer did not come, nothing else is offered than asking under the same
+//! key: an order that was made may be what stands in the way of its own second quote.
 
 use super::quote::{Sums, order_of, quote, shares, sums};
-use crate::ApiError;
 use crate::format::money;
 use crate::gate::{Posted, Visit};
 use crate::layout::{Page, Place};
 use crate::parts;
-use crate::session::random;
 use crate::text::{self, Text};
 use crate::wire::{Order, Quote};
+use crate::{ApiError, Refused};
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::json;
 
@@ -22,8 +23,8 @@ const METHODS: [(&str, Text); 3] =
     [("page", text::PAY_PAGE), ("tok_ok", text::PAY_OK), ("tok_declined", text::PAY_DECLINED)];
 
 /// The checkout.
-pub(crate) async fn show(visit: Visit) -> Response {
-    page(&visit, StatusCode::OK, &Draft::default()).await
+pub(crate) async fn show(mut visit: Visit) -> Response {
+    page(&mut visit, StatusCode::OK, &Draft::default()).await
 }
 
 /// A form as it was sent, to be shown again.
@@ -31,25 +32,29 @@ pub(crate) async fn show(visit: Visit) -> Response {
 struct Draft<'a> {
     fault: Option<&'a str>,
     method: &'a str,
-    /// The key that the form had, where the same order may have been made with it.
-    key: Option<&'a str>,
 }
 
-async fn page(visit: &Visit, status: StatusCode, draft: &Draft<'_>) -> Response {
-    let Some(member) = visit.member() else { return visit.must_sign_in("/shop/checkout") };
-    let title = visit.t(text::CHECKOUT);
+async fn page(visit: &mut Visit, status: StatusCode, draft: &Draft<'_>) -> Response {
+    if visit.member().is_none() {
+        return visit.must_sign_in("/shop/checkout");
+    }
     if visit.session.cart.is_empty() {
         return visit.lead("/shop/cart");
     }
-    let Ok(fresh) = random() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
-    let key = draft.key.unwrap_or(&fresh);
-    let body = match quote(visit, member).await {
+    if visit.session.pending.is_some() {
+        return unsettled(visit, status);
+    }
+    let Ok(key) = visit.session.form_key().map(str::to_owned) else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let (visit, title) = (&*visit, visit.t(text::CHECKOUT));
+    let body = match quote(visit, visit.member().unwrap_or_default()).await {
         Ok(quote) => html! {
             div.title { h1 { (title) } }
             @if let Some(fault) = draft.fault { (parts::fault(fault)) }
             div.two {
                 section { h2 { (visit.t(text::YOUR_GOODS)) } (lines(visit, &quote)) }
-                (side(visit, &quote, draft.method, key))
+                (side(visit, &quote, draft.method, &key))
             }
         },
         Err(ApiError::Refused(refused)) => html! {
@@ -62,6 +67,38 @@ async fn page(visit: &Visit, status: StatusCode, draft: &Draft<'_>) -> Response 
         Err(error) => return visit.trouble(&error),
     };
     visit.page_as(status, Page::new(title, Place::Cart, body))
+}
+
+/// An order was sent, and nobody knows what became of it. Needs nothing of the API, which may still be away.
+fn unsettled(visit: &Visit, status: StatusCode) -> Response {
+    let title = visit.t(text::CHECKOUT);
+    let (form, pending) = (visit.session.form.as_deref(), visit.session.pending.as_ref());
+    let body = html! {
+        div.title { h1 { (title) } }
+        (parts::fault(visit.t(text::TROUBLE_PLACING)))
+        @if let (Some(key), Some(pending)) = (form, pending) {
+            form.pay method="post" action="/shop/checkout" data-once=(visit.t(text::PLACING)) {
+                (parts::csrf(visit))
+                input type="hidden" name="key" value=(key);
+                input type="hidden" name="total" value=(pending.total);
+                input type="hidden" name="method" value=(pending.method);
+                button.primary type="submit" { (visit.t(text::ASK_AGAIN)) }
+            }
+        }
+        p { a href="/shop/orders" { (visit.t(text::ORDERS)) } }
+    };
+    visit.page_as(status, Page::new(title, Place::Cart, body))
+}
+
+/// The form has placed an order before, of another cart or at another price.
+fn placed_before(visit: &Visit) -> Response {
+    let title = visit.t(text::CHECKOUT);
+    let body = html! {
+        div.title { h1 { (title) } }
+        (parts::fault(visit.t(text::KEY_USED)))
+        p { a.button.primary href="/shop/orders" { (visit.t(text::ORDERS)) } " " a.button href="/shop/cart" { (visit.t(text::TO_CART)) } }
+    };
+    visit.page_as(StatusCode::CONFLICT, Page::new(title, Place::Orders, body))
 }
 
 fn names(visit: &Visit, ids: &[String]) -> String {
@@ -148,14 +185,18 @@ pub(crate) async fn place(mut posted: Posted) -> Response {
         let newest = posted.visit.session.last.as_deref().map(parts::order_href);
         return posted.visit.lead(newest.as_deref().unwrap_or("/shop/cart"));
     }
+    let unsettled_other = posted.visit.session.pending.is_some();
+    if unsettled_other && posted.visit.session.form.as_deref() != Some(key.as_str()) {
+        // An older form, while an order waits for its answer: that one comes first.
+        return unsettled(&posted.visit, StatusCode::CONFLICT);
+    }
     let method = posted.field("method").to_owned();
-    let visit = &posted.visit;
+    let visit = &mut posted.visit;
     let mut order = order_of(visit, &member);
     order["expect_total"] = json!(total);
     if total > 0 {
         if !METHODS.iter().any(|(known, _)| *known == method) {
-            let fault = Some(visit.t(text::METHOD_MISSING));
-            let draft = Draft { fault, key: Some(&key), ..Draft::default() };
+            let draft = Draft { fault: Some(visit.t(text::METHOD_MISSING)), ..Draft::default() };
             return page(visit, StatusCode::UNPROCESSABLE_ENTITY, &draft).await;
         }
         order["method"] = json!(method);
@@ -165,25 +206,47 @@ pub(crate) async fn place(mut posted: Posted) -> Response {
     let placed = visit.shop.api.send::<Order>(Method::POST, "/v1/orders", Some(&order), Some(&stamp)).await;
     match placed {
         Ok(order) => {
-            posted.visit.session.ordered(&order.order, order.seq);
-            posted.visit.lead(&format!("{}/pay", parts::order_href(&order.order)))
+            visit.session.ordered(&order.order, order.seq);
+            visit.lead(&format!("{}/pay", parts::order_href(&order.order)))
+        }
+        Err(error) if visit.session.pending.is_some() && !decides(&error) || error.is_unknown() => {
+            tracing::warn!("placing an order: {error}");
+            visit.session.unanswered(&key, total, &method, Timestamp::now().as_second());
+            unsettled(visit, StatusCode::SERVICE_UNAVAILABLE)
+        }
+        Err(error) if error.slug() == Some("idempotency-key-reused") => {
+            (visit.session.form, visit.session.pending) = (None, None);
+            placed_before(visit)
         }
         Err(ApiError::Refused(refused)) => {
-            let mut fault = text::refused(visit.lang, &refused.slug, &refused.detail);
-            if !refused.names.is_empty() {
-                fault = format!("{fault} ({})", names(visit, &refused.names));
-            }
-            let unknown = refused.slug == "outcome-unknown";
-            let draft = Draft { fault: Some(&fault), method: &method, key: unknown.then_some(key.as_str()) };
+            // The key stays: a refusal is not kept under it, and what was sent before may still be on its way.
+            visit.session.pending = None;
+            let fault = in_words(visit, &refused);
+            let draft = Draft { fault: Some(&fault), method: &method };
             page(visit, StatusCode::UNPROCESSABLE_ENTITY, &draft).await
         }
-        Err(error @ ApiError::Unknown(_)) => {
-            tracing::warn!("placing an order: {error}");
-            let draft =
-                Draft { fault: Some(visit.t(text::TROUBLE_PLACING)), method: &method, key: Some(&key) };
-            page(visit, StatusCode::SERVICE_UNAVAILABLE, &draft).await
-        }
+        Err(error) => visit.trouble(&error),
     }
+}
+
+/// Whether the API has looked under the key and found nothing: it says no to the order itself, not to being asked now.
+fn decides(error: &ApiError) -> bool {
+    const NOT_NOW: [StatusCode; 4] = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    match error {
+        ApiError::Refused(refused) => !refused.status.is_server_error() && !NOT_NOW.contains(&refused.status),
+        ApiError::Unknown(_) => false,
+    }
+}
+
+fn in_words(visit: &Visit, refused: &Refused) -> String {
+    let fault = text::refused(visit.lang, &refused.slug, &refused.detail);
+    let names = names(visit, &refused.names);
+    if names.is_empty() { fault } else { format!("{fault} ({names})") }
 }
 
 fn broken(visit: &Visit) -> Response {

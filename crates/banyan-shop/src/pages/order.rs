@@ -1,7 +1,6 @@
 //! An order: its state, what it waits for, its goods and refunds, and what can be done about it.
 
 use super::quote::{Sums, shares, sums};
-use crate::ApiError;
 use crate::format::{instant, money, points, time};
 use crate::gate::{Fields, Visit};
 use crate::layout::{Page, Place};
@@ -10,6 +9,7 @@ use crate::parts::{self, order_href};
 use crate::session::random;
 use crate::text::{self, Lang};
 use crate::wire::{Order, OrderLine, Orders, Refund};
+use crate::{ApiError, Refused};
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -34,11 +34,17 @@ async fn own_when_settled(visit: &Visit, id: &str, seconds: u8) -> Result<Order,
         // Whether there is such an order of somebody else is nobody's business.
         Ok(order) if order.member == member => Ok(order),
         Ok(_) => Err(none()),
-        Err(ApiError::Refused(refused)) if refused.status.is_client_error() => {
+        // No such order, or one that only the list of the ended still has. Any other no is not about the order.
+        Err(ApiError::Refused(refused)) if is_no_order(&refused) => {
             ended_long_ago(visit, member, id).await.ok_or_else(none)
         }
         Err(error) => Err(visit.trouble(&error)),
     }
+}
+
+/// Whether a refusal says that there is no such order: unknown to the state, or a number that cannot be one.
+fn is_no_order(refused: &Refused) -> bool {
+    matches!(refused.slug.as_str(), "order-not-found" | "invalid-request")
 }
 
 /// An order of `member` that only the list of their orders still has: the list begins before the `after` that it is given.
@@ -142,6 +148,12 @@ pub(crate) fn page(
 
 fn sums_of(order: &Order) -> Sums<'_> {
     let Order { currency, goods, discount, shipping, points, total, vat, .. } = order;
+    let label = match order.state.as_str() {
+        _ if order.paid_at.is_some() => text::SUM_PAID,
+        "placed" => text::SUM_TOTAL,
+        // It is over, and nothing is to pay.
+        _ => text::SUM_OVER,
+    };
     Sums {
         currency,
         goods: *goods,
@@ -150,7 +162,7 @@ fn sums_of(order: &Order) -> Sums<'_> {
         points: *points,
         total: *total,
         vat: *vat,
-        paid: order.paid_at.is_some(),
+        label,
     }
 }
 
@@ -257,8 +269,7 @@ fn giving_back(visit: &Visit, order: &Order, refund: &Refund) -> Markup {
             div.what {
                 span { (visit.t(kind)) " " span.hint { (refund.refund) } }
                 @if !what.is_empty() { span.hint { (what.join(", ")) } }
-                @if !refund.reason.is_empty() { q.reason { (refund.reason) } }
-                @if let Some(why) = refund.why.as_ref().filter(|_| refund.state == "refused") { span.short { (why) } }
+                @if refund.state == "refused" { span.short { (text::why_refused(lang, refund.why.as_deref().unwrap_or_default())) } }
                 span.hint { (time(lang, refund.ended_at.as_ref().unwrap_or(&refund.begun_at))) }
             }
             (parts::state(lang, shape, word))

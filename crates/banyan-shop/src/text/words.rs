@@ -103,6 +103,7 @@ pub(crate) const SUM_FREE: Text = Text("free", "무료");
 pub(crate) const SUM_POINTS: Text = Text("Points", "포인트");
 pub(crate) const SUM_TOTAL: Text = Text("To pay", "결제할 금액");
 pub(crate) const SUM_PAID: Text = Text("Paid", "결제한 금액");
+pub(crate) const SUM_OVER: Text = Text("Would have come to", "결제하지 않은 금액");
 pub(crate) const SUM_VAT: Text = Text("VAT included", "포함된 부가세");
 
 // Checkout
@@ -117,6 +118,7 @@ pub(crate) const PAY_TESTS: Text = Text("Test cards of the simulated company", "
 pub(crate) const PAY_NOTHING: Text = Text("Nothing is left to pay: coupon and points cover it.", "쿠폰과 포인트로 모두 치러 더 낼 금액이 없습니다.");
 pub(crate) const PLACE: Text = Text("Order and pay {0}", "{0} 결제하고 주문하기");
 pub(crate) const PLACE_FREE: Text = Text("Place the order", "주문하기");
+pub(crate) const ASK_AGAIN: Text = Text("Send this order again", "이 주문 다시 보내기");
 pub(crate) const PLACING: Text = Text("Placing the order …", "주문하는 중 …");
 pub(crate) const PLACE_HINT: Text = Text("Goods, coupon and points are set aside for you as soon as you order. If the payment fails, you get all of it back.", "주문하면 상품·쿠폰·포인트를 바로 확보해 둡니다. 결제가 되지 않으면 모두 되돌려 드립니다.");
 pub(crate) const PRICE_EACH: Text = Text("{0} each", "개당 {0}");
@@ -173,6 +175,11 @@ pub(crate) const LINES: Text = Text("Goods", "상품");
 pub(crate) const CATCHING_UP: Text = Text("The list is catching up; the newest order may be missing for a moment.", "목록을 따라잡는 중입니다. 방금 한 주문이 잠시 빠져 있을 수 있습니다.");
 pub(crate) const WHY_DECLINED: Text = Text("the card was declined", "카드가 거절되었습니다");
 pub(crate) const WHY_EXPIRED: Text = Text("the time for it was over", "결제 시간이 지났습니다");
+pub(crate) const WHY_VOIDED: Text = Text("the payment was cancelled before it was taken", "결제가 확정되기 전에 취소되었습니다");
+pub(crate) const WHY_CANCELLED: Text = Text("it was cancelled", "주문을 취소했습니다");
+pub(crate) const WHY_UNDONE: Text = Text("the shop took the order back", "상점에서 주문을 되돌렸습니다");
+pub(crate) const WHY_OTHER: Text = Text("the order could not be carried out", "주문을 처리하지 못했습니다");
+pub(crate) const REFUND_ASK_US: Text = Text("It could not be given back this way. Please ask us.", "이 방법으로는 환불되지 않았습니다. 저희에게 문의해 주세요.");
 pub(crate) const WHY_LEFT: Text = Text("the card page was left", "카드 화면에서 그만두었습니다");
 
 // Coupons and sale

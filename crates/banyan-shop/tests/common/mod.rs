@@ -9,6 +9,7 @@ use banyan_shop::ShopOptions;
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
@@ -33,6 +34,8 @@ pub(crate) struct Double {
     /// Orders that ended so long ago that only the list has them.
     pub(crate) forgotten: Mutex<Vec<String>>,
     by_key: Mutex<BTreeMap<String, String>>,
+    /// Whether orders are made and their answers lost.
+    lost: AtomicBool,
     /// Answered to what is at a path, instead of the usual.
     pub(crate) instead: Mutex<BTreeMap<String, (u16, Value)>>,
 }
@@ -65,6 +68,10 @@ impl Double {
         self.instead.lock().expect("no panic while held").insert(path.into(), (status, problem));
     }
 
+    pub(crate) fn lose_answers(&self, lost: bool) {
+        self.lost.store(lost, Ordering::SeqCst);
+    }
+
     pub(crate) fn add_order(&self, order: &str, member: &str, more: &Value) {
         let mut value = json!({
             "order": order, "member": member, "state": "paid", "why": null, "waits_for": null,
@@ -84,6 +91,9 @@ impl Double {
         let number = by_key.len() + 1;
         let order = by_key.entry(key.to_owned()).or_insert_with(|| format!("o-{number}")).clone();
         self.add_order(&order, body["member"].as_str().unwrap_or_default(), &json!({}));
+        if self.lost.load(Ordering::SeqCst) {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
         (StatusCode::CREATED, Json(self.orders.lock().expect("no panic while held")[&order].clone()))
             .into_response()
     }

@@ -6,7 +6,7 @@ use banyan_domain::order::{Cart, Command, Event as OrderEvent, Outcome, Refusal 
 use banyan_domain::saga::{Cause, Event as SagaEvent};
 use banyan_domain::stock::{Line, Lines, Refusal as StockNo};
 use banyan_domain::{
-    Command as AnyCommand, Event, Millis, OrderId, OrderNo, Refusal, coupon, limits, pay, stock,
+    Command as AnyCommand, Event, MemberId, Millis, OrderId, OrderNo, Refusal, coupon, limits, pay, stock,
 };
 
 /// The answer to a command that has nothing left to do.
@@ -18,11 +18,12 @@ pub(super) fn natural(model: &Model, command: &Command) -> Option<Outcome> {
             same.then_some(Outcome::Products { changed: 0 })
         }
         Command::SetTerms { terms, .. } => (orders.terms.as_ref() == Some(terms)).then_some(Outcome::Terms),
-        Command::Cancel { order: no, .. } => {
-            let order = orders.order(*no)?;
+        Command::Cancel { order: no, owner, .. } => {
+            let order = orders.order(*no).filter(|order| is_of(order, owner.as_ref()))?;
             let so = match order.way {
                 Way::Cancelled => true,
                 Way::Placed => order.cancel_requested,
+                Way::Paid if owner.is_some() => false,
                 Way::Paid => order.under_way().is_some_and(|refund| refund.cancel),
                 Way::Failed => false,
             };
@@ -30,6 +31,11 @@ pub(super) fn natural(model: &Model, command: &Command) -> Option<Outcome> {
         }
         Command::Place { .. } | Command::Return { .. } => None,
     }
+}
+
+/// Whether an order is its `owner`'s, if the caller acts for one member only.
+fn is_of(order: &Order, owner: Option<&MemberId>) -> bool {
+    owner.is_none_or(|owner| order.member == *owner)
 }
 
 /// Whether `no` is true of `command` at `now`.
@@ -40,11 +46,17 @@ pub(super) fn justified(model: &Model, now: u64, command: &Command, no: Refusal)
         Command::Place { cart, expect_total, .. } => cannot_be_had(model, now, cart, *expect_total, no),
         Command::Cancel { order, .. } | Command::Return { order, .. } => {
             let Refusal::Order(no) = no else { return false };
-            let Some(found) = model.orders.order(*order) else { return no == No::OrderNotFound };
+            let owner = match command {
+                Command::Cancel { owner, .. } => owner.as_ref(),
+                _ => None,
+            };
+            let found = model.orders.order(*order).filter(|order| is_of(order, owner));
+            let Some(found) = found else { return no == No::OrderNotFound };
             let returns = matches!(command, Command::Return { .. });
             match no {
                 No::OrderNotFound => found.ended_at.is_some_and(|at| at + limits::ORDER_ENDED_MILLIS <= now),
                 No::OrderEnded => found.way == Way::Failed || (returns && found.way == Way::Cancelled),
+                No::OrderPaid => owner.is_some() && found.way == Way::Paid,
                 No::OrderSettling => !returns && found.way == Way::Placed && is_settling(model, found),
                 No::OrderNotPaid => returns && found.way == Way::Placed,
                 No::RefundUnderWay => found.under_way().is_some(),
@@ -106,7 +118,13 @@ fn cannot_be_had(model: &Model, now: u64, cart: &Cart, expect: Option<i64>, no: 
         }
         Refusal::Stock(StockNo::OutOfStock { .. } | StockNo::SkuNotFound) => {
             let Some(lines) = goods(model, cart) else { return false };
-            let ask = stock::Command::Reserve { lines, member: None, order: None, hold_for: Millis::new(1) };
+            let ask = stock::Command::Reserve {
+                lines,
+                member: None,
+                order: None,
+                holder: banyan_domain::Holder::Shop,
+                hold_for: Millis::new(1),
+            };
             model.justified(now, &AnyCommand::Stock(ask), no)
         }
         _ => false,
@@ -166,9 +184,10 @@ pub(super) fn fits(model: &Model, command: &Command, event: &Event) -> bool {
             Command::Cancel { order, .. } | Command::Return { order, .. },
             Event::Saga(SagaEvent::Started { key, .. }),
         ) => key.as_str().rsplit_once('.').is_some_and(|(of, _)| of == order.to_string()),
-        (Command::Cancel { order, .. }, Event::Order(OrderEvent::RefundBegun { order: of, cancel, .. })) => {
-            order == of && *cancel
-        }
+        (
+            Command::Cancel { order, owner, .. },
+            Event::Order(OrderEvent::RefundBegun { order: of, cancel, .. }),
+        ) => order == of && *cancel && owner.is_none(),
         (
             Command::Return { order, lines, .. },
             Event::Order(OrderEvent::RefundBegun { order: of, cancel, lines: back, .. }),

@@ -53,6 +53,8 @@ pub(super) fn justified(sagas: &Sagas, now: u64, command: &Command, no: No) -> b
             found if no == No::SagaNotFound => gone(found),
             Some(found) => match no {
                 No::SagaNotParked => found.parked.is_none(),
+                // The mark is the domain's own; that it is parked, and not to be resumed so, is what can be said.
+                No::SagaChanged => found.parked.is_some(),
                 No::SagaCannotUndo => found.turned.is_some(),
                 _ => false,
             },

@@ -87,10 +87,12 @@ impl From<rusqlite::Error> for Fault {
 /// Applies what is new in `batch`, with the checkpoint, in one transaction.
 pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<Applied, Fault> {
     let Target { db, keys, members, redemptions, movements, parked, checkpoint } = target;
-    let Some((last, time)) = batch.last_seq().zip(batch.last_time()).filter(|(last, _)| *last > checkpoint)
-    else {
+    let Some(((last, time), hash)) = batch.last_seq().zip(batch.last_time()).zip(batch.last_hash()) else {
         return Ok(Applied { checkpoint, ..Applied::default() });
     };
+    if last <= checkpoint {
+        return Ok(Applied { checkpoint, ..Applied::default() });
+    }
     let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
     let before = parked.events();
     let mut session = Session {
@@ -121,10 +123,10 @@ pub(super) fn apply(target: Target<'_>, batch: &Batch, care: Care) -> Result<App
     members.add(db, &mut entries)?;
     let fingerprint = keys.as_ref().map(|keys| keys.fingerprint);
     db.prepare_cached(
-        "INSERT INTO checkpoint (view, seq, time, store) VALUES ('record', ?1, ?2, ?3)
-         ON CONFLICT (view) DO UPDATE SET seq = ?1, time = ?2, store = ?3",
+        "INSERT INTO checkpoint (view, seq, time, store, block) VALUES ('record', ?1, ?2, ?3, ?4)
+         ON CONFLICT (view) DO UPDATE SET seq = ?1, time = ?2, store = ?3, block = ?4",
     )?
-    .execute(params![last.0 as i64, time.as_millis() as i64, fingerprint])?;
+    .execute(params![last.0 as i64, time.as_millis() as i64, fingerprint, hash.0])?;
     transaction.commit()?;
     Ok(Applied { checkpoint: last, events: last.0 - checkpoint.0, parked: parked.events() - before })
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Marks a SQLite file as a record store ("BnRc").
 const APPLICATION_ID: i32 = 0x426e_5263;
 /// Version of the schema. A store of another version is built anew.
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 const SCHEMA: &str = concat!(
     include_str!("schema.sql"),
     include_str!("stock/schema.sql"),

@@ -1,7 +1,7 @@
 //! The reading side of the record store.
 
 use super::{MEMBER_PAGE_MAX, PAGE_MAX, file, members};
-use crate::ViewError;
+use crate::{Cure, ViewError};
 use banyan_domain::coupon::{Audience, Benefit, CampaignDefinition, CouponState, Stacking, Totals};
 use banyan_domain::{
     CampaignId, CampaignNo, CouponId, Currency, MemberId, Millis, Money, SegmentName, Timestamp,
@@ -99,14 +99,16 @@ pub struct RecordReader {
 pub(super) struct Gate {
     path: PathBuf,
     member_key: OnceLock<[u8; 16]>,
-    /// Held for reading by whoever uses a connection, for writing while the file is replaced.
-    open: RwLock<()>,
+    /// Held for reading by whoever uses a connection, for writing while the file is replaced. What it holds is why nothing may
+    /// be read: the file tells of another log.
+    open: RwLock<Option<String>>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Gate {
     pub(super) fn new(path: PathBuf, key: Option<[u8; 16]>) -> Self {
-        let gate = Self { path, member_key: OnceLock::new(), open: RwLock::new(()), idle: Mutex::default() };
+        let gate =
+            Self { path, member_key: OnceLock::new(), open: RwLock::new(None), idle: Mutex::default() };
         if let Some(key) = key {
             gate.set_key(key);
         }
@@ -119,10 +121,15 @@ impl Gate {
     }
 
     /// Waits until nobody reads, closes every connection, and keeps new ones out as long as the guard lives.
-    pub(super) fn close(&self) -> RwLockWriteGuard<'_, ()> {
+    pub(super) fn close(&self) -> RwLockWriteGuard<'_, Option<String>> {
         let guard = self.open.write().unwrap_or_else(PoisonError::into_inner);
         self.idle().clear();
         guard
+    }
+
+    /// Answers every reader with `why`, until the file is replaced.
+    pub(super) fn distrust(&self, why: &str) {
+        *self.close() = Some(why.to_owned());
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
@@ -135,7 +142,10 @@ impl Gate {
         doing: &str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, ViewError> {
-        let _open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = &*open {
+            return Err(ViewError::new(Cure::Rebuild, format!("reading {doing}: {why}")));
+        }
         let idle = self.idle().pop();
         let db = match idle {
             Some(db) => db,

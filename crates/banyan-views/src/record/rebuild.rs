@@ -273,8 +273,10 @@ fn replace(
     started: Instant,
 ) -> Result<RebuildReport, ViewError> {
     catch_up(&mut new, source, &mut Watch { progress: &mut |_| (), given_up: &|| false })?;
-    if new.checkpoint() < view.checkpoint() {
-        let (there, here) = (new.checkpoint(), view.checkpoint());
+    // A view of another log may be further than this log is: that is what it is built anew for.
+    let here = view.checkpoint().min(source.confirmed().get());
+    if new.checkpoint() < here {
+        let there = new.checkpoint();
         let what =
             format!("the rebuilt store ends at seq {there}, the view is at seq {here}; the old one is kept");
         return Err(ViewError::new(Cure::Operator, what));
@@ -283,8 +285,11 @@ fn replace(
     let path = view.path().to_owned();
     let report = finish(new, started)?;
     let gate = std::sync::Arc::clone(view.gate());
-    let closed = gate.close();
+    let mut closed = gate.close();
     let swapped = view.close_whole().and_then(|()| file::swap(&new_path, &path));
+    if swapped.is_ok() {
+        *closed = None;
+    }
     drop(closed);
     // Whichever file has the name now.
     view.reopen()?;

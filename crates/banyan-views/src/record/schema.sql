@@ -7,6 +7,7 @@ CREATE TABLE checkpoint (
   view TEXT PRIMARY KEY,
   seq INTEGER NOT NULL,           -- last event of the log whose effect is here
   time INTEGER NOT NULL,          -- time of its block
+  block BLOB NOT NULL,            -- hash of its block: tells the log it was filled from from one that parted from it
   store INTEGER                   -- fingerprint of the store's secret: tells one store's file from another's
 ) STRICT, WITHOUT ROWID;
 

@@ -11,7 +11,7 @@ use super::stock::Movements;
 use crate::{Applied, Batch, Cure, View, ViewError};
 use banyan_domain::Keys;
 use banyan_domain::coupon::CodeKey;
-use banyan_log::Seq;
+use banyan_log::{BlockHash, Seq};
 use core::hash::Hasher;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use siphasher::sip::SipHasher13;
@@ -37,7 +37,9 @@ pub struct RecordView {
     movements: Movements,
     parked: ParkedLane,
     checkpoint: Seq,
-    /// Whether `members`, `redemptions`, `movements`, `parked` and `checkpoint` say what the file says.
+    /// Hash of the block that ends at the checkpoint.
+    block: Option<BlockHash>,
+    /// Whether `members`, `redemptions`, `movements`, `parked`, `checkpoint` and `block` say what the file says.
     fresh: bool,
     gate: Arc<Gate>,
     pub(super) rests: Rests,
@@ -96,6 +98,7 @@ impl RecordView {
             movements: Movements::default(),
             parked: ParkedLane::default(),
             checkpoint: Seq::ZERO,
+            block: None,
             fresh: false,
             gate,
             rests,
@@ -164,8 +167,8 @@ impl RecordView {
         let failed = |error| file::failed(doing.clone(), error);
         let db = self.db()?;
         let row = db
-            .query_row("SELECT seq, store FROM checkpoint WHERE view = 'record'", [], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
+            .query_row("SELECT seq, store, block FROM checkpoint WHERE view = 'record'", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, [u8; 32]>(2)?))
             })
             .optional()
             .map_err(failed)?;
@@ -173,7 +176,8 @@ impl RecordView {
         let redemptions = Redemptions::load(db).map_err(failed)?;
         let movements = Movements::load(db).map_err(failed)?;
         let parked = ParkedLane::load(db).map_err(failed)?;
-        let (seq, fingerprint) = row.unwrap_or_default();
+        let block = row.filter(|row| row.0 > 0).map(|row| BlockHash(row.2));
+        let (seq, fingerprint, _) = row.unwrap_or_default();
         if let (Some(stored), Some(keys)) = (fingerprint, &self.keys)
             && stored != keys.fingerprint
         {
@@ -189,7 +193,7 @@ impl RecordView {
         }
         (self.members, self.redemptions, self.parked) = (members, redemptions, parked);
         self.movements = movements;
-        (self.checkpoint, self.fresh) = (Seq(seq as u64), true);
+        (self.checkpoint, self.block, self.fresh) = (Seq(seq as u64), block, true);
         Ok(())
     }
 
@@ -233,6 +237,14 @@ impl View for RecordView {
         self.checkpoint
     }
 
+    fn checkpoint_block(&self) -> Option<BlockHash> {
+        self.block
+    }
+
+    fn distrust(&mut self, why: &str) {
+        self.gate.distrust(why);
+    }
+
     fn apply(&mut self, batch: &Batch) -> Result<Applied, ViewError> {
         self.db()?;
         if !self.fresh {
@@ -248,6 +260,9 @@ impl View for RecordView {
             result = self.attempt(batch, Care::EachAlone);
         }
         let applied = result.map_err(|fault| self.fault(fault))?;
+        if applied.checkpoint != self.checkpoint {
+            self.block = batch.last_hash();
+        }
         self.checkpoint = applied.checkpoint;
         self.fresh = true;
         if let Some(keys) = &self.keys {

@@ -1,6 +1,7 @@
 //! Tests of the sagas.
 
 mod checker;
+mod machine;
 mod properties;
 
 use super::{Action, Definition, Patience, Promises, Step, StepKind, Target, Template};

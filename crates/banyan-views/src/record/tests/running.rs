@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -36,9 +36,9 @@ impl Plant {
     fn issue(&mut self, members: std::ops::Range<u32>) -> Seq {
         members.for_each(|member| self.shop.issue(2, member));
         self.shop.end_block();
-        for block in &self.shop.blocks[self.written..] {
+        for block in &mut self.shop.blocks[self.written..] {
             let draft = BlockDraft { time_ms: block.time_ms, count: block.count, body: &block.body };
-            self.log.append(self.epoch, block.first_seq, draft).expect("appends");
+            block.hash = self.log.append(self.epoch, block.first_seq, draft).expect("appends").hash;
         }
         self.written = self.shop.blocks.len();
         Seq(self.shop.state.seq())
@@ -147,20 +147,70 @@ fn a_view_that_fails_says_so_and_recovers() {
     assert_eq!((runner.progress().state(), runner.progress().problem()), (ViewState::Running, None));
 }
 
+/// Waits until the view has failed for a reason that says `why`.
+fn failed(runner: &Runner<RecordView>, why: &str) {
+    let end = Instant::now() + LONG;
+    while !runner.progress().problem().is_some_and(|problem| problem.contains(why)) {
+        assert!(Instant::now() < end, "{:?}, not: {why}", runner.progress().problem());
+        std::thread::yield_now();
+    }
+    assert_eq!((runner.progress().state(), runner.progress().applied()), (ViewState::Failed, Seq::ZERO));
+}
+
+/// Bug: the view said that it had failed, and went on as soon as the log had grown past its checkpoint. What had happened
+/// before, in this log, was never applied: a coupon number issued again belonged to whoever had it in the other log.
 #[test]
-fn a_log_shorter_than_the_view_asks_for_a_rebuild() {
+fn a_view_of_a_log_that_was_restored_from_an_older_backup_is_not_resumed_when_the_log_has_grown() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut plant = Plant::new();
     let head = plant.issue(0..10);
     let runner = start(&plant, folder.path());
     assert!(runner.progress().wait_for(head, LONG));
     drop(runner);
+    // The same store, which has forgotten what came after its backup.
     let mut other = Plant::new();
-    other.issue(0..2);
+    other.issue(100..102);
     let runner = start(&other, folder.path());
-    assert!(!runner.progress().wait_for(head.next(), Duration::from_millis(200)));
-    let problem = runner.progress().problem().expect("a failed view says why");
-    assert!(problem.contains("the log ends at seq"), "{problem}");
+    let reader = runner.with_view(|view| view.reader()).expect("runs");
+    failed(&runner, "the log ends at seq");
+    let grown = other.issue(200..300);
+    failed(&runner, "another block");
+    assert!(!runner.progress().wait_for(Seq(1), Duration::ZERO), "nothing of it counts as applied");
+    let shown = reader.member_coupons(&shop::member(0), None, 9);
+    assert!(shown.is_err_and(|error| error.to_string().contains("view rebuild")), "nor is it shown");
+    drop(runner);
+
+    // Nor after a restart, or by a log that is longer from the start.
+    let runner = start(&other, folder.path());
+    failed(&runner, "another block");
+    let report = rebuild_online(&runner, &mut |_| ()).expect("rebuilds");
+    assert_eq!(report.checkpoint, grown);
+    assert!(runner.progress().wait_for(grown, LONG));
+    let reader = runner.with_view(|view| view.reader()).expect("runs");
+    let of = |member| reader.member_coupons(&shop::member(member), None, 9).expect("readable").coupons.len();
+    assert_eq!((of(0), of(100), of(299)), (0, 1, 1));
+    let head = other.issue(400..410);
+    assert!(runner.progress().wait_for(head, LONG));
+    assert_eq!((runner.progress().state(), runner.progress().problem()), (ViewState::Running, None));
+}
+
+/// Bug: the new file was refused, because it ended before the old one.
+#[test]
+fn a_view_that_is_ahead_of_the_log_can_be_rebuilt_while_the_server_runs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut plant = Plant::new();
+    let head = plant.issue(0..50);
+    let runner = start(&plant, folder.path());
+    assert!(runner.progress().wait_for(head, LONG));
+    drop(runner);
+    let mut other = Plant::new();
+    let head = other.issue(100..102);
+    let runner = start(&other, folder.path());
+    let reader = runner.with_view(|view| view.reader()).expect("runs");
+    failed(&runner, "the log ends at seq");
+    assert_eq!(rebuild_online(&runner, &mut |_| ()).expect("rebuilds").checkpoint, head);
+    assert!(runner.progress().wait_for(head, LONG));
+    assert_eq!(reader.member_coupons(&shop::member(101), None, 9).expect("readable").coupons.len(), 1);
 }
 
 /// A reader that waits for a word before each block, while it is told to; without a word it goes on at the end.
