@@ -77,8 +77,9 @@ pub(super) async fn statistics(sessions: &Sessions) -> Result<Option<String>, Le
 }
 
 /// Statements of others that name a mapped table and one of its stock columns, or all its columns: a table may hold much else
-/// that stays with the old shop. Or that name a view or function over these. Nothing where that cannot be known: `pg_stat_statements` is not installed, counts nothing, hides
-/// others' texts from our role or has lost some, or there are more statements than anybody would look through.
+/// that stays with the old shop. Or that name a view or function over these. Nothing where that cannot be known:
+/// `pg_stat_statements` is not installed, counts nothing, hides others' texts from our role or has lost some, or there are more
+/// statements than anybody would look through.
 pub(super) async fn references(
     sessions: &Sessions,
     mapping: &Mapping,
