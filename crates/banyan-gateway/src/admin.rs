@@ -2,7 +2,7 @@
 
 use crate::change::{Change, Refused};
 use crate::config::ConfigError;
-use crate::limits::ADMIN_BODY_BYTES_MAX;
+use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_CONNECTIONS_MAX, ADMIN_TIME_MAX};
 use crate::{Gateway, gateway};
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,15 +10,23 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::convert::Infallible;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::ServiceExt as _;
 
 /// The key's file in the state folder.
 const KEY_FILE: &str = "admin.key";
@@ -69,16 +77,71 @@ pub(crate) async fn serve(
         .route("/healthz", get(move || healthz(stopping.clone())))
         .with_state(gateway.clone());
     let router = gateway.admin_router().layer(middleware::from_fn_with_state(key, check_key)).merge(open);
-    let served = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => {
-            let stop = async move { drop(ending.wait_for(|end| *end).await) };
-            axum::serve(listener, router).with_graceful_shutdown(stop).await
-        }
-        Err(error) => Err(error),
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "serving the admin API"),
     };
-    if let Err(error) = served {
-        tracing::error!(%error, "serving the admin API");
+    let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    let head = Duration::from_millis(gateway.inner.config.timeouts.head_millis);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_ended) = connections.join_next() => continue,
+            _ = ending.wait_for(|end| *end) => break,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection of an operator");
+                // Out of descriptors, as a rule: the next one may be fine.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tracing::warn!("the admin API has as many connections as it takes: one more was closed");
+            continue;
+        };
+        let (router, ending) = (router.clone(), gateway.inner.ending.subscribe());
+        connections.spawn(async move {
+            let _place = place;
+            serve_one(router, socket, head, ending).await;
+        });
     }
+    // What was asked before the end is answered, within the time of one request.
+    while connections.join_next().await.is_some() {}
+}
+
+/// Serves one connection. Silence ends it, in a head, between two requests, or in a body.
+async fn serve_one(
+    router: Router,
+    socket: tokio::net::TcpStream,
+    head: Duration,
+    mut ending: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let asked = router.clone().oneshot(request.map(axum::body::Body::new));
+        async move {
+            Ok::<_, Infallible>(match timeout(ADMIN_TIME_MAX, asked).await {
+                Ok(Ok(answer)) => answer,
+                Err(_) => problem(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "gateway-client-too-slow",
+                    "The request took too long.",
+                ),
+            })
+        }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+    // Errors are the operator's: they went away, or said nothing any more.
+    tokio::select! {
+        _ended = connection.as_mut() => return,
+        _ = ending.wait_for(|end| *end) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ended = timeout(ADMIN_TIME_MAX, connection).await;
 }
 
 async fn check_key(State(key): State<Arc<str>>, request: Request, next: Next) -> Response {

@@ -3,7 +3,7 @@
 //! Keys come from files that the configuration file names. Neither the admin API nor the journal ever has one: a route only says
 //! which.
 
-use crate::config::SideFieldsSpec;
+use crate::config::{IN_PROCESS, SideFieldsSpec};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, request};
 use std::collections::BTreeMap;
@@ -86,6 +86,11 @@ impl SideFields {
 
 /// There is no key of this name.
 pub(crate) fn no_key(name: &str) -> String {
+    if name == IN_PROCESS {
+        return format!(
+            "key: {name:?} is there beside a server only (`banyan up --gateway FILE`): name a key of [keys]"
+        );
+    }
     format!("key: there is no key {name:?}: add {name} = \"its-file\" to [keys] of the configuration file")
 }
 

@@ -14,6 +14,10 @@ pub(crate) const REASON_BYTES_MAX: usize = 1_000;
 pub(crate) const HISTORY_MAX: usize = 1_000;
 /// Longest request of the admin API, in bytes.
 pub(crate) const ADMIN_BODY_BYTES_MAX: usize = 4 << 20;
+/// Most connections of operators at once.
+pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Longest time of one request of theirs.
+pub(crate) const ADMIN_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// Idle connections to one server that each worker keeps.
 pub(crate) const IDLE_CONNECTIONS_MAX: usize = 256;
 /// What clients are told to wait when there is no room.

@@ -18,7 +18,9 @@ use crate::side::Side;
 use crate::traffic::RouteTraffic;
 use crate::upstream::{Server, Upstream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, request};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,7 +180,7 @@ impl Route {
         let hosts = match (&self.spec.host, &other.spec.host) {
             (None, _) | (_, None) => true,
             (Some(one), Some(two)) => {
-                let (one, two) = (one.to_ascii_lowercase(), two.to_ascii_lowercase());
+                let (one, two) = (plain_host(one), plain_host(two));
                 let within =
                     |one: &str, two: &str| two.strip_prefix('*').is_some_and(|two| one.ends_with(two));
                 one == two || within(&one, &two) || within(&two, &one)
@@ -215,7 +217,7 @@ impl Table {
         let mut wild: BTreeMap<Box<str>, Vec<Arc<Route>>> = BTreeMap::new();
         let mut any = Vec::new();
         for route in &routes {
-            let host = route.spec.host.as_deref().map(str::to_ascii_lowercase);
+            let host = route.spec.host.as_deref().map(|host| plain_host(host).into_owned());
             match host.as_deref().map(|host| (host.strip_prefix('*'), host)) {
                 None => any.push(route.clone()),
                 Some((Some(suffix), _)) => wild.entry(suffix.into()).or_default().push(route.clone()),
@@ -285,15 +287,7 @@ impl Table {
         let first =
             |group: &'_ Vec<Arc<Route>>| group.iter().position(|route| route.fits(path, method, headers));
         if !self.hosts.is_empty() || !self.wild.is_empty() {
-            let lower;
-            let host = match host.bytes().any(|b| b.is_ascii_uppercase()) {
-                true => {
-                    lower = host.to_ascii_lowercase();
-                    lower.as_str()
-                }
-                false => host,
-            };
-            let host = host.strip_suffix('.').unwrap_or(host);
+            let host = &*plain_host(host);
             if let Some(group) = self.hosts.get(host)
                 && let Some(at) = first(group)
             {
@@ -309,6 +303,21 @@ impl Table {
             }
         }
         first(&self.any).map(|at| &self.any[at])
+    }
+}
+
+/// A host as it is compared: in small letters, without the dot of the root, an address of IPv6 in its shortest form.
+pub(crate) fn plain_host(host: &str) -> Cow<'_, str> {
+    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return match address.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]").into(),
+            Err(_) => host.into(),
+        };
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    match host.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => host.to_ascii_lowercase().into(),
+        false => host.into(),
     }
 }
 
@@ -369,6 +378,8 @@ mod tests {
                 route("wild", Some("*.example"), "/", &[], &[]),
                 route("wilder", Some("*.shop.example"), "/", &[], &[]),
                 route("six", Some("[::1]"), "/", &[], &[]),
+                route("dotted", Some("dotted.test."), "/", &[], &[]),
+                route("long-six", Some("[2001:DB8:0:0::1]"), "/", &[], &[]),
                 route("escaped", None, "/%63af%C3%A9//menu;x", &[], &[]),
                 route("goods", None, "/상품", &[], &[]),
                 route("batch", None, "/v1/items:batch", &[], &[]),
@@ -405,6 +416,10 @@ mod tests {
             ("a.shop.example", "GET", "/shop", &[], Some("wilder")),
             ("example", "GET", "/", &[], Some("all")),
             ("[::1]", "GET", "/", &[], Some("six")),
+            ("[0:0:0:0:0:0:0:1]", "GET", "/", &[], Some("six")),
+            ("[2001:db8::1]", "GET", "/", &[], Some("long-six")),
+            ("dotted.test", "GET", "/", &[], Some("dotted")),
+            ("Dotted.test.", "GET", "/", &[], Some("dotted")),
             ("x", "GET", "*", &[], None),
         ] {
             let mut fields = HeaderMap::new();

@@ -102,3 +102,49 @@ async fn what_a_client_has_comes_back_when_it_goes() {
         }
     }
 }
+
+/// A listener on which nobody comes holds no place of those on the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_places_are_for_those_who_come_whichever_listener_they_come_to() {
+    let server = server().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\nstate = \"state\"\nworkers = 1\n[limits]\nconnections_max = 1\n{}",
+        route_to(server.address)
+    );
+    let config = banyan_gateway::Config::parse(&text, folder.path()).expect("a configuration");
+    let gateway = banyan_gateway::Gateway::new(config, None).expect("a gateway");
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let serving = gateway.serve(stopping).expect("it listens");
+    for _ in 0..2 {
+        for address in serving.listening.clone() {
+            assert_eq!(status(&get(address, "/").await), 200);
+        }
+    }
+    stop.send_replace(true);
+    tokio::task::spawn_blocking(move || serving.join()).await.expect("ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_who_say_nothing_do_not_keep_others_from_the_admin_api() {
+    let server = server().await;
+    let gateway = start(&format!(
+        "admin = \"127.0.0.1:0\"\n[timeouts]\nhead_millis = 300\n{}",
+        route_to(server.address)
+    ));
+    let admin = gateway.admin.expect("an address");
+    let mut silent = Vec::new();
+    for n in 0..64 {
+        let mut socket = TcpStream::connect(admin).await.expect("connected");
+        if n % 2 == 0 {
+            socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n").await.expect("sent");
+        }
+        silent.push(socket);
+    }
+    for socket in &mut silent {
+        let said = rest(socket).await;
+        assert!(said.is_empty() || status(&said) == 408, "{said}");
+    }
+    let answer = get(admin, "/healthz").await;
+    assert_eq!(status(&answer), 200);
+}

@@ -103,6 +103,7 @@ fn what_makes_no_sense_or_would_show_a_secret_is_refused() {
     };
     for (told, files, why) in [
         ("{ key = \"nobody\" }", false, "there is no key \"nobody\": add nobody ="),
+        ("{ key = \"in-process\" }", false, "is there beside a server only"),
         ("{ key = \"k\" }", true, "it must hold one key and nothing else"),
         ("{ set = { authorization = \"x\" } }", false, "use `key`"),
         ("{ set = { Cookie = \"x\" } }", false, "use `key`"),

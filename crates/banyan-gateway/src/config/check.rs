@@ -3,6 +3,7 @@
 use super::{Address, ConfigError, IN_PROCESS, Limits, Mode, RouteSpec, Timeouts, TlsFiles, UpstreamSpec};
 use crate::limits::{MILLIS_MAX, NAME_BYTES_MAX, ROUTES_MAX};
 use crate::path::{Matchable, is_well_escaped};
+use crate::table::plain_host;
 use http::{HeaderName, HeaderValue, Method};
 
 /// Checks one route beside those that are there already, and fills in its name.
@@ -32,7 +33,7 @@ pub fn check_route(
             ));
         }
         let same = |a: &RouteSpec, b: &RouteSpec| {
-            let host = |r: &RouteSpec| r.host.as_deref().map(str::to_ascii_lowercase);
+            let host = |r: &RouteSpec| r.host.as_deref().map(|host| plain_host(host).into_owned());
             let path = |r: &RouteSpec| Matchable::new(&r.path).as_prefix().to_vec();
             host(a) == host(b) && path(a) == path(b) && a.methods == b.methods && a.headers == b.headers
         };
@@ -52,7 +53,7 @@ fn check_match(spec: &RouteSpec) -> Result<(), String> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'[' | b']' | b':');
         let has_port =
             plain.rsplit_once(':').is_some_and(|(before, _)| !before.contains(':') && !before.is_empty());
-        if plain.is_empty() || !plain.bytes().all(fits) || has_port {
+        if plain.is_empty() || plain.contains("..") || !plain.bytes().all(fits) || has_port {
             return Err(format!(
                 "host: {host:?} is no host name: write `shop.example` or `*.shop.example`, without a port"
             ));

@@ -313,6 +313,11 @@ impl Config {
                 ))
             })?);
         }
+        if file.keys.contains_key(IN_PROCESS) {
+            return Err(ConfigError(format!(
+                "keys.{IN_PROCESS}: that is the key which `banyan up --gateway` makes itself: give yours another name"
+            )));
+        }
         check::check_limits(&file.limits, &file.timeouts)?;
         check::check_tls(file.tls.as_ref())?;
         let line = |span: std::ops::Range<usize>| 1 + text[..span.start].matches('\n').count();
@@ -335,7 +340,9 @@ impl Config {
                 .map_err(|error| ConfigError(format!("line {at}: {error}")))?;
             let used = [("to_legacy", &route.to_legacy), ("to_banyan", &route.to_banyan)];
             for (field, told) in used.into_iter().filter_map(|(field, told)| Some((field, told.as_ref()?))) {
-                if let Some(name) = told.key.as_ref().filter(|name| !file.keys.contains_key(*name)) {
+                if let Some(name) =
+                    told.key.as_ref().filter(|name| *name != IN_PROCESS && !file.keys.contains_key(*name))
+                {
                     let why = crate::fields::no_key(name);
                     return Err(ConfigError(format!("line {at}: route {:?}: {field}.{why}", route.name)));
                 }

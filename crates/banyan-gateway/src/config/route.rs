@@ -119,7 +119,7 @@ fn digest(parts: &impl Serialize) -> String {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SideFieldsSpec {
-    /// The name of a key in `[keys]` of the configuration file: sent as `Authorization: Bearer KEY` in place of the caller's.
+    /// The name of a key in `[keys]` of the configuration file, or `in-process` beside a server: sent as `Authorization: Bearer KEY` in place of the caller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The methods for which it is sent; GET and HEAD unless said otherwise.

@@ -186,6 +186,10 @@ fn direct(
             "The request's target is neither a path that begins with / nor a whole address of HTTP.",
         ));
     }
+    if request.version() == Version::HTTP_2 && headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+        // hyper takes the first, and others may take another.
+        return Err(Problem::malformed("The request says its Content-Length more than once."));
+    }
     let host = host::of(request)?;
     if headers.contains_key(header::VIA) && forward::passes(headers) >= PASSES_MAX {
         let detail = "The request goes in a circle: the server of a route is this gateway, or one that leads back to it.";

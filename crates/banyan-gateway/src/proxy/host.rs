@@ -47,7 +47,9 @@ fn is_host(host: &[u8]) -> bool {
         None => {
             let end = host.iter().position(|b| *b == b':').unwrap_or(host.len());
             let (name, rest) = host.split_at(end);
-            (!name.is_empty() && all(name, |b| b.is_ascii_alphanumeric() || b"-._".contains(b)), rest)
+            let fits = all(name, |b| b.is_ascii_alphanumeric() || b"-._".contains(b));
+            // With an empty label it is nobody's name, and who leaves dots out reads another one.
+            (fits && !name.is_empty() && !name.windows(2).any(|two| two == b".."), rest)
         }
     };
     is_name && (port.is_empty() || port.strip_prefix(b":").is_some_and(|port| all(port, u8::is_ascii_digit)))
@@ -75,8 +77,22 @@ mod tests {
             assert!(parsed.is_ok(), "a server of HTTP/2 is told {host}");
         }
         for host in [
-            "", ":80", "a:b", "a:80:80", "::1", "[::1", "[]", "[::1]x", "[x]", "x[::1]", "a/b", "a@b", "a b",
+            "",
+            ":80",
+            "a:b",
+            "a:80:80",
+            "::1",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "[x]",
+            "x[::1]",
+            "a/b",
+            "a@b",
+            "a b",
             "a,b",
+            "a..b",
+            "shop.example..",
         ] {
             assert!(!is_host(host.as_bytes()), "{host}");
         }

@@ -271,13 +271,16 @@ impl Accepting {
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
-            let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
             let accepted = listener.accept().await.and_then(|(socket, peer)| Ok((socket.into_std()?, peer)));
             match accepted {
-                Ok((socket, peer)) => match self.slot(slot, peer.ip()) {
-                    Some(slot) => self.hand_out(Accepted { socket, peer, slot }),
-                    None => drop(socket),
-                },
+                Ok((socket, peer)) => {
+                    // Only now: a place that a listener held before anybody came would be nobody's on the others.
+                    let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
+                    match self.slot(slot, peer.ip()) {
+                        Some(slot) => self.hand_out(Accepted { socket, peer, slot }),
+                        None => drop(socket),
+                    }
+                }
                 Err(error) => {
                     // Out of file descriptors, or a connection that went away in the queue: the next one may be fine.
                     tracing::warn!(%error, "accepting a connection");
