@@ -145,6 +145,7 @@ mod tests {
         "saga-cannot-undo",
         "saga-changed",
         "saga-invalid",
+        "saga-key-reused",
         "saga-not-found",
         "saga-not-parked",
         "saga-too-late",
