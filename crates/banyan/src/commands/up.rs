@@ -121,7 +121,7 @@ struct Running {
 
 async fn serve(args: UpArgs) -> Result<(), Failure> {
     // Before anything is there: what this build cannot do, and what is wrong with a file.
-    let front = Place::read(args.gateway.as_deref(), args.legacy.is_some())?;
+    let front = Place::read(args.gateway.as_deref(), args.legacy.is_some(), args.listen)?;
     let old_shop = args.legacy.as_deref().map(OldShop::read).transpose()?;
     let dir = DataDir::create(&args.data)?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -138,6 +138,10 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     let shop = match !args.no_shop && address.ip().is_loopback() {
         true => Some(shop::beside(address, keys::ensure_shop(&dir)?)?),
         false => None,
+    };
+    let gateway_key = match args.gateway {
+        Some(_) => Some(keys::ensure_gateway(&dir)?),
+        None => None,
     };
     let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
     let keyring = Arc::new(keyring);
@@ -193,7 +197,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         Some(shop) => router.merge(shop),
         None => router,
     };
-    let gateway = front.open(|| router.clone(), stopping.clone())?;
+    let gateway = front.open(|| router.clone(), gateway_key, stopping.clone())?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     if let Some(kept) = kept {
