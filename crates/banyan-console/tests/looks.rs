@@ -4,9 +4,9 @@ mod common;
 #[path = "common/eyes.rs"]
 mod eyes;
 
-use eyes::Eyes;
 use common::front::Front;
 use common::{Browser, Store, old_shop, shop};
+use eyes::Eyes;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_fits_a_phone_and_a_desk_with_nothing_in_the_store() {

@@ -7,8 +7,8 @@ mod eyes;
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{Finding, Keeper};
 use banyan_legacy_testkit::{seen, until};
-use eyes::Eyes;
 use common::{Browser, Page, Store, old_shop};
+use eyes::Eyes;
 use http::StatusCode;
 
 fn main(page: &Page) -> &str {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// A data directory: `log/`, `snapshots/`, `record.sqlite`, `keys.json`, `operator.key`, `shop.key`.
+/// A data directory: `log/`, `snapshots/`, `record.sqlite`, `keys.json`, `operator.key`, `gateway.key`, `shop.key`.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir {
     root: PathBuf,
@@ -60,6 +60,11 @@ impl DataDir {
     /// The key with which the storefront asks the API.
     pub(crate) fn shop_key(&self) -> PathBuf {
         self.root.join("shop.key")
+    }
+
+    /// The gateway's key for Banyan in the same process, in clear text.
+    pub(crate) fn gateway_key(&self) -> PathBuf {
+        self.root.join("gateway.key")
     }
 
     pub(crate) fn operator_key(&self) -> PathBuf {

@@ -7,7 +7,7 @@ use banyan_api::{now, rfc3339};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_secs(2);
 /// The name of the storefront's key.
 const SHOP: &str = "shop";
+/// The name of the gateway's key.
+const GATEWAY: &str = "gateway";
 
 /// Reads the records; none if there is no file yet.
 pub(crate) fn read(dir: &DataDir) -> Result<Vec<KeyRecord>, Failure> {
@@ -109,8 +111,18 @@ pub(crate) fn ensure_operator(dir: &DataDir) -> Result<(), Failure> {
 
 /// The storefront's own service key, made if there is none that counts, readable by its owner only.
 pub(crate) fn ensure_shop(dir: &DataDir) -> Result<String, Failure> {
-    let path = dir.shop_key();
-    let kept = match fs::read_to_string(&path) {
+    ensure(dir, &dir.shop_key(), SHOP, Role::Service)
+}
+
+/// The file with the gateway's own key, made in the same way. It may only read: routes ask with it for whoever comes.
+pub(crate) fn ensure_gateway(dir: &DataDir) -> Result<PathBuf, Failure> {
+    let path = dir.gateway_key();
+    ensure(dir, &path, GATEWAY, Role::Auditor)?;
+    Ok(path)
+}
+
+fn ensure(dir: &DataDir, path: &Path, name: &str, role: Role) -> Result<String, Failure> {
+    let kept = match fs::read_to_string(path) {
         Ok(text) => text.trim().to_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(Failure::environment(format!("reading {}: {error}", path.display()))),
@@ -122,11 +134,11 @@ pub(crate) fn ensure_shop(dir: &DataDir) -> Result<String, Failure> {
     }
     update(dir, |records| {
         // The file may be lost while its key still counts: that one is worth nothing any more.
-        records.retain(|record| record.name != SHOP || record.role != Role::Service);
-        let taken = records.iter().any(|record| record.name == SHOP);
-        let (_, key) = add(records, (!taken).then_some(SHOP), Role::Service)?;
+        records.retain(|record| record.name != name || record.role != role);
+        let taken = records.iter().any(|record| record.name == name);
+        let (_, key) = add(records, (!taken).then_some(name), role)?;
         // As with the operator's: the key before its hash.
-        write_private(&path, format!("{key}\n").as_bytes())
+        write_private(path, format!("{key}\n").as_bytes())
             .map_err(|error| Failure::environment(format!("writing {}: {error}", path.display())))?;
         Ok(key)
     })

@@ -4,7 +4,8 @@ use crate::exit::Failure;
 use banyan_console::ConsoleOptions;
 use banyan_legacy::{NoRoutes, Routes};
 use std::convert::Infallible;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -25,7 +26,7 @@ pub(crate) struct Serving(Infallible);
 
 impl Place {
     /// Says what to build, if there is to be a gateway.
-    pub(crate) fn read(file: Option<&Path>, _: bool) -> Result<Self, Failure> {
+    pub(crate) fn read(file: Option<&Path>, _: bool, _: SocketAddr) -> Result<Self, Failure> {
         match file {
             Some(_) => Err(Failure::usage(WHY)),
             None => Ok(Self(())),
@@ -44,6 +45,7 @@ impl Place {
     pub(crate) fn open(
         self,
         _: impl FnOnce() -> axum::Router,
+        _: Option<PathBuf>,
         _: watch::Receiver<bool>,
     ) -> Result<Option<Serving>, Failure> {
         Ok(None)

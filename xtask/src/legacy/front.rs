@@ -16,7 +16,7 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 /// For how many seconds nobody may have touched the old columns before they are retired: a week is too long for looking around.
 const QUIET_SECONDS: &str = "60";
 /// Where the example's routes expect the gateway and the old shop.
-const EXAMPLE_GATEWAY: &str = "127.0.0.1:8080";
+const EXAMPLE_GATEWAY: &str = "127.0.0.1:8088";
 const EXAMPLE_SHOP: &str = "http://127.0.0.1:8000";
 
 /// A Banyan with its gateway; ended on drop, with its store.

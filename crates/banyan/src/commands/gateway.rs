@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// same process.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Smallest file:\n  listen = \"127.0.0.1:8080\"\n  [[route]]\n  path = \"/\"\n  mode = \"legacy\"\n  upstream = \"http://127.0.0.1:8000\""
+    after_help = "Smallest file:\n  listen = \"127.0.0.1:8088\"\n  [[route]]\n  path = \"/\"\n  mode = \"legacy\"\n  upstream = \"http://127.0.0.1:8000\""
 )]
 pub(crate) struct GatewayArgs {
     /// The configuration, TOML; docs/gateway.md says what may be in it

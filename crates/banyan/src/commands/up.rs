@@ -146,7 +146,7 @@ struct Running {
 
 async fn serve(args: UpArgs) -> Result<(), Failure> {
     // Before anything is there: what this build cannot do, and what is wrong with a file.
-    let front = Place::read(args.gateway.as_deref(), args.legacy.is_some())?;
+    let front = Place::read(args.gateway.as_deref(), args.legacy.is_some(), args.listen)?;
     let public = public::read(args.public_url.as_deref())?;
     let old_shop = args.legacy.as_deref().map(OldShop::read).transpose()?;
     let dir = DataDir::create(&args.data)?;
@@ -171,6 +171,10 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
             Some(public::only_here(shop, public.as_ref()))
         }
         false => None,
+    };
+    let gateway_key = match args.gateway {
+        Some(_) => Some(keys::ensure_gateway(&dir)?),
+        None => None,
     };
     let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
     let keyring = Arc::new(keyring);
@@ -236,7 +240,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     let webhooks = banyan_api::webhooks(executor);
     let router = banyan_api::router(app.clone()).merge(console).merge(webhooks);
     // The shop is not behind the gateway of this process: whoever comes through there is a stranger.
-    let gateway = front.open(|| router.clone(), stopping.clone())?;
+    let gateway = front.open(|| router.clone(), gateway_key, stopping.clone())?;
     let router = match shop {
         Some(shop) => router.merge(without_dry_run(shop)),
         None => router,
