@@ -137,7 +137,8 @@ fn a_saga_that_cannot_be_finished_leaves_nothing_held() {
     let points = account(&mut http, "points:m1");
     assert_eq!((&points["debits_pending"], &points["available"]), (&json!(0), &json!(1_000)));
     // The key is used: another order, with a company that is there.
-    let again = post(&mut http, "/v1/sagas", &start("o1", "company")).expect(200);
+    post(&mut http, "/v1/sagas", &start("o1", "company")).expect_problem(409, "saga-key-reused");
+    let again = post(&mut http, "/v1/sagas", &start("o1", "no-such-company")).expect(200);
     assert_eq!((&again["saga"], &again["phase"]), (&saga["saga"], &json!("compensated")));
     let saga = post(&mut http, "/v1/sagas", &start("o2", "company")).expect(201);
     assert_eq!(saga["phase"], "completed", "{saga}");
