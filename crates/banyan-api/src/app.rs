@@ -1,8 +1,11 @@
 //! What every handler shares.
 
 use crate::auth::{Keyring, Principal};
+use crate::card;
 use crate::dry_run;
 use crate::problem::Problem;
+use crate::quota::{Cost, Quota};
+use crate::record_wait::RecordWait;
 use banyan_domain::coupon::CodeKey;
 use banyan_domain::{Command, Foretold, KeyStamp, Outcome, State};
 use banyan_engine::{Answer, Histogram, Shard};
@@ -31,6 +34,23 @@ pub struct AppOptions {
     pub streams_max: usize,
     /// Turns true when the server is shutting down: streams end then.
     pub stopping: watch::Receiver<bool>,
+    /// Who is let in, and how much of it.
+    pub doors: DoorOptions,
+}
+
+/// Who is let in, and how much of it.
+#[derive(Clone, Debug)]
+pub struct DoorOptions {
+    /// Hosts, beside this machine, to which a payment company may send shoppers back.
+    pub return_hosts: Vec<String>,
+    /// Writes of one member's token in a second; five times as many at once. 0 for no limit.
+    pub member_writes_per_second: u32,
+}
+
+impl Default for DoorOptions {
+    fn default() -> Self {
+        Self { return_hosts: Vec::new(), member_writes_per_second: 20 }
+    }
 }
 
 /// What every handler shares.
@@ -44,6 +64,9 @@ pub struct App {
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) http: HttpMetrics,
+    pub(crate) return_hosts: Vec<String>,
+    pub(crate) record_wait: RecordWait,
+    quota: Option<Quota>,
     keeper: OnceLock<Arc<Keeper>>,
 }
 
@@ -60,8 +83,10 @@ impl App {
     /// Puts an app together.
     #[must_use]
     pub fn new(options: AppOptions) -> Arc<Self> {
-        let AppOptions { shard, keyring, record, rebuilder, streams_max, stopping } = options;
+        let AppOptions { shard, keyring, record, rebuilder, streams_max, stopping, doors } = options;
         let record_progress = rebuilder.progress().clone();
+        let record_wait = RecordWait::new(record_progress.clone());
+        let quota = Quota::new(doors.member_writes_per_second);
         let codes = CodeKey::new(shard.keys());
         let (streams, http) = (Arc::new(Semaphore::new(streams_max)), HttpMetrics::default());
         let keeper = OnceLock::new();
@@ -75,6 +100,9 @@ impl App {
             streams,
             stopping,
             http,
+            return_hosts: doors.return_hosts,
+            record_wait,
+            quota,
             keeper,
         })
     }
@@ -137,6 +165,16 @@ impl App {
         self.keyring.identify(headers)
     }
 
+    /// Refuses a write of a member's token that writes too much. The shop's own keys are let through.
+    pub(crate) fn admit(&self, principal: &Principal, headers: &HeaderMap) -> Result<(), Problem> {
+        self.admit_as(principal, Cost::Write { keyed: headers.contains_key("idempotency-key") })
+    }
+
+    /// The same, of a request that costs something else.
+    pub(crate) fn admit_as(&self, principal: &Principal, cost: Cost) -> Result<(), Problem> {
+        self.quota.as_ref().map_or(Ok(()), |quota| quota.admit(principal, cost))
+    }
+
     /// The stamp of the request's `Idempotency-Key`, if it sent one. `canonical` is what the request asks, written one way.
     pub(crate) fn stamp(
         &self,
@@ -179,6 +217,7 @@ impl App {
         command: Command,
         stamp: Option<KeyStamp>,
     ) -> Result<(Outcome, u64, bool), Problem> {
+        card::refuse(&command)?;
         let began = std::time::Instant::now();
         let answer = self.shard.submit(command, stamp)?.await.map_err(|_| Problem::unknown_outcome())?;
         self.http.write_micros.record(began.elapsed().as_micros() as u64);
@@ -222,6 +261,7 @@ impl App {
         stamp: Option<KeyStamp>,
         look: impl FnOnce(Answer, &State) -> T + Send + 'static,
     ) -> Result<T, Problem> {
+        card::refuse(&command)?;
         let began = std::time::Instant::now();
         let seen = self.shard.submit_then(command, stamp, look)?;
         let seen = seen.await.map_err(|_| Problem::unknown_outcome())?;
@@ -240,6 +280,7 @@ impl App {
         stamp: Option<KeyStamp>,
         look: impl FnOnce(Answer, &State) -> T + Send + 'static,
     ) -> Result<T, Problem> {
+        card::refuse(&command)?;
         let seen = self.look(move |state| {
             let answer = match state.foretell(command, stamp.as_ref()) {
                 Err(refusal) => Answer::Refused(refusal),

@@ -16,7 +16,10 @@ pub(crate) const BATCH_BODY_BYTES_MAX: usize = 1 << 20;
 /// Longest time a whole body may take.
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// Reads a whole body of at most `bytes_max`.
+/// Reads a whole body of at most `bytes_max` within 15 seconds.
+///
+/// # Errors
+/// A [`Problem`] that says whether it was too large, too slow, or broken off.
 pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {

@@ -5,8 +5,9 @@
 //! with the same header, or refuses.
 
 use crate::problem::Problem;
+use axum::Router;
 use axum::extract::Request;
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, StatusCode};
 
@@ -49,6 +50,11 @@ pub(crate) async fn refuse(request: Request, next: Next) -> Response {
         Ok(true) => unsupported().into_response(),
         Err(problem) => problem.into_response(),
     }
+}
+
+/// `router`, none of whose endpoints can pretend: what asks for a dry run and would change something is refused.
+pub fn refused(router: Router) -> Router {
+    router.layer(from_fn(refuse))
 }
 
 /// The refusal of an endpoint that cannot pretend.

@@ -58,6 +58,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
         routes::return_order,
         routes::list_orders,
         routes::list_member_orders,
+        routes::take_webhook,
         routes::read_events,
         routes::show_legacy,
         routes::plan_move,

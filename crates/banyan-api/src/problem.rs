@@ -2,7 +2,7 @@
 
 use crate::wire::stock::ShortLineJson;
 use axum::response::{IntoResponse, Response};
-use banyan_domain::{Refusal, coupon, legacy, order, pay, saga, stock};
+use banyan_domain::{Refusal, coupon, holds_card_number, legacy, order, pay, saga, stock};
 use banyan_engine::SubmitError;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -45,6 +45,15 @@ impl Problem {
     /// A request that cannot be understood.
     #[must_use]
     pub fn invalid(detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        // What cannot be understood may be a card number, and is told back by whoever reads it.
+        let detail = match holds_card_number(&detail) {
+            true => {
+                "The request is not what is expected, and has a card number in it, which has no place here."
+                    .into()
+            }
+            false => detail,
+        };
         Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail)
     }
 
@@ -171,9 +180,13 @@ const fn status_of_saga(refusal: saga::Refusal) -> StatusCode {
     match refusal {
         No::SagaNotDefined | No::SagaNotFound => StatusCode::NOT_FOUND,
         No::SagaInvalid | No::SagaInputTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
-        No::SagaVersion | No::TooManySagas | No::SagaTooLate | No::SagaNotParked | No::SagaCannotUndo => {
-            StatusCode::CONFLICT
-        }
+        No::SagaKeyReused
+        | No::SagaVersion
+        | No::TooManySagas
+        | No::SagaTooLate
+        | No::SagaNotParked
+        | No::SagaChanged
+        | No::SagaCannotUndo => StatusCode::CONFLICT,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The loop that owns connections: hyper with limits on everything, and a shutdown that answers what was accepted.
 
 use crate::App;
+use crate::stalled::Stalled;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -22,6 +23,8 @@ pub struct ServeOptions {
     pub connections_max: usize,
     /// Longest time for the head of a request, which includes the silence before it on a kept-alive connection.
     pub head_time_max: Duration,
+    /// Longest time in which a client takes nothing of its answer: its connection ends then.
+    pub stall_time_max: Duration,
     /// Longest head of a request, in bytes.
     pub head_bytes_max: usize,
     /// Longest wait for requests under way when shutting down.
@@ -33,6 +36,7 @@ impl Default for ServeOptions {
         Self {
             connections_max: 16_384,
             head_time_max: Duration::from_secs(60),
+            stall_time_max: Duration::from_secs(30),
             head_bytes_max: 16 << 10,
             drain_time_max: Duration::from_secs(20),
         }
@@ -86,7 +90,8 @@ pub async fn serve(
                 response
             }
         });
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let connection =
+            http.serve_connection(TokioIo::new(Stalled::new(stream, options.stall_time_max)), service);
         tokio::spawn(async move {
             let _held = slot;
             let mut connection = std::pin::pin!(connection);

@@ -2,6 +2,7 @@
 
 pub mod stock;
 
+use crate::auth::Principal;
 use crate::clock;
 use crate::problem::Problem;
 use banyan_domain::coupon::{
@@ -141,6 +142,16 @@ pub struct CampaignAnswerJson {
     pub issued: u64,
     /// Coupons left; null if unlimited.
     pub left: Option<u64>,
+    /// What became of them. Not told to a shopper's token.
+    #[serde(flatten)]
+    pub counts: Option<CampaignCountsJson>,
+    /// Log position as of which these numbers hold.
+    pub seq: u64,
+}
+
+/// What became of a campaign's coupons: the shop's own figures.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct CampaignCountsJson {
     /// Held for an order now.
     pub held: u64,
     /// Redeemed.
@@ -151,15 +162,15 @@ pub struct CampaignAnswerJson {
     pub expired: u64,
     /// Members on the allow-list.
     pub allowed: u64,
-    /// Log position as of which these numbers hold.
-    pub seq: u64,
 }
 
-/// All campaigns.
+/// A page of campaigns.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CampaignsJson {
     /// Newest first.
     pub campaigns: Vec<CampaignAnswerJson>,
+    /// Pass it as `after` to read on; null at the end.
+    pub next: Option<u32>,
     /// Log position as of which these numbers hold.
     pub seq: u64,
 }
@@ -498,13 +509,21 @@ impl CampaignAnswerJson {
             },
             issued: campaign.totals.issued,
             left: campaign.left(),
-            held: campaign.totals.held,
-            redeemed: campaign.totals.redeemed,
-            revoked: campaign.totals.revoked,
-            expired: campaign.totals.expired,
-            allowed: campaign.allowed,
+            counts: Some(CampaignCountsJson {
+                held: campaign.totals.held,
+                redeemed: campaign.totals.redeemed,
+                revoked: campaign.totals.revoked,
+                expired: campaign.totals.expired,
+                allowed: campaign.allowed,
+            }),
             seq,
         }
+    }
+
+    /// The campaign as `principal` may see it.
+    pub(crate) fn seen_by(mut self, principal: &Principal) -> Self {
+        self.counts = self.counts.filter(|_| principal.member.is_none());
+        self
     }
 }
 

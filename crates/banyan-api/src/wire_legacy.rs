@@ -146,6 +146,8 @@ pub struct HealthJson {
     pub active: bool,
     /// Bytes of its log that it keeps for us.
     pub retained_bytes: u64,
+    /// More than this is told: `watch.wal_bytes_max` of the mapping.
+    pub retained_bytes_max: u64,
     /// Bytes that may still be written before it gives us up.
     pub safe_bytes: Option<u64>,
 }
@@ -301,6 +303,7 @@ impl From<&Status> for LegacyJson {
             state,
             progress,
             health,
+            kept_bytes_max,
             stage,
             items: (items, short),
             holds_waiting,
@@ -313,7 +316,7 @@ impl From<&Status> for LegacyJson {
             stream: source.id.stream.to_string(),
             position: source.position.to_string(),
             copying: source.copying,
-            health: health.as_ref().map(health_json),
+            health: health.as_ref().map(|health| health_json(health, *kept_bytes_max)),
         });
         let reconciled = state.reconciled.map(|last| ReconciledJson {
             at: rfc3339(last.at),
@@ -374,15 +377,22 @@ fn moving(state: &CapabilityState, waits_for: Option<String>) -> Option<MoveJson
     })
 }
 
-fn health_json(health: &Result<StreamHealth, String>) -> HealthJson {
+fn health_json(health: &Result<StreamHealth, String>, retained_bytes_max: u64) -> HealthJson {
     match health {
         Ok(health) => HealthJson {
             status: health.status.clone(),
             active: health.active,
             retained_bytes: health.retained_bytes,
+            retained_bytes_max,
             safe_bytes: health.safe_bytes,
         },
-        Err(why) => HealthJson { status: why.clone(), active: false, retained_bytes: 0, safe_bytes: None },
+        Err(why) => HealthJson {
+            status: why.clone(),
+            active: false,
+            retained_bytes: 0,
+            retained_bytes_max,
+            safe_bytes: None,
+        },
     }
 }
 

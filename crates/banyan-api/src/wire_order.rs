@@ -1,5 +1,6 @@
 //! Products, quotes and orders as the wire writes them. Amounts are whole minor units of the order's currency, tax included.
 
+use crate::auth::Principal;
 use crate::clock::rfc3339;
 use crate::problem::Problem;
 use crate::wire::MoneyJson;
@@ -350,10 +351,10 @@ pub struct RefundJson {
     pub amount: i64,
     /// The points.
     pub points: i64,
-    /// By whom.
-    pub by: String,
-    /// Why.
-    pub reason: String,
+    /// By whom. Null to a shopper's token: it is the shop's own note.
+    pub by: Option<String>,
+    /// Why, as whoever did it wrote it down. Null to a shopper's token.
+    pub reason: Option<String>,
     /// When it began.
     pub begun_at: String,
     /// When it was done or refused.
@@ -548,6 +549,18 @@ impl OrderJson {
     }
 }
 
+impl OrderJson {
+    /// The order as `principal` may see it: who of the shop gave something back, and what they noted about it, is the shop's.
+    pub(crate) fn seen_by(mut self, principal: &Principal) -> Self {
+        if principal.member.is_some() {
+            for refund in &mut self.refunds {
+                (refund.by, refund.reason) = (None, None);
+            }
+        }
+        self
+    }
+}
+
 impl RefundJson {
     fn new(refund: &Refund, order: &Order) -> Self {
         let line = |part: &banyan_domain::order::RefundLine| {
@@ -562,8 +575,8 @@ impl RefundJson {
             lines: refund.lines.iter().map(line).collect(),
             amount: refund.amount,
             points: refund.points,
-            by: refund.by.to_string(),
-            reason: refund.reason.to_string(),
+            by: Some(refund.by.to_string()),
+            reason: Some(refund.reason.to_string()),
             begun_at: rfc3339(refund.begun_at),
             ended_at: refund.ended_at.map(rfc3339),
             saga: refund.saga.get(),

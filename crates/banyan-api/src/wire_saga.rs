@@ -29,6 +29,9 @@ pub struct StartSagaJson {
 pub struct ResumeJson {
     /// `retry` tries the step again, `skip` counts it as done by hand, `undo` turns the saga back, past its pivot too.
     pub how: ResumeHowJson,
+    /// The `mark` of the saga as you saw it: it is refused (`saga-changed`) if anything happened to the saga since.
+    #[schema(example = "3f0c9a52d1b7e684")]
+    pub mark: String,
     /// Why, for the record.
     pub reason: String,
     /// With `skip`: what the step would have said to those after it.
@@ -78,6 +81,9 @@ pub struct SagaJson {
     pub started_at: String,
     /// When it last changed.
     pub changed_at: String,
+    /// Another after everything that happens to it: a decision about it names the mark of what was seen.
+    #[schema(example = "3f0c9a52d1b7e684")]
+    pub mark: String,
 }
 
 /// Where a step stands.
@@ -258,8 +264,22 @@ impl SagaJson {
             at_risk: definition.at_risk.as_ref().and_then(|field| saga.input.get(field)).map(Into::into),
             started_at: rfc3339(saga.started_at),
             changed_at: rfc3339(saga.changed_at),
+            mark: mark_text(saga.mark()),
         }
     }
+}
+
+/// A saga's mark as the wire and the forms of the console write it.
+#[must_use]
+pub fn mark_text(mark: u64) -> String {
+    format!("{mark:016x}")
+}
+
+/// The mark that `text` says, or none if it is no mark.
+#[must_use]
+pub fn read_mark(text: &str) -> Option<u64> {
+    let is_mark = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_mark.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
 impl SagaStepJson {

@@ -108,6 +108,7 @@ fn reservation(first: usize, each: usize, rows: usize) -> Result<Command, Failur
         lines: Lines::new(lines).map_err(|e| failed("lines", e))?,
         member: Some(member.map_err(|e| failed("member", e))?),
         order: Some(OrderId::new(format!("o{first:011}")).map_err(|e| failed("order", e))?),
+        holder: banyan_domain::Holder::Shop,
         hold_for: Millis::from_seconds(600),
     }))
 }

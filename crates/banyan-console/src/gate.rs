@@ -148,7 +148,7 @@ impl FromRequest<Arc<Console>> for Posted {
                 let visit = Visit::of(&parts.method, &parts.headers, &parts.uri);
                 let path = parts.uri.path().to_owned();
                 return Err(match read_form(Request::from_parts(parts, body)).await {
-                    Ok(fields) => kept::ask_to_sign_in(console, &visit, Kept::new(&path, fields)),
+                    Ok(fields) => kept::ask_to_sign_in(console, &visit, &Kept::new(&path, fields)),
                     Err(status) => status.into_response(),
                 });
             }

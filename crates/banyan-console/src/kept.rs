@@ -69,8 +69,8 @@ impl Kept {
 }
 
 /// The sign-in page that keeps `kept`.
-pub(crate) fn ask_to_sign_in(console: &Arc<Console>, visit: &Visit, kept: Kept) -> Response {
+pub(crate) fn ask_to_sign_in(console: &Arc<Console>, visit: &Visit, kept: &Kept) -> Response {
     let fault = Some(visit.lang.t(text::KEPT_SIGN_IN));
-    let form = login::Form { next: link::own_path(&visit.here), kept: Some(&kept), fault };
+    let form = login::Form { next: link::own_path(&visit.here), kept: Some(kept), fault };
     login::page(console, visit, StatusCode::UNAUTHORIZED, &form)
 }

@@ -161,6 +161,7 @@ pub(crate) fn problem(slug: &str) -> Option<Text> {
         "stock-below-held" => STOCK_BELOW_HELD,
         "stock-above-limit" => STOCK_ABOVE,
         "saga-not-parked" => SAGA_NOT_PARKED,
+        "saga-changed" => SAGA_CHANGED,
         "saga-too-late" => SAGA_TOO_LATE,
         "saga-cannot-undo" => SAGA_CANNOT_UNDO,
         "order-settling" => ORDER_SETTLING,

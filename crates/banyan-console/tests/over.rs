@@ -1,10 +1,13 @@
 //! The console's pages of the way over, with a keeper whose old shop is in memory: the wizard there and back.
 
 mod common;
+#[path = "common/eyes.rs"]
+mod eyes;
 
 use banyan_domain::legacy::Phase;
 use banyan_legacy::{Finding, Keeper};
 use banyan_legacy_testkit::{seen, until};
+use eyes::Eyes;
 use common::{Browser, Page, Store, old_shop};
 use http::StatusCode;
 
@@ -265,6 +268,11 @@ async fn rows_that_the_old_table_refuses_are_told_in_its_words_with_what_to_do()
         }
         assert!(!told.contains("tea-sejak"), "the first stands for all");
     }
+    let mut eyes = Eyes::open(&store, store.console()).await;
+    eyes.look("over-aside", "/console/over");
+    eyes.speak("ko");
+    eyes.look("ko-over-aside", "/console/over");
+    eyes.are_content();
     shop.refuses(|row| (row.sku == "tea-sejak").then_some("violates check constraint \"in_stock\" <b>"));
     store.stock("mug-white", "main", 210).await;
     aside(1).await;

@@ -443,10 +443,26 @@ async fn parked_sagas_are_listed_by_age_and_money_and_decided_with_a_reason() {
     );
 
     let csrf = by_age.csrf();
+    let decide_seen =
+        async |browser: &mut Browser, saga: SagaNo, seen: &str, action: &str, reason: &str, output: &str| {
+            let path = format!("/console/sagas/{}/change", saga.get());
+            let fields = [
+                ("csrf", csrf.as_str()),
+                ("mark", seen),
+                ("action", action),
+                ("reason", reason),
+                ("output", output),
+            ];
+            browser.post(&path, &fields).await
+        };
+    let mark = async |browser: &mut Browser, saga: SagaNo| {
+        let page = browser.get(&format!("/console/sagas/{}", saga.get())).await;
+        let mark = page.body.split_once("name=\"mark\" value=\"").map(|(_, rest)| rest[..16].to_owned());
+        mark.unwrap_or_default()
+    };
     let decide = async |browser: &mut Browser, saga: SagaNo, action: &str, reason: &str, output: &str| {
-        let path = format!("/console/sagas/{}/change", saga.get());
-        let fields = [("csrf", csrf.as_str()), ("action", action), ("reason", reason), ("output", output)];
-        browser.post(&path, &fields).await
+        let seen = mark(browser, saga).await;
+        decide_seen(browser, saga, &seen, action, reason, output).await
     };
     let path = format!("/console/sagas/{}/change", dear.get());
     let forged = browser.post(&path, &[("csrf", "0"), ("action", "retry"), ("reason", "x")]).await;
@@ -457,12 +473,24 @@ async fn parked_sagas_are_listed_by_age_and_money_and_decided_with_a_reason() {
         StatusCode::UNPROCESSABLE_ENTITY
     );
     assert!(is_parked(&store, dear).await, "nothing happened");
+    let blind = decide_seen(&mut browser, dear, "", "retry", "nothing was seen", "").await;
+    assert_eq!(blind.status, StatusCode::BAD_REQUEST, "{}", main(&blind));
+    // An answer comes late: what was decided about the older page is not done.
+    let old = mark(&mut browser, sagas.parked_back).await;
+    let stale =
+        decide_seen(&mut browser, sagas.parked_back, "0123456789abcdef", "skip", "an old page", "").await;
+    assert_eq!(stale.status, StatusCode::CONFLICT, "{}", main(&stale));
+    assert!(
+        stale.body.contains("Something happened to the saga since you looked") && stale.body.contains(&old)
+    );
+    assert!(is_parked(&store, sagas.parked_back).await, "nothing happened");
 
+    let seen = mark(&mut browser, dear).await;
     let went = decide(&mut browser, dear, "retry", "the company is back", "").await;
     assert_eq!(went.status, StatusCode::SEE_OTHER, "{}", main(&went));
     let page = browser.get(went.location()).await;
     assert!(page.body.contains("It goes on") && page.body.contains("the company is back"), "{}", main(&page));
-    let late = decide(&mut browser, dear, "retry", "again", "").await;
+    let late = decide_seen(&mut browser, dear, &seen, "retry", "again", "").await;
     assert_eq!(late.status, StatusCode::CONFLICT);
     assert!(late.body.contains("no longer parked"));
 

@@ -147,6 +147,7 @@ fn reserve(n: u64, lines: u64) -> Command {
         lines: Lines::new((0..lines).map(line).collect()).expect("valid lines"),
         member: Some(MemberId::new(format!("m{:011}", number(n) % 300_000)).expect("a valid member")),
         order: Some(OrderId::new(format!("o{n:011}")).expect("a valid order")),
+        holder: banyan_domain::Holder::Shop,
         hold_for: Millis::new(BLOCKS_HELD * BLOCK_MILLIS),
     }
 }

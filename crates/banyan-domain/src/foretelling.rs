@@ -115,7 +115,13 @@ mod tests {
     fn reserve(quantity: u32) -> Command {
         let line = Line { sku: SkuId::new("A").expect("a SKU"), location: None, quantity };
         let (lines, hold_for) = (Lines::new(vec![line]).expect("lines"), Millis::new(60_000));
-        Command::Stock(stock::Command::Reserve { lines, member: None, order: None, hold_for })
+        Command::Stock(stock::Command::Reserve {
+            lines,
+            member: None,
+            order: None,
+            holder: crate::Holder::Shop,
+            hold_for,
+        })
     }
 
     fn issue(member: &str) -> Command {

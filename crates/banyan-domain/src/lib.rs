@@ -16,6 +16,7 @@ mod decision;
 mod digest;
 mod event;
 mod foretelling;
+mod holder;
 mod idempotency;
 mod ids;
 mod lapsing;
@@ -41,6 +42,7 @@ pub use decision::Decided;
 pub use digest::Digest;
 pub use event::{Command, Entry, Event, Outcome};
 pub use foretelling::Foretold;
+pub use holder::Holder;
 pub use idempotency::{IdempotencyTable, KeyStamp, Remembered};
 pub use ids::{
     AccountId, AccountNo, Actor, CampaignId, CampaignNo, CouponId, InvalidId, ItemNo, LocationId, MemberId,

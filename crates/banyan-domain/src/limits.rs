@@ -68,14 +68,21 @@ pub const SAGA_FIELDS_MAX: usize = 32;
 pub const SAGA_FIELD_NAME_BYTES_MAX: usize = 48;
 /// Longest value of a field, in bytes.
 pub const SAGA_FIELD_BYTES_MAX: usize = 8_192;
+/// Most of what a service says of a refusal, or of why nobody knows, that is kept, in bytes.
+pub const SAGA_REASON_BYTES_MAX: usize = 1_000;
 /// Longest span that a definition may name, in milliseconds (thirty days).
 pub const SAGA_SPAN_MILLIS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// Most definitions of sagas, all versions together, that one shard can ever have had.
 pub const SAGA_DEFINITIONS_MAX: u32 = 10_000;
 /// How long a saga stays in the hot state after its end, in milliseconds: answers that come late find it there.
 pub const SAGA_LATE_MILLIS: u64 = 2 * 3_600 * 1_000;
-/// How long the key of an ended saga is remembered, in milliseconds: longer than idempotency keys are.
+/// How long the key of an ended saga is remembered in any case, in milliseconds: longer than idempotency keys are.
 pub const SAGA_KEY_MILLIS: u64 = 28 * 3_600 * 1_000;
+/// How long it is remembered if not more than [`SAGA_OLD_KEYS_MAX`] sagas of its name ended since, in milliseconds (a year): a
+/// repair or a payout is begun by hand, from a report that may be old, and must not be made a second time.
+pub const SAGA_OLD_KEY_MILLIS: u64 = 366 * 24 * 3_600 * 1_000;
+/// Most keys of one name that are remembered for longer than [`SAGA_KEY_MILLIS`].
+pub const SAGA_OLD_KEYS_MAX: usize = 20_000;
 /// Longest SKU id, in bytes.
 pub const SKU_ID_BYTES_MAX: usize = 64;
 /// Longest location id, in bytes.
@@ -127,6 +134,7 @@ const _: () = assert!(COUPONS_PER_CAMPAIGN_MAX < 1 << COUPON_N_BITS);
 const _: () = assert!(IDEMPOTENCY_HORIZON_MILLIS >= 24 * 3_600 * 1_000);
 const _: () = assert!(RETIRE_AFTER_MILLIS > IDEMPOTENCY_HORIZON_MILLIS);
 const _: () = assert!(TIMESTAMP_MILLIS_MAX < 1 << 56);
+const _: () = assert!(SAGA_OLD_KEY_MILLIS > SAGA_KEY_MILLIS);
 const _: () = assert!(SAGA_KEY_MILLIS > IDEMPOTENCY_HORIZON_MILLIS && SAGA_KEY_MILLIS > SAGA_LATE_MILLIS);
 const _: () = assert!(ITEM_UNITS_MAX as u64 + PROMISED_UNITS_MAX as u64 <= u32::MAX as u64);
 const _: () = assert!(RESERVATION_LINES_MAX <= u128::BITS as usize);

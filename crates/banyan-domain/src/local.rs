@@ -4,11 +4,14 @@
 //! answer becomes the step's output. A parameter that is missing or cannot be read is a refusal of the step, so that the
 //! saga turns back: definitions are checked for form, but what flows through them comes from outside.
 
-use crate::saga::{Action, Ask, Definition, Event as SagaEvent, Fields, Next, Saga, Settlement, Target};
+use crate::saga::{
+    Action, Ask, Definition, Event as SagaEvent, Fields, Next, Saga, Settlement, StepState, Target,
+};
 use crate::stock::{Line, Lines};
 use crate::{
-    AccountId, Actor, Command, CouponId, Currency, Decided, Event, LocationId, MemberId, Millis, OrderId,
-    Outcome, Reason, Reference, ReservationNo, SagaNo, SkuId, State, TransferNo, coupon, pay, stock,
+    AccountId, Actor, Command, CouponId, Currency, Decided, Event, Holder, LocationId, MemberId, Millis,
+    OrderId, Outcome, Reason, Reference, Refusal, ReservationNo, SagaNo, SkuId, State, TransferNo, coupon,
+    pay, stock,
 };
 
 /// Every action there is, in order of name: what a definition may name after `local`.
@@ -126,7 +129,15 @@ impl State {
             order if order.starts_with("order.") => self.tell_order(order, saga, |name| given.text(name))?,
             other => {
                 let command = self.command(other, &given)?;
-                self.decide_unkeyed(command).map_err(|refusal| refusal.slug().to_owned())?
+                match self.decide_unkeyed(command) {
+                    Ok(decided) => decided,
+                    Err(refusal)
+                        if ask == Ask::Undo && self.has_run_out(saga, definition, place, refusal) =>
+                    {
+                        return Ok((Vec::new(), None));
+                    }
+                    Err(refusal) => return Err(refusal.slug().to_owned()),
+                }
             }
         };
         Ok(match decided {
@@ -136,27 +147,48 @@ impl State {
         })
     }
 
+    /// Whether `refusal` only says that what the step held has run out by itself: then it is free, and there is nothing left
+    /// to give back. Not if its time cannot be over yet, nor if a later step of this saga took what was held.
+    fn has_run_out(&self, saga: &Saga, definition: &Definition, place: usize, refusal: Refusal) -> bool {
+        let taken_by = match refusal {
+            Refusal::Pay(pay::Refusal::TransferNotPending) => "pay.capture",
+            Refusal::Stock(stock::Refusal::ReservationNotFound) => "stock.commit",
+            _ => return false,
+        };
+        let action = &definition.steps[place].action;
+        let holds =
+            matches!(&action.target, Target::Local(name) if matches!(&**name, "pay.hold" | "stock.reserve"));
+        let is_over = |hold_for: Millis| saga.started_at.plus(hold_for) <= self.time();
+        let taken = saga.steps.iter().zip(&definition.steps).any(|(state, step)| {
+            matches!(&step.action.target, Target::Local(name) if **name == *taken_by)
+                && matches!(state, StepState::Done(_))
+        });
+        holds && !taken && Given { saga, definition, action }.hold().is_ok_and(is_over)
+    }
+
     fn command(&self, name: &str, given: &Given<'_>) -> Result<Command, String> {
         Ok(match name {
             "coupon.hold" => coupon::Command::HoldCoupon {
-                coupon: self.coupon(given)?,
-                owner: given.member()?,
+                coupon: self.members_coupon(given)?,
+                // The saga holds as the shop.
+                owner: None,
                 order: given.order()?,
                 hold_for: given.hold()?,
             }
             .into(),
             "coupon.redeem" => {
-                let (coupon, owner, order) = (self.coupon(given)?, given.member()?, given.order()?);
-                coupon::Command::RedeemCoupon { coupon, owner, order }.into()
+                let (coupon, order) = (self.members_coupon(given)?, given.order()?);
+                coupon::Command::RedeemCoupon { coupon, owner: None, order }.into()
             }
             "coupon.release" => {
-                let (coupon, owner, order) = (self.coupon(given)?, given.member()?, given.order()?);
-                coupon::Command::ReleaseCoupon { coupon, owner, order }.into()
+                let (coupon, order) = (self.members_coupon(given)?, given.order()?);
+                coupon::Command::ReleaseCoupon { coupon, owner: None, order }.into()
             }
             "stock.reserve" => stock::Command::Reserve {
                 lines: given.lines()?,
                 member: given.member()?,
                 order: Some(given.order()?),
+                holder: Holder::Shop,
                 hold_for: given.hold()?,
             }
             .into(),
@@ -205,6 +237,15 @@ impl State {
         let code =
             coupon::CouponCode::parse(&given.text("coupon")).map_err(|_| String::from("coupon-not-found"))?;
         Ok(coupon::CodeKey::new(&self.keys).coupon(code))
+    }
+
+    /// The same; the saga's member's, if it has one.
+    fn members_coupon(&self, given: &Given<'_>) -> Result<CouponId, String> {
+        let coupon = self.coupon(given)?;
+        match given.member()? {
+            Some(member) if !self.coupons.is_of(coupon, &member) => Err("coupon-not-found".into()),
+            _ => Ok(coupon),
+        }
     }
 }
 

@@ -177,6 +177,7 @@ impl State {
             lines: goods,
             member: Some(cart.member.clone()),
             order: None,
+            holder: crate::Holder::Shop,
             hold_for: Millis::new(1),
         };
         self.decide_stock(ask)?;
@@ -304,7 +305,7 @@ impl State {
         match self.sagas.decide(saga::Command::Start { name, key, input }) {
             Ok(Decided::One(started)) => Ok(AnyEvent::Saga(started)),
             // Somebody began a saga by hand for an order that was not placed.
-            Ok(_) => Err(Refusal::OrderSettling.into()),
+            Ok(_) | Err(saga::Refusal::SagaKeyReused) => Err(Refusal::OrderSettling.into()),
             Err(saga::Refusal::SagaNotDefined) => Err(Refusal::CheckoutNotDefined.into()),
             Err(other) => Err(other.into()),
         }

@@ -172,6 +172,28 @@ fn revoked_is_final() {
     );
 }
 
+/// Bug: a member's token gave up, and used, what a checkout outside held for its order, by naming that order.
+#[test]
+fn what_the_shop_holds_its_member_neither_gives_up_nor_uses() {
+    check(
+        "create noon valid=1h                      | new noon
+         issue noon m1                             | new noon#1 issued expires 1h
+         hold noon#1 100234 60s                    | new noon#1 held for 100234 until 1m expires 1h
+         release noon#1 100234 owner=m1            | no: coupon-held
+         redeem noon#1 100234 owner=m1             | no: coupon-held
+         hold noon#1 100234 90s owner=m1           | again noon#1 held for 100234 until 1m expires 1h
+         restart
+         release noon#1 100234 owner=m1            | no: coupon-held
+         release noon#1 100234                     | new noon#1 issued expires 1h
+         hold noon#1 100234 60s owner=m1           | new noon#1 held for 100234 until 1m expires 1h
+         restart
+         at 30s
+         hold noon#1 100234 60s                    | new noon#1 held for 100234 until 90s expires 1h
+         release noon#1 100234 owner=m1            | no: coupon-held
+         redeem noon#1 100234                      | new noon#1 redeemed for 100234 expires 1h",
+    );
+}
+
 #[test]
 fn a_hold_lapses_exactly_at_its_deadline() {
     check(

@@ -7,8 +7,8 @@ use banyan_domain::coupon::{
     Audience, Benefit, CampaignDefinition, CouponState, EndCause, Event, ReleaseCause, Stacking,
 };
 use banyan_domain::{
-    Actor, CampaignId, CampaignNo, CouponId, Currency, Entry, Event as AnyEvent, KeyStamp, MemberId, Millis,
-    Money, OrderId, Reason, Remembered, SegmentName, State, StoreSecret, Timestamp, codec,
+    Actor, CampaignId, CampaignNo, CouponId, Currency, Entry, Event as AnyEvent, Holder, KeyStamp, MemberId,
+    Millis, Money, OrderId, Reason, Remembered, SegmentName, State, StoreSecret, Timestamp, codec,
 };
 use common::Shop;
 use common::script::run;
@@ -190,8 +190,12 @@ fn coupon_events() {
         expect!["818202818208821b0000030000000011626d31"],
     );
     check(
-        Event::CouponHeld { coupon: coupon(), order: order(), until },
+        Event::CouponHeld { coupon: coupon(), order: order(), until, holder: Holder::Shop },
         expect!["818202818209831b0000030000000011626f3119ea60"],
+    );
+    check(
+        Event::CouponHeld { coupon: coupon(), order: order(), until, holder: Holder::Member },
+        expect!["818202818209841b0000030000000011626f3119ea6001"],
     );
     check(
         Event::CouponRedeemed { coupon: coupon(), order: order() },

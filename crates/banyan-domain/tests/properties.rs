@@ -6,8 +6,8 @@ use banyan_domain::coupon::{
     Audience, CampaignChange, CampaignDefinition, Command, CouponState, EndCause, Event, ReleaseCause,
 };
 use banyan_domain::{
-    Actor, CampaignId, CampaignNo, CouponId, Entry, Event as AnyEvent, KeyStamp, MemberId, Millis, OrderId,
-    Reason, Remembered, SegmentName, State, Timestamp, limits,
+    Actor, CampaignId, CampaignNo, CouponId, Entry, Event as AnyEvent, Holder, KeyStamp, MemberId, Millis,
+    OrderId, Reason, Remembered, SegmentName, State, Timestamp, limits,
 };
 use common::model::{Model, Said, words};
 use common::{Shop, definition};
@@ -378,6 +378,7 @@ fn coupon_event() -> impl Strategy<Value = Event> {
         (coupon(), order(), instant()).prop_map(|(coupon, order, until)| Event::CouponHeld {
             coupon,
             order,
+            holder: if until.as_millis() % 2 == 0 { Holder::Member } else { Holder::Shop },
             until
         }),
         (coupon(), order()).prop_map(|(coupon, order)| Event::CouponRedeemed { coupon, order }),

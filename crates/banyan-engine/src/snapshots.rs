@@ -53,16 +53,21 @@ pub enum SnapshotFault {
 }
 
 impl SnapshotStore {
-    /// The snapshots in `dir`, which is created if it is not there. What a crash left of an unfinished one is removed.
+    /// The snapshots in `dir`, which is created if it is not there.
     ///
     /// # Errors
-    /// If it cannot be created, or the leftover cannot be removed.
+    /// If it cannot be created.
     pub fn open(dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        match fs::remove_file(dir.join(UNFINISHED)) {
+        Ok(Self { dir, proven: Arc::default() })
+    }
+
+    /// Removes what a crash left of an unfinished snapshot. Only for who owns the log: it may be another process's work.
+    pub(crate) fn remove_unfinished(&self) -> io::Result<()> {
+        match fs::remove_file(self.dir.join(UNFINISHED)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(Self { dir, proven: Arc::default() }),
+            _ => Ok(()),
         }
     }
 
@@ -230,15 +235,22 @@ fn read_file(path: &Path, work: &impl Both) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether the log's block that follows `seq` names `hash` as the one before it.
+/// Whether the log's block that ends at `seq` has `hash`, by its own word or by that of the block that follows: the one at the
+/// end has none, and the one before what is archived has only that.
 fn belongs(open: &OpenReader<'_>, seq: u64, hash: BlockHash) -> Result<(), String> {
-    let mut next = Block::default();
+    let mut block = Block::default();
     let mut reader = open(Seq(seq + 1)).map_err(|e| e.to_string())?;
-    match reader.next(&mut next).map_err(|e| e.to_string())? {
-        true if next.previous == hash => Ok(()),
-        true => Err("it was made from another log".into()),
-        false => Err("the log ends before it".into()),
+    if reader.next(&mut block).map_err(|e| e.to_string())? {
+        return if block.previous == hash { Ok(()) } else { Err("it was made from another log".into()) };
     }
+    let mut reader = open(Seq(seq)).map_err(|e| e.to_string())?;
+    while reader.next(&mut block).map_err(|e| e.to_string())? {
+        if block.count > 0 {
+            let same = block.head() == Seq(seq) && block.hash == hash;
+            return if same { Ok(()) } else { Err("it was made from another log".into()) };
+        }
+    }
+    Err("the log ends before it".into())
 }
 
 impl std::fmt::Display for SnapshotFault {
@@ -297,7 +309,12 @@ mod tests {
     fn what_a_crash_left_of_an_unfinished_snapshot_is_removed_at_the_next_start() {
         let dir = tempfile::tempdir().expect("a folder");
         fs::write(dir.path().join(UNFINISHED), [0; 9_000]).expect("writable");
-        SnapshotStore::open(dir.path()).expect("opens");
+        let store = SnapshotStore::open(dir.path()).expect("opens");
+        assert_eq!(names(dir.path()), [UNFINISHED], "another process may be at work on it");
+        let log = banyan_log::MemoryLog::new();
+        let now = banyan_domain::Timestamp::from_millis(1);
+        crate::start(Box::new(log), Some(&store), crate::CoreOptions::default(), None, now, &mut |_, _| {})
+            .expect("it starts");
         assert_eq!(names(dir.path()), Vec::<String>::new());
     }
 

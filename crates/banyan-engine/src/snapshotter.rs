@@ -54,7 +54,8 @@ pub(crate) fn spawn(
                     metrics.snapshot_seq.store(seq, Ordering::Relaxed);
                     tracing::info!(seq, "snapshot made");
                 }
-                Ok(None) => return,
+                // Told to stop, or there is one at the head already.
+                Ok(None) => last = confirmed.get().as_u64(),
                 Err(fault @ SnapshotFault::NoRoom { needed, .. }) => {
                     tracing::error!("making a snapshot: {fault}");
                     // A full disk may let nothing happen that could be waited for. And replaying is work: not before it can help.
@@ -80,7 +81,8 @@ pub(crate) fn spawn(
     Ok(Snapshotter { stop, thread })
 }
 
-/// Replays from the newest snapshot to the head and stores the result. None if told to stop meanwhile.
+/// Replays from the newest snapshot to the head and stores the result. None if told to stop meanwhile, or if nothing has happened
+/// since.
 fn make(store: &SnapshotStore, log: &SharedLog, stop: &AtomicBool) -> Result<Option<u64>, SnapshotFault> {
     let fault = |e| SnapshotFault::Replay(StartError::Log(e));
     let head = lock(log).confirmed().get();
@@ -98,10 +100,13 @@ fn make(store: &SnapshotStore, log: &SharedLog, stop: &AtomicBool) -> Result<Opt
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        hash = Some(block.hash);
         apply_block(&block, &mut state).map_err(SnapshotFault::Replay)?;
-        if block.count > 0 && block.head() >= head {
-            break;
+        // The block that the state ends at: an epoch's start behind it has no events.
+        if block.count > 0 {
+            hash = Some(block.hash);
+            if block.head() >= head {
+                break;
+            }
         }
     }
     let (Some(state), Some(hash)) = (state, hash) else { return Ok(None) };

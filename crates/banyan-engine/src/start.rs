@@ -37,7 +37,8 @@ pub struct StartReport {
     pub took: Duration,
 }
 
-/// Why a shard cannot start. Nothing was changed; the log is as it was.
+/// Why a shard cannot start. The log has what it had: it is read, decoded and replayed before anything is added to it. (Opening
+/// it may have cut a torn block from its end and prepared a segment; see `banyan-log`.)
 #[derive(Debug)]
 pub enum StartError {
     /// The log cannot be opened or read.
@@ -89,9 +90,15 @@ impl Started {
     pub const fn report(&self) -> &StartReport {
         &self.report
     }
+
+    /// The state as the log has it, before anything new happens.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        self.core.state()
+    }
 }
 
-/// Acquires the log and brings the state up to its head. An empty log becomes a new store with a random secret, or with
+/// Brings the state up to the head of the log, and then acquires it. An empty log becomes a new store with a random secret, or with
 /// `secret` where the caller wants to choose it, created at `now` (see [`crate::wall_clock`]).
 ///
 /// `progress` is called now and then with the position reached and the head.
@@ -112,26 +119,46 @@ pub fn start(
     }
     let half = usize::try_from(log.block_bytes_max() / 2).unwrap_or(usize::MAX);
     options.block_bytes_soft_max = options.block_bytes_soft_max.min(half - (64 << 10));
-    let acquired = log.acquire().map_err(StartError::Log)?;
-    let mut report = StartReport { head: acquired.head.as_u64(), ..StartReport::default() };
-    if acquired.head == Seq::ZERO {
-        create(&mut *log, acquired.epoch, secret, now)?;
-        report.created = true;
-        report.head = 1;
-    }
+    let mut report = StartReport { head: log.confirmed().get().as_u64(), ..StartReport::default() };
     let mut state = None;
     if let Some(store) = snapshots {
         let passed = &mut report.snapshots_passed;
+        if let Err(error) = store.remove_unfinished() {
+            passed.push(format!("removing an unfinished one from {}: {error}", store.dir().display()));
+        }
         state = store.newest(report.head, &|from| log.reader(from), passed, &SideBySide);
         report.snapshot_seq = state.as_ref().map_or(0, State::seq);
     }
-    let from = state.as_ref().map_or(1, |state| state.seq() + 1);
-    let mut reader = log.reader(Seq(from)).map_err(StartError::Log)?;
-    let state = replay(&mut *reader, state, &mut |seq| progress(seq, acquired.head.as_u64()))?;
+    let mut state = catch_up(&*log, state, &mut |seq| progress(seq, report.head))?;
+    if report.head > 0 && state.is_none() {
+        return Err(StartError::NotAStore);
+    }
+    // From here on the log is known to lead to a state, and is added to.
+    let acquired = log.acquire().map_err(StartError::Log)?;
+    if acquired.head == Seq::ZERO {
+        create(&mut *log, acquired.epoch, secret, now)?;
+        report.created = true;
+    }
+    // The first event of a new store, or what another owner has written until now.
+    if state.as_ref().map_or(0, State::seq) < log.confirmed().get().as_u64() {
+        state = catch_up(&*log, state, &mut |seq| progress(seq, acquired.head.as_u64()))?;
+    }
     let state = state.ok_or(StartError::NotAStore)?;
+    report.head = state.seq();
     report.replayed = state.seq() - report.snapshot_seq;
     report.took = began.elapsed();
     Ok(Started { log, epoch: acquired.epoch, core: Core::new(state, options), report })
+}
+
+/// Applies what the log has and `state` has not.
+fn catch_up(
+    log: &dyn Log,
+    state: Option<State>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Option<State>, StartError> {
+    let from = state.as_ref().map_or(1, |state| state.seq() + 1);
+    let mut reader = log.reader(Seq(from)).map_err(StartError::Log)?;
+    replay(&mut *reader, state, progress)
 }
 
 /// Stores the first event of a new store.

@@ -1,9 +1,10 @@
 //! Starting: what the caller's clock is for, and logs that no shard wrote.
 
-use banyan_domain::coupon::Event;
-use banyan_domain::{CampaignNo, Entry, StoreSecret, Timestamp, codec};
-use banyan_engine::{CoreOptions, StartError, start};
+use banyan_domain::coupon::{self, Audience, Benefit, CampaignDefinition, Event, Stacking};
+use banyan_domain::{Actor, CampaignId, CampaignNo, Command, Entry, StoreSecret, Timestamp, codec};
+use banyan_engine::{CoreOptions, DirectReplies, Shard, ShardOptions, SnapshotStore, StartError, start};
 use banyan_log::{Block, BlockDraft, Log, MemoryLog, Seq};
+use std::time::{Duration, Instant};
 
 const CREATED: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -63,4 +64,62 @@ fn an_event_that_breaks_an_invariant_is_refused() {
     writer.append(acquired.epoch, Seq(2), block).expect("appended");
     drop(writer);
     assert!(matches!(started(&log).err(), Some(StartError::Violation { seq: 2, .. })));
+}
+
+/// Bug: each start that was refused began an epoch first, and so added a block to a log that it said it had not changed.
+#[test]
+fn a_start_that_is_refused_adds_nothing_to_the_log() {
+    let log = MemoryLog::new();
+    drop(started(&log).expect("it starts"));
+    let mut writer = log.attach();
+    let acquired = writer.acquire().expect("acquired");
+    let block = BlockDraft { time_ms: CREATED.as_millis(), count: 1, body: b"of a newer version" };
+    writer.append(acquired.epoch, Seq(2), block).expect("appended");
+    drop(writer);
+    let refused = started(&log).err().expect("refused");
+    assert!(matches!(refused, StartError::Decode { seq: 2, .. }), "{refused:?}");
+    assert_eq!(log.health().epoch, acquired.epoch);
+}
+
+/// A snapshot of the last block, and nothing behind it in the log: so it is after a crash.
+#[test]
+fn a_snapshot_at_the_very_end_of_the_log_is_used() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = SnapshotStore::open(dir.path()).expect("a folder");
+    let log = MemoryLog::new();
+    let started = || {
+        start(Box::new(log.attach()), Some(&store), CoreOptions::default(), None, CREATED, &mut |_, _| {})
+            .expect("it starts")
+    };
+    let options =
+        ShardOptions { snapshots: Some(store.clone()), snapshot_events: 1, ..ShardOptions::default() };
+    let shard = Shard::spawn(started(), Box::new(DirectReplies), options).expect("threads start");
+    let definition = CampaignDefinition {
+        id: CampaignId::new("noon").expect("valid"),
+        name: "Sale".into(),
+        quantity: None,
+        per_member: 1,
+        benefit: Benefit::FreeShipping,
+        minimum_order: None,
+        starts_at: None,
+        ends_at: None,
+        audience: Audience::Everyone,
+        valid_for: None,
+        stacking: Stacking::Exclusive,
+    };
+    let by = Actor::new("test").expect("valid");
+    let create = coupon::Command::CreateCampaign { definition: Box::new(definition), by };
+    shard.submit(Command::Coupon(create), None).expect("room").blocking_recv().expect("answered");
+    let head = shard.confirmed().get().as_u64();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while shard.metrics().snapshot_seq < head {
+        assert!(Instant::now() < deadline, "no snapshot of event {head} was made");
+        std::thread::yield_now();
+    }
+    shard.shutdown();
+    for _ in 0..2 {
+        let report = started().report().clone();
+        assert_eq!((report.snapshot_seq, report.replayed, report.head), (head, 0, head), "{report:?}");
+        assert_eq!(report.snapshots_passed, Vec::<String>::new());
+    }
 }

@@ -176,7 +176,17 @@ impl Banyan {
         let sku = SkuId::new(sku).expect("a SKU");
         let lines = Lines::new(vec![Line { sku, location: None, quantity }]).expect("lines");
         let hold_for = Millis::new(u64::try_from(time.as_millis()).expect("not for ever"));
-        match self.desk.ask(stock::Command::Reserve { lines, member: None, order: None, hold_for }).await {
+        match self
+            .desk
+            .ask(stock::Command::Reserve {
+                lines,
+                member: None,
+                order: None,
+                holder: banyan_domain::Holder::Shop,
+                hold_for,
+            })
+            .await
+        {
             Ok(Outcome::Stock(stock::Outcome::Reservation(answer))) => Ok(answer.reservation),
             Err(DeskError::Refused(refusal)) => Err(refusal),
             other => panic!("a reservation was answered with {other:?}"),

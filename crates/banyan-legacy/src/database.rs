@@ -314,6 +314,12 @@ pub trait OldDatabase: Send + Sync {
     /// Statements that still touch the mapped tables, ours left out. Nothing where the old database keeps no statistics.
     fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>>;
 
+    /// Which statistics [`OldDatabase::references`] reads: another text where they began anew, by a reset or on another server, so
+    /// that what was counted before is not in them. Nothing where the old database does not tell.
+    fn statistics(&self) -> BoxFuture<'_, Result<Option<String>, LegacyError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Gives the stream up, so that the old database keeps nothing for us. The way on is a new snapshot. One of the same name that
     /// is not ours is left alone, and refused.
     fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>>;

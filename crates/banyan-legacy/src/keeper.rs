@@ -3,6 +3,7 @@
 
 mod again;
 mod behind;
+mod kept;
 mod runner;
 
 use crate::database::{BoxFuture, Finding, OldDatabase, StreamHealth};
@@ -148,6 +149,8 @@ pub struct Status {
     pub progress: ProgressView,
     /// How the old database sees the stream; none before the first look, a text if it could not be asked.
     pub health: Option<Result<StreamHealth, String>>,
+    /// How much the old database may keep of its log for us before it is told.
+    pub kept_bytes_max: u64,
     /// What the move under way waits for, or what stands in its way.
     pub stage: Option<String>,
     /// Items of the old shop, and of these how many are short.
@@ -158,8 +161,8 @@ pub struct Status {
     pub known_until: Option<Timestamp>,
     /// References used within the quiet time.
     pub references_left: usize,
-    /// What an operator must look at, in words: the lead taken back by hand, a stream that was left behind, old columns that are
-    /// not written.
+    /// What an operator must look at, in words: the lead taken back by hand, a stream that was left behind, a log that is
+    /// kept too long for us, old columns that are not written.
     pub trouble: Vec<String>,
 }
 
@@ -336,12 +339,15 @@ impl Keeper {
         let taken_over = state.taken_over.as_ref().map(takeover::sentence);
         let taken_over = taken_over.map(|sentence| takeover::with_open(&sentence, open));
         let left_behind = seen.left_behind.iter().map(|(text, _)| text.clone());
-        let trouble = taken_over.into_iter().chain(left_behind).chain(behind::trouble(&progress)).collect();
+        let kept = kept::trouble(seen.health.as_ref(), &self.mapping.watch);
+        let trouble = taken_over.into_iter().chain(left_behind).chain(kept);
+        let trouble = trouble.chain(behind::trouble(&progress)).collect();
         let known_until = known.filter(|until| until.as_millis() > 0);
         Ok(Status {
             state,
             progress,
             health,
+            kept_bytes_max: self.mapping.watch.wal_bytes_max,
             stage,
             items,
             holds_waiting,
@@ -520,37 +526,21 @@ impl Keeper {
     /// Who touches what is to go.
     async fn look_at_references(&self) {
         let _alone = self.looking.lock().await;
+        // In this order: a reset in between is found with the next look.
+        let statistics = self.driver.database.statistics().await;
         let references = self.driver.database.references().await;
         let (now, ledger) = (wall_clock(), self.routes.ledger(STOCK));
         let mut seen = self.seen();
         seen.references.routes(now, ledger);
-        match references {
-            Ok(Some(statements)) => seen.references.statements(now, statements),
-            // Nobody counts there: then nothing is known, which is not the same as nothing.
-            Ok(None) | Err(_) => seen.references.gap(),
-        }
-    }
-
-    /// Alarms when the old database keeps too much for us; as the last resort, and if the mapping says so, gives the stream
-    /// up rather than fill its disk.
-    async fn guard(&self, health: &StreamHealth) {
-        let watch = &self.mapping.watch;
-        let kept = health.retained_bytes;
-        if kept > watch.wal_bytes_max {
-            tracing::warn!(
-                bytes = kept,
-                most = watch.wal_bytes_max,
-                "the old database keeps more of its log for us than it should"
-            );
-        }
-        if watch.wal_bytes_drop > 0 && kept > watch.wal_bytes_drop {
-            tracing::error!(
-                bytes = kept,
-                "giving the stream up so that the old database's disk does not fill"
-            );
-            if let Err(error) = self.driver.database.drop_stream().await {
-                tracing::error!("the stream could not be given up: {error}");
+        match (statistics, references) {
+            (Ok(statistics), Ok(Some(statements))) => {
+                seen.references.counted_by(statistics);
+                seen.references.statements(now, statements);
             }
+            // Nobody counts there: then nothing is known, which is not the same as nothing.
+            (_, Ok(None)) => seen.references.gap(),
+            // They go on counting while nobody looks.
+            (Err(_), _) | (_, Err(_)) => seen.references.missed(now),
         }
     }
 

@@ -33,6 +33,8 @@ mod ranges;
 pub mod reconcile;
 mod references;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
+mod remembered;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod scope;
 mod stream;
 mod takeover;

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Most references kept of each kind; of those that are not told any more, the ones used longest ago go first.
 pub(crate) const REFERENCES_MAX: usize = 2_000;
 
+/// Longest time without a look that is no gap: statistics are cumulative, but have room for so many statements only.
+pub(crate) const UNSEEN_MAX: Duration = Duration::from_secs(600);
+
 /// How a reference reaches what is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReferenceKind {
@@ -50,6 +53,9 @@ pub struct ReferencesView {
 #[derive(Debug, Default)]
 pub struct References {
     since: Option<Timestamp>,
+    /// When the statistics were looked at last, and which they were.
+    looked: Option<Timestamp>,
+    statistics: Option<String>,
     /// Routes that touch the capability, with when that was first seen: their callers are known from then on.
     marked: BTreeMap<String, Timestamp>,
     known: BTreeMap<Key, (u64, Timestamp)>,
@@ -73,6 +79,8 @@ impl References {
     /// Takes a look at the database's statistics. More statements than are kept are no look at all: of those left out nobody would
     /// know when they come.
     pub fn statements(&mut self, now: Timestamp, statements: Vec<SqlReference>) {
+        self.missed(now);
+        self.looked = Some(now);
         let mut told: BTreeMap<Key, u64> = BTreeMap::new();
         for SqlReference { caller, statement, calls, .. } in statements {
             // The same words may be counted in several places: within functions and outside of them, or in several schemas.
@@ -106,7 +114,23 @@ impl References {
         self.forget(ReferenceKind::Route, |key| told.contains(key));
     }
 
-    /// Nobody could look: what was used meanwhile is not known, so watching begins anew.
+    /// Which statistics the next look is at. Others than before: what was used meanwhile may not be in them, so watching begins anew.
+    pub fn counted_by(&mut self, statistics: Option<String>) {
+        if self.statistics.is_some() && self.statistics != statistics {
+            self.gap();
+        }
+        self.statistics = statistics;
+    }
+
+    /// A look failed, or is late. Statistics go on counting meanwhile, so that is a gap only if it lasts.
+    pub fn missed(&mut self, now: Timestamp) {
+        let unseen = self.looked.map(|looked| now.as_millis().saturating_sub(looked.as_millis()));
+        if unseen.is_some_and(|millis| u128::from(millis) > UNSEEN_MAX.as_millis()) {
+            self.gap();
+        }
+    }
+
+    /// What was used meanwhile is not known, so watching begins anew.
     pub fn gap(&mut self) {
         self.since = None;
     }
@@ -249,5 +273,37 @@ mod tests {
         references.gap();
         references.statements(at(500), vec![]);
         assert_eq!(references.view(at(510)).watched_for(at(510)), Duration::from_secs(10));
+    }
+
+    /// Found by reading: one look that failed began the watch of a week anew, and the next one found everything that ran meanwhile.
+    #[test]
+    fn a_look_that_failed_is_no_gap_where_the_statistics_went_on() {
+        let mut references = References::default();
+        references.counted_by(Some("server 1, reset never".into()));
+        references.statements(at(100), vec![used("a", 5)]);
+        references.missed(at(105));
+        references.missed(at(110));
+        references.counted_by(Some("server 1, reset never".into()));
+        references.statements(at(400), vec![used("a", 6)]);
+        let view = references.view(at(410));
+        assert_eq!(view.watched_for(at(410)), Duration::from_secs(310));
+        assert_eq!(view.left(at(410), Duration::from_secs(15)), 1, "used while nobody could look");
+    }
+
+    #[test]
+    fn statistics_that_began_anew_and_too_long_without_a_look_are_gaps() {
+        let mut references = References::default();
+        let look = |references: &mut References, seconds: u64, of: &str| {
+            references.counted_by(Some(of.into()));
+            references.statements(at(seconds), vec![]);
+            references.view(at(seconds)).watched_for(at(seconds))
+        };
+        look(&mut references, 100, "reset in May");
+        assert_eq!(look(&mut references, 200, "reset in May"), Duration::from_secs(100));
+        assert_eq!(look(&mut references, 300, "reset in June"), Duration::ZERO);
+        assert_eq!(look(&mut references, 890, "reset in June"), Duration::from_secs(590));
+        references.missed(at(1_500));
+        assert_eq!(references.view(at(1_500)).watched_for(at(1_500)), Duration::ZERO, "ten minutes and more");
+        assert_eq!(look(&mut references, 1_510, "reset in June"), Duration::ZERO);
     }
 }

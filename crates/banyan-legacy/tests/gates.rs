@@ -260,6 +260,13 @@ async fn the_old_databases_disk_is_guarded_from_the_first_copy_on() {
     world.until("it copies", |state| state.has_noted(MoveStep::Prepared)).await;
     kept.until("it is looked at", |now| now.health.is_some()).await;
     assert_eq!(world.shop.asked().drops, 0, "more than it should, and not yet too much");
+    let told = kept.keeper().status().await.expect("it runs");
+    assert!(
+        told.trouble.iter().any(|why| why.contains("1500 bytes") && why.contains("2000")),
+        "{:?}",
+        told.trouble
+    );
+    assert_eq!(told.kept_bytes_max, 1_000);
     world.shop.retains(3_000);
     until("the stream is given up", async || world.shop.asked().drops > 0).await;
     assert!(world.banyan.state().await.moving.is_some(), "the move goes on with a new copy");

@@ -109,3 +109,34 @@ async fn statistics_that_are_switched_off_do_not_say_that_nobody_is_left() {
         assert!(seen(&shop).await.is_some(), "{on}");
     }
 }
+
+/// Found by reading: who names only a view over the table is somebody who is left.
+#[tokio::test]
+async fn who_reads_through_a_view_or_a_procedure_is_a_reference() {
+    let shop = counting(&[]).await;
+    shop.sql("create view levels as select * from stock; create view stock_report as select sku from levels");
+    shop.sql(
+        "create procedure tell() select count(*) from stock_report; create view prices as select 1 as price",
+    );
+    let before = shop.database.statistics().await.expect("an answer");
+    assert!(before.is_some());
+    shop.sql("select * from stock_report; call tell(); select * from prices");
+    let found = seen(&shop).await.expect("counted");
+    for name in ["stock_report", "tell"] {
+        let names = |one: &SqlReference| one.statement.to_lowercase().contains(name);
+        assert!(found.iter().any(names), "{name} is not in {found:#?}");
+    }
+    assert!(!found.iter().any(|one| one.statement.contains("prices")), "{found:#?}");
+    let findings = shop.database.check().await;
+    let told = findings.iter().find(|finding| finding.subject == "views and routines over the mapped tables");
+    let told = told.expect("it is looked at");
+    assert!(
+        told.level == CheckLevel::Warn && told.found.contains("stock_report") && told.found.contains("tell"),
+        "{told:?}"
+    );
+    assert!(!told.found.contains("prices"), "{told:?}");
+    assert_eq!(shop.database.statistics().await.as_ref(), Ok(&before), "nobody emptied them");
+    shop.sql("truncate table performance_schema.events_statements_summary_by_digest");
+    // Its moments have microseconds, and the next statement is later.
+    assert_ne!(shop.database.statistics().await, Ok(before));
+}

@@ -2,9 +2,14 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use banyan_log::{AppendError, Block, BlockDraft, DiskOptions, Log, MemoryStorage, Seq, Storage, Verdict};
+use banyan_log::{
+    AppendError, Block, BlockDraft, DiskLog, DiskOptions, LockGuard, LockRefused, Log, MemoryStorage, Seq,
+    Storage, StorageFile, Verdict,
+};
 use common::{append, body, fill, goes_on, open, read_all, read_offline, small, tiny};
 use proptest::prelude::*;
 
@@ -330,5 +335,100 @@ proptest! {
                 prop_assert!(found.is_some_and(|event| event.hash == block.hash), "seq {} is lost", block.first_seq);
             }
         }
+    }
+}
+
+/// A disk whose second look at a sector may be worse than the first: what is opened for writing reads back with a flipped bit,
+/// behind the segment's header.
+struct Fading(MemoryStorage);
+
+struct FadingFile(Arc<dyn StorageFile>);
+
+impl Storage for Fading {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn lock(&self, name: &str) -> Result<LockGuard, LockRefused> {
+        self.0.lock(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        self.0.create(name)
+    }
+
+    fn open(&self, name: &str, writable: bool) -> io::Result<Arc<dyn StorageFile>> {
+        let file = self.0.open(name, writable)?;
+        Ok(if writable { Arc::new(FadingFile(file)) } else { file })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.0.sync_dir()
+    }
+
+    fn directory(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Storage>> {
+        self.0.directory(path, create)
+    }
+}
+
+impl StorageFile for FadingFile {
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_at(into, offset)?;
+        if offset > 0 {
+            into[100] ^= 1;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+/// Bug: the end of the log was read once more to be written again, and whatever was read then went to the disk.
+#[test]
+fn what_opening_writes_again_is_what_it_has_verified() {
+    let options = DiskOptions { archive_dir: None, ..small() };
+    // With one block in the last segment, with several, and with none but the spare.
+    for blocks in 1..12 {
+        let storage = MemoryStorage::new();
+        let mut log = open(&storage, &options).expect("open");
+        fill(&mut log, blocks, 900);
+        let all = read_all(&log).expect("read");
+        drop(log);
+        let files = |storage: &MemoryStorage| -> Vec<_> {
+            let mut names = storage.list().expect("list");
+            names.sort_unstable();
+            names.into_iter().map(|name| (storage.bytes(&name), name)).collect()
+        };
+        let before = files(&storage);
+        let fading = Arc::new(Fading(storage.clone()));
+        drop(DiskLog::open(fading, options.clone()).expect("open"));
+        assert!(files(&storage) == before, "after {blocks} blocks");
+        assert_eq!(read_all(&open(&storage, &options).expect("open")).expect("read"), all);
     }
 }

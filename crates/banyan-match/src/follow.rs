@@ -212,7 +212,9 @@ impl Asked<'_> {
 
     fn moving(&self, place: u8, ask: Ask, step: &Step, action: &Action) -> Option<Effect> {
         let what = movement(&action.target, self.company)?;
-        let key = self.keys.map(|keys| step_key(keys, self.saga.no, place, ask)).unwrap_or_default();
+        let saga = self.saga;
+        let key =
+            self.keys.map(|keys| step_key(keys, saga.no, saga.started_at, place, ask)).unwrap_or_default();
         Some(Effect { key, ..self.made(step, action, what) })
     }
 

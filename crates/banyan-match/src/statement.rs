@@ -111,9 +111,16 @@ fn read_csv(text: &str) -> Result<Vec<Movement>, StatementError> {
                 let what = format!("it has {} fields, and the first line {}", fields.len(), names.len());
                 return Err(StatementError { line, what });
             }
-            movement(line, places.map(|place| fields[place].clone()))
+            movement(line, places.map(|place| plain(&fields[place])))
         })
         .collect()
+}
+
+/// A field without the apostrophe that keeps a spreadsheet from taking it for a formula.
+fn plain(field: &str) -> String {
+    let rest = field.strip_prefix('\'');
+    let formula = |rest: &&str| rest.trim_start_matches('\'').starts_with(['=', '+', '-', '@']);
+    rest.filter(formula).unwrap_or(field).to_owned()
 }
 
 /// The records of a CSV text, each with the line it begins on.
@@ -244,5 +251,14 @@ mod tests {
             assert!(error.what.contains(part), "{error}");
         }
         assert!(read_statement("{\n", Format::JsonLines).is_err());
+    }
+
+    #[test]
+    fn a_field_that_was_kept_from_being_a_formula_is_read_as_it_was() {
+        for (field, wanted) in
+            [("'=1+1", "=1+1"), ("''=1", "'=1"), ("'-o-1", "-o-1"), ("'quoted'", "'quoted'"), ("-25", "-25")]
+        {
+            assert_eq!(plain(field), wanted);
+        }
     }
 }

@@ -437,8 +437,9 @@ fn our_own_key_tells_two_equal_charges_apart() {
     let first = script.start(1, "o-1", &[("payment", "pay_1"), ("amount", "500")]);
     script.ask(first);
     let second = script.start(1, "o-2", &[("payment", "pay_1"), ("amount", "500")]);
+    let started_at = script.at;
     script.ask(second);
-    let key = banyan_domain::saga::step_key(&script.secret.keys(), second, 0, Ask::Do);
+    let key = banyan_domain::saga::step_key(&script.secret.keys(), second, started_at, 0, Ask::Do);
     let line = format!("{CAPTURED}{key}");
     let report = script.check(&[&line], &["late", "late"]);
     let seen = report.findings.iter().find(|finding| finding.movement.is_some()).expect("the movement");

@@ -93,14 +93,15 @@ pub struct RefundRequest {
 /// Ask how things are. Changes nothing, so it may be asked at any time and again.
 ///
 /// [`Effect::Refused`] says that the *effect* was refused, never that the question was. [`Effect::Done`] says that there is such
-/// a payment; a company that cannot tell effects apart by key answers with the payment as it is, and the caller must see
-/// whether the effect shows in it.
+/// a payment, and of a refund that this very refund is there. Of the others the caller must see whether they show in the
+/// payment: a company may find a payment and not an effect.
 #[derive(Clone, Debug)]
 pub enum Query {
     /// The payment, which is known.
     Payment(PaymentId),
     /// What came of an effect, when its answer was lost. [`Effect::Refused`] with
-    /// [`codes::NOT_FOUND`](crate::codes::NOT_FOUND) if the company knows of nothing.
+    /// [`codes::NOT_FOUND`](crate::codes::NOT_FOUND) if the company knows of nothing, so that sending it again, with the same
+    /// key, is what is left to do.
     Key {
         /// The key that was sent.
         key: Key,
@@ -108,7 +109,22 @@ pub enum Query {
         order: OrderId,
         /// The payment, where it is known: all but authorizing.
         payment: Option<PaymentId>,
+        /// What was asked for under the key: companies keep different things in different places.
+        deed: Deed,
     },
+}
+
+/// What a lost effect was to do.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// Set money aside, paid with this.
+    Authorize(MethodToken),
+    /// Take this much.
+    Capture(Money),
+    /// Give up what is not captured.
+    Void,
+    /// Send some back.
+    Refund,
 }
 
 /// A payment company.

@@ -20,7 +20,7 @@ mod text;
 mod toss;
 
 pub use company::{
-    Asking, AuthorizeRequest, CaptureRequest, Connection, Notice, NoticeError, PaymentCompany, Query,
+    Asking, AuthorizeRequest, CaptureRequest, Connection, Deed, Notice, NoticeError, PaymentCompany, Query,
     RefundRequest, VoidRequest,
 };
 pub use effect::{CardShown, Effect, PaymentState, Refused, Status, codes};

@@ -5,7 +5,7 @@
 //! came of a lost capture is read from the payment's amounts.
 
 use crate::company::{
-    Asking, AuthorizeRequest, CaptureRequest, Connection, Notice, NoticeError, PaymentCompany, Query,
+    Asking, AuthorizeRequest, CaptureRequest, Connection, Deed, Notice, NoticeError, PaymentCompany, Query,
     RefundRequest, VoidRequest,
 };
 use crate::effect::{About, CardShown, Effect, PaymentState, Status, codes};
@@ -73,13 +73,8 @@ impl Stripe {
             Ok(reply) => reply.json,
             Err(effect) => return effect,
         };
-        match reply["status"].as_str() {
-            // A pending refund is decided on; only the bank is slow.
-            Some("succeeded" | "pending") => {}
-            Some("failed" | "canceled") => {
-                return Effect::no("refund-failed", "Stripe could not send the money back.");
-            }
-            _ => return Effect::garbage("the refund has no status"),
+        if let Some(effect) = not_sent_back(&reply) {
+            return effect;
         }
         let charge = &reply["charge"];
         let found = || {
@@ -127,21 +122,27 @@ impl Stripe {
         Err(Effect::Unknown(format!("the key is not among {seen} rows of {list}; query the payment itself")))
     }
 
-    async fn by_key(&self, key: &Key, payment: Option<&PaymentId>) -> Effect {
-        let not_found =
-            || Effect::no(codes::NOT_FOUND, "Stripe knows of no payment or refund with this key.");
-        let found = match payment {
-            Some(payment) => self.find(&format!("/v1/refunds?payment_intent={payment}&"), key).await,
-            None => self.find("/v1/payment_intents?", key).await,
-        };
-        match (found, payment) {
-            (Ok(Some(_)), Some(payment)) => self.by_payment(payment).await,
-            (Ok(Some(intent)), None) => match intent["id"].as_str().and_then(|id| PaymentId::new(id).ok()) {
+    /// What came of a payment of which only the key is known.
+    async fn by_key(&self, key: &Key) -> Effect {
+        match self.find("/v1/payment_intents?", key).await {
+            Ok(Some(intent)) => match intent["id"].as_str().and_then(|id| PaymentId::new(id).ok()) {
                 Some(payment) => self.by_payment(&payment).await,
                 None => Effect::garbage("the payment has no id"),
             },
-            (Ok(None), _) => not_found(),
-            (Err(effect), _) => effect,
+            Ok(None) => Effect::no(codes::NOT_FOUND, "Stripe knows of no payment with this key."),
+            Err(effect) => effect,
+        }
+    }
+
+    /// What came of a refund: one among those of its payment.
+    async fn refund_by_key(&self, key: &Key, payment: &PaymentId) -> Effect {
+        match self.find(&format!("/v1/refunds?payment_intent={payment}&"), key).await {
+            Ok(Some(refund)) => match not_sent_back(&refund) {
+                None => self.by_payment(payment).await,
+                Some(effect) => effect,
+            },
+            Ok(None) => Effect::no(codes::NOT_FOUND, "Stripe knows of no refund with this key."),
+            Err(effect) => effect,
         }
     }
 }
@@ -187,7 +188,12 @@ impl PaymentCompany for Stripe {
     fn query<'a>(&'a self, query: &'a Query) -> Asking<'a> {
         match query {
             Query::Payment(payment) => Box::pin(self.by_payment(payment)),
-            Query::Key { key, payment, .. } => Box::pin(self.by_key(key, payment.as_ref())),
+            Query::Key { key, payment: Some(payment), deed: Deed::Refund, .. } => {
+                Box::pin(self.refund_by_key(key, payment))
+            }
+            // What else is done to a payment shows in it, and carries no key of its own.
+            Query::Key { payment: Some(payment), .. } => Box::pin(self.by_payment(payment)),
+            Query::Key { key, payment: None, .. } => Box::pin(self.by_key(key)),
         }
     }
 
@@ -227,6 +233,21 @@ fn refusal(reply: &Reply) -> Effect {
         // The same key is just being worked on, or two calls met on one object.
         409 => Effect::Unknown(format!("the company says {code}: {sentence}")),
         _ => Effect::no(code, sentence),
+    }
+}
+
+/// What stands against a refund having sent the money back, by its own status.
+fn not_sent_back(refund: &Value) -> Option<Effect> {
+    match refund["status"].as_str() {
+        // A pending refund is decided on; only the bank is slow.
+        Some("succeeded" | "pending") => None,
+        Some("failed" | "canceled") => {
+            Some(Effect::no("refund-failed", "Stripe could not send the money back."))
+        }
+        Some("requires_action") => {
+            Some(Effect::Unknown("the refund waits for somebody at Stripe: look at it there".into()))
+        }
+        _ => Some(Effect::garbage("the refund has no status")),
     }
 }
 

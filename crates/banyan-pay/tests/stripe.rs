@@ -4,10 +4,11 @@
 mod common;
 
 use banyan_pay::{
-    Connection, Effect, NoticeError, PaymentCompany, PaymentId, Query, SignatureError, Status, Stripe, codes,
+    Connection, Deed, Effect, NoticeError, PaymentCompany, PaymentId, Query, SignatureError, Status, Stripe,
+    codes,
 };
 use banyan_testkit::LocalStripe;
-use common::{authorize, by_key, capture, refund, secret, void};
+use common::{authorize, by_deed, by_key, capture, refund, secret, void, with_token, won};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -95,6 +96,79 @@ async fn a_key_is_found_among_many_payments_and_refunds() {
     stripe.refund(&refund("r", &first, 100)).await;
     assert_eq!(done(&stripe.query(&by_key("r", Some(&first))).await).2, 100);
     assert_eq!(stripe.query(&by_key("r2", Some(&first))).await.refused(), Some(codes::NOT_FOUND));
+}
+
+/// Bug: once a payment was known, its authorization and its capture were looked for among its refunds, and never found: no
+/// payment with 3-D Secure was ever completed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_is_known_is_asked_itself_and_not_its_refunds() {
+    let Company { server, stripe } = start().await;
+    let card = "type=card&card[number]=4000002500003155&card[exp_month]=12&card[exp_year]=2040&card[cvc]=123";
+    let method =
+        form(&server, "/v1/payment_methods", card).await["id"].as_str().expect("a method").to_owned();
+    let waiting = stripe.authorize(&pay("a", &method)).await;
+    assert_eq!(done(&waiting), (Status::RequiresCustomer, 0, 0));
+    let id = payment(&waiting);
+    let asked = by_deed("a", Some(&id), with_token(&method));
+    assert_eq!(done(&stripe.query(&asked).await).0, Status::RequiresCustomer);
+    let taken = by_deed("c", Some(&id), Deed::Capture(won(25_000)));
+    assert_eq!(done(&stripe.query(&taken).await), (Status::RequiresCustomer, 0, 0));
+
+    // What the customer's browser does.
+    let intent = form(&server, &format!("/v1/payment_intents/{id}"), "").await;
+    let client_secret = intent["client_secret"].as_str().expect("a secret");
+    let agreed = format!("client_secret={client_secret}&success=true");
+    form(&server, &format!("/v1/payment_intents/{id}/_authenticate"), &agreed).await;
+    assert_eq!(done(&stripe.query(&asked).await), (Status::Authorized, 0, 0));
+    stripe.capture(&capture("c", &id, 25_000, true)).await;
+    assert_eq!(done(&stripe.query(&taken).await), (Status::Captured, 25_000, 0));
+}
+
+/// Bug: a refund that Stripe could not send counted as done as soon as it was found.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_failed_at_stripe_is_refused_when_it_is_asked_about() {
+    for (status, wanted) in
+        [("failed", "refused"), ("canceled", "refused"), ("requires_action", "unknown"), ("?", "unknown")]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let rows = format!(
+            "{{\"data\":[{{\"id\":\"re_1\",\"status\":\"{status}\",\"metadata\":{{\"banyan_key\":\"r\"}}}}],\"has_more\":false}}"
+        );
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a question");
+            let mut head = [0; 4_096];
+            let read = stream.read(&mut head).await.expect("a request");
+            assert!(head[..read].starts_with(b"GET /v1/refunds?payment_intent=pi_1&limit=100"));
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{rows}", rows.len());
+            stream.write_all(answer.as_bytes()).await.expect("answered");
+        });
+        let connection = Connection::new(&format!("http://{address}"), secret("sk_test_hidden"));
+        let stripe = Stripe::new(&connection).expect("a connection");
+        let id = PaymentId::new("pi_1").expect("an id");
+        let seen = stripe.query(&by_key("r", Some(&id))).await;
+        let is = if seen.refused() == Some("refund-failed") { "refused" } else { "unknown" };
+        assert_eq!(is, wanted, "{status}: {seen:?}");
+        assert!(seen.done().is_none(), "{status}: {seen:?}");
+    }
+}
+
+/// What somebody else asks of localstripe: `body` posted as a form, or the answer to a question where it is empty.
+async fn form(server: &LocalStripe, path: &str, body: &str) -> serde_json::Value {
+    let host = server.url().replace("http://", "");
+    let mut stream = TcpStream::connect(&host).await.expect("localstripe");
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer sk_test_hidden\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    serde_json::from_str(body).expect("JSON")
 }
 
 #[tokio::test(flavor = "multi_thread")]

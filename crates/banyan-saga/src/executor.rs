@@ -4,13 +4,15 @@
 //! process, loses is noticed by the sagas' own deadlines. Asks that were open when the process started are reported as
 //! unknown, because nobody can know whether they were sent.
 
+use crate::notices::{Notices, Turn};
 use crate::service::Service;
+use banyan_domain::SagaNo;
 use banyan_domain::saga::{Command, OpenAsk, Request, Settlement};
 use banyan_engine::{Shard, SubmitError, wall_clock};
 use http::HeaderMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -38,18 +40,22 @@ pub struct Executor {
     shard: Arc<Shard>,
     services: BTreeMap<Box<str>, Arc<dyn Service>>,
     slots: Arc<Semaphore>,
+    notices: Notices,
 }
 
 impl Executor {
     /// An executor that knows `services` by name.
     #[must_use]
     pub fn new(shard: Arc<Shard>, services: BTreeMap<Box<str>, Arc<dyn Service>>) -> Arc<Self> {
-        Arc::new(Self { shard, services, slots: Arc::new(Semaphore::new(ASKS_MAX)) })
+        let (slots, notices) = (Arc::new(Semaphore::new(ASKS_MAX)), Notices::default());
+        Arc::new(Self { shard, services, slots, notices })
     }
 
-    /// Runs until the shard ends: `scheduled` are the requests that the intents of durable blocks stand for, as the shard publishes them.
-    pub async fn run(self: Arc<Self>, mut scheduled: UnboundedReceiver<Vec<Request>>) {
-        self.report_open().await;
+    /// Runs until the shard ends: `scheduled` are the requests that the intents of durable blocks stand for, as the shard publishes
+    /// them; `open` is what was open before the shard was started ([`Sagas::open_asks`](banyan_domain::saga::Sagas::open_asks)).
+    /// Later it would be too late to look: the shard's first block makes asks of its own, which are about to be sent.
+    pub async fn run(self: Arc<Self>, open: Vec<OpenAsk>, mut scheduled: UnboundedReceiver<Vec<Request>>) {
+        self.report_open(open);
         while let Some(asks) = scheduled.recv().await {
             for request in asks {
                 let executor = self.clone();
@@ -65,32 +71,57 @@ impl Executor {
     }
 
     /// Takes something that a service told by itself: the steps that it concerns, and that wait for somebody, are asked about
-    /// now. Told twice, late or out of order it does no harm: only the answer to the question counts. Returns how many.
+    /// now, or soon if that was just done. Told twice, late or out of order it does no harm: only the answer to the question
+    /// counts, and such questions use up no patience. Returns how many.
     ///
     /// # Errors
     /// [`NoticeError`] if the service is not known, or the notice not its own.
     pub async fn notice(
-        &self,
+        self: &Arc<Self>,
         service: &str,
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<usize, NoticeError> {
         let teller = self.services.get(service).ok_or(NoticeError::NoService)?;
-        let (field, value) = teller.notice(headers, body, wall_clock()).map_err(NoticeError::NotTaken)?;
+        let told = teller.notice(headers, body, wall_clock()).map_err(NoticeError::NotTaken)?;
+        let id = (service.into(), told.id, told.value.clone());
+        if self.notices.knows(&id) {
+            return Ok(0);
+        }
+        let (field, value) = (told.field, told.value);
         let concerned = self
             .look(move |state| state.sagas().waiting_for(field, &value).collect::<Vec<_>>())
             .await
             .ok_or(NoticeError::Stopping)?;
-        for (saga, step) in &concerned {
-            // Not worth waiting for: if the queue is full, the step is asked about when its time is over.
-            let _asked = self.shard.submit(Command::Nudge { saga: *saga, step: *step }.into(), None);
+        let mut taken = !concerned.is_empty() && !id.1.is_empty();
+        for &step in &concerned {
+            match self.notices.turn(step, Instant::now()) {
+                Turn::Now => taken &= self.nudge(step),
+                Turn::After(rest) => {
+                    let executor = self.clone();
+                    tokio::spawn(async move {
+                        // So that many notices do not become as many questions; what was told meanwhile is in the answer.
+                        tokio::time::sleep(rest).await;
+                        executor.notices.asked(step, Instant::now());
+                        executor.nudge(step);
+                    });
+                }
+                Turn::Soon => {}
+            }
+        }
+        if taken {
+            self.notices.taken(id);
         }
         Ok(concerned.len())
     }
 
+    /// Asks about a step now. Not worth waiting for: if the queue is full, it is asked about when its time is over.
+    fn nudge(&self, (saga, step): (SagaNo, u8)) -> bool {
+        self.shard.submit(Command::Nudge { saga, step }.into(), None).is_ok()
+    }
+
     /// What was open when the process started may have been sent or not.
-    async fn report_open(self: &Arc<Self>) {
-        let Some(open) = self.look(|state| state.sagas().open_asks()).await else { return };
+    fn report_open(self: &Arc<Self>, open: Vec<OpenAsk>) {
         if !open.is_empty() {
             tracing::info!(
                 asks = open.len(),

@@ -7,10 +7,13 @@
 
 mod executor;
 mod file;
+mod http_service;
+mod notices;
 mod service;
 mod services;
 
 pub use executor::{Executor, NoticeError};
 pub use file::{InvalidFile, faults, read_definition};
-pub use service::{Asking, Company, HttpService, Service};
+pub use http_service::HttpService;
+pub use service::{Asking, Company, Service, Told};
 pub use services::{Services, read_services};

@@ -1,13 +1,12 @@
-//! Services that sagas ask: a payment company behind its connector, or any HTTP service.
+//! Services that sagas ask, and the one that is a payment company behind its connector.
 
 use banyan_domain::saga::{Ask, Fields, Request, Settlement};
-use banyan_domain::{Currency, Money, OrderId, Timestamp};
+use banyan_domain::{Currency, Money, OrderId, Timestamp, limits};
 use banyan_pay::{
-    AuthorizeRequest, Call, CaptureRequest, Connection, Effect, Http, InvalidConnection, Key, MethodToken,
-    PaymentCompany, PaymentId, PaymentState, Query, RefundRequest, Status, VoidRequest, codes,
+    AuthorizeRequest, CaptureRequest, Deed, Effect, Key, MethodToken, PaymentCompany, PaymentId,
+    PaymentState, Query, RefundRequest, Status, VoidRequest, codes,
 };
-use http::{HeaderMap, Method, StatusCode};
-use serde_json::{Map, Value};
+use http::HeaderMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,42 +19,39 @@ pub trait Service: Send + Sync {
     /// Asks; never repeats by itself. `now` is for answers that name an instant.
     fn ask<'a>(&'a self, request: &'a Request, now: Timestamp) -> Asking<'a>;
 
-    /// Reads something that the service told by itself at `now` (a webhook): the field of a step's answer, and its value,
-    /// by which the steps that it concerns are known. It is only a reason to ask: what it says is never believed.
+    /// Reads something that the service told by itself at `now` (a webhook). It is only a reason to ask: what it says is never
+    /// believed.
     ///
     /// # Errors
     /// A sentence, if it is not the service's, or the service never tells anything.
-    fn notice(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<(&'static str, String), String> {
+    fn notice(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Told, String> {
         let _untold = (headers, body, now);
         Err("this service tells nothing by itself".into())
     }
+}
+
+/// Something that a service told by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its id there, the same when it is told again; empty if it has none.
+    pub id: String,
+    /// The field of a step's answer by which the steps that it concerns are known.
+    pub field: &'static str,
+    /// The value of that field.
+    pub value: String,
 }
 
 /// A payment company.
 ///
 /// Operations: `authorize` (order, amount, currency, method, return_url), `capture` and `refund` (payment, amount, currency),
 /// `void` (payment), `query`. The answer's fields are `payment`, `status` and, if the customer must go somewhere, `redirect`.
+///
+/// A payment that is taken in parts has several captures: all but the last with `last` = `no`, and each but the first with
+/// `captured_before`, the minor units that the captures before it took.
 pub struct Company {
     company: Arc<dyn PaymentCompany>,
     /// How long a customer has at the company's page, in milliseconds.
     page_millis: u64,
-}
-
-/// A service that takes `POST {base}/{operation}` with the parameters as a JSON object and the step's key as
-/// `Idempotency-Key`.
-///
-/// 2xx: done, and the answer's texts and numbers are the step's output; 202 with `"waiting": true`: it waits for somebody.
-/// 404 to a query, and to an undo: there is nothing. Other 4xx to a do or undo: refused, with the answer's `type` or the status
-/// as the reason; to a query: the question was refused, and nothing is known. A query that finds a refusal is answered with
-/// 200 and `{"refused": "why"}`.
-/// Anything else, and silence: unknown.
-pub struct HttpService {
-    http: Http,
 }
 
 impl Company {
@@ -76,41 +72,44 @@ impl Company {
 
     /// Asks, or says which parameter cannot be used.
     async fn effect(&self, request: &Request) -> Result<Effect, String> {
-        let text = |name: &str| request.params.get(name).unwrap_or_default().to_owned();
+        let params = Params { fields: &request.params, about: &request.about };
         let key = |key: &str| Key::new(key).map_err(|error| error.to_string());
-        let payment = || PaymentId::new(text("payment")).map_err(|error| format!("payment: {error}"));
-        let order = || {
-            let order = if text("order").is_empty() { request.about.to_string() } else { text("order") };
-            OrderId::new(order).map_err(|error| format!("order: {error}"))
-        };
-        let amount = || {
-            let minor = text("amount").parse().map_err(|_| String::from("amount is not a whole number"))?;
-            let currency = Currency::new(&text("currency")).map_err(|error| error.to_string())?;
-            Money::new(minor, currency).map_err(|error| error.to_string())
-        };
         Ok(match &*request.operation {
             "authorize" => {
-                let method = MethodToken::new(text("method")).map_err(|error| format!("method: {error}"))?;
-                let return_url = Some(text("return_url")).filter(|url| !url.is_empty());
-                let (key, order, amount) = (key(&request.key)?, order()?, amount()?);
+                let (method, return_url) = (params.method()?, params.given("return_url").map(str::to_owned));
+                let (key, order, amount) = (key(&request.key)?, params.order()?, params.amount()?);
                 self.company.authorize(&AuthorizeRequest { key, order, amount, method, return_url }).await
             }
             "capture" => {
-                let (key, payment, amount) = (key(&request.key)?, payment()?, amount()?);
-                self.company.capture(&CaptureRequest { key, payment, amount, last: true }).await
+                let (key, payment, amount) = (key(&request.key)?, params.payment()?, params.amount()?);
+                let last = params.last()?;
+                self.company.capture(&CaptureRequest { key, payment, amount, last }).await
             }
             "void" => {
-                let (key, payment) = (key(&request.key)?, payment()?);
+                let (key, payment) = (key(&request.key)?, params.payment()?);
                 let effect = self.company.void(&VoidRequest { key, payment: payment.clone() }).await;
                 self.given_up(effect, payment).await
             }
             "refund" => {
-                let (key, payment, amount) = (key(&request.key)?, payment()?, amount()?);
+                let (key, payment, amount) = (key(&request.key)?, params.payment()?, params.amount()?);
                 self.company.refund(&RefundRequest { key, payment, amount }).await
             }
             "query" => {
-                let payment = if text("payment").is_empty() { None } else { Some(payment()?) };
-                self.company.query(&Query::Key { key: key(&request.do_key)?, order: order()?, payment }).await
+                let done = Params { fields: &request.do_params, about: &request.about };
+                let deed = match &*request.do_operation {
+                    "authorize" => Deed::Authorize(done.method()?),
+                    "capture" => Deed::Capture(done.amount()?),
+                    "void" => Deed::Void,
+                    "refund" => Deed::Refund,
+                    other => return Err(format!("{other} cannot be asked about at a payment company")),
+                };
+                let payment = match (params.given("payment"), done.given("payment")) {
+                    (Some(_), _) => Some(params.payment()?),
+                    (None, Some(_)) => Some(done.payment()?),
+                    (None, None) => None,
+                };
+                let (key, order) = (key(&request.do_key)?, done.order()?);
+                self.company.query(&Query::Key { key, order, payment, deed }).await
             }
             other => return Err(format!("{other} is no operation of a payment company")),
         })
@@ -123,7 +122,7 @@ impl Company {
             return effect;
         }
         match self.company.query(&Query::Payment(payment)).await {
-            Effect::Done(state) if matches!(shows("void", &state), Shows::Happened) => Effect::Done(state),
+            Effect::Done(state) if matches!(voided(state.status), Shows::Happened) => Effect::Done(state),
             // Nobody knows yet whether the no is a real one: the undo is tried again.
             Effect::Unknown(why) | Effect::NotSent(why) => Effect::Unknown(why),
             Effect::Done(_) | Effect::Refused(_) => effect,
@@ -131,30 +130,75 @@ impl Company {
     }
 
     fn settlement(&self, request: &Request, effect: Effect, now: Timestamp) -> Settlement {
-        let asked = request.open.ask;
-        let operation = if asked == Ask::Query { &request.do_operation } else { &request.operation };
+        let asked = request.open.ask == Ask::Query;
         match effect {
-            Effect::Done(state) => match shows(operation, &state) {
+            Effect::Done(state) => match shows(request, &state) {
                 Shows::Happened => Settlement::Done(said(&state)),
                 Shows::Waits => {
                     Settlement::Awaiting(said(&state), now.plus(banyan_domain::Millis::new(self.page_millis)))
                 }
                 Shows::Never => Settlement::Refused(word(state.status).into()),
-                Shows::NotYet if asked == Ask::Query => Settlement::Absent,
+                Shows::NotYet if asked => Settlement::Absent,
                 Shows::NotYet => {
                     let status = word(state.status);
                     Settlement::Unknown(
                         format!("the company says it is done, and the payment is {status}").into(),
                     )
                 }
+                Shows::Another(why) => Settlement::Unknown(why.into()),
             },
-            Effect::Refused(no) if no.code == codes::NOT_FOUND && request.open.ask == Ask::Query => {
-                Settlement::Absent
-            }
+            Effect::Refused(no) if no.code == codes::NOT_FOUND && asked => Settlement::Absent,
             Effect::Refused(no) => Settlement::Refused(format!("{}: {}", no.code, no.sentence).into()),
             Effect::NotSent(why) => Settlement::NotSent(why.into()),
             Effect::Unknown(why) => Settlement::Unknown(why.into()),
         }
+    }
+}
+
+/// The parameters of an operation.
+struct Params<'a> {
+    fields: &'a Fields,
+    /// The saga's key: the order, where none is named.
+    about: &'a str,
+}
+
+impl Params<'_> {
+    fn given(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).filter(|text| !text.is_empty())
+    }
+
+    fn payment(&self) -> Result<PaymentId, String> {
+        PaymentId::new(self.given("payment").unwrap_or_default()).map_err(|error| format!("payment: {error}"))
+    }
+
+    fn order(&self) -> Result<OrderId, String> {
+        OrderId::new(self.given("order").unwrap_or(self.about)).map_err(|error| format!("order: {error}"))
+    }
+
+    fn method(&self) -> Result<MethodToken, String> {
+        MethodToken::new(self.given("method").unwrap_or_default()).map_err(|error| format!("method: {error}"))
+    }
+
+    fn amount(&self) -> Result<Money, String> {
+        let minor = self.given("amount").and_then(|text| text.parse().ok());
+        let minor = minor.ok_or_else(|| String::from("amount is not a whole number"))?;
+        let currency = Currency::new(self.given("currency").unwrap_or_default());
+        Money::new(minor, currency.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+    }
+
+    fn last(&self) -> Result<bool, String> {
+        match self.given("last") {
+            None | Some("yes") => Ok(true),
+            Some("no") => Ok(false),
+            Some(other) => Err(format!("last must be yes or no, not {other:?}")),
+        }
+    }
+
+    /// What captures before this one took, in minor units.
+    fn captured_before(&self) -> Result<i64, String> {
+        let before = self.given("captured_before").map_or(Ok(0), str::parse);
+        let before = before.ok().filter(|minor: &i64| *minor >= 0);
+        before.ok_or_else(|| "captured_before is not an amount in minor units".into())
     }
 }
 
@@ -167,39 +211,116 @@ enum Shows {
     NotYet,
     /// It did not happen, and cannot any more.
     Never,
+    /// It is not what was asked for: another payment, another amount. The sentence says so.
+    Another(String),
 }
 
-/// Whether `operation` shows in `state`. A company that finds a payment and not an effect says "there it is" of a payment
-/// whose capture was lost, too: only the payment itself tells. Of several refunds it tells one from none.
-const fn shows(operation: &str, state: &PaymentState) -> Shows {
-    use Status::{Authorized, Declined, Expired, PartlyRefunded, Refunded, RequiresCustomer, Voided};
-    match operation.as_bytes() {
-        b"capture" => match state.status {
-            _ if state.captured > 0 => Shows::Happened,
-            Voided | Declined | Expired => Shows::Never,
-            _ => Shows::NotYet,
-        },
-        b"void" => match state.status {
-            Voided | Declined | Expired | Refunded => Shows::Happened,
-            RequiresCustomer | Authorized => Shows::NotYet,
-            _ => Shows::Never,
-        },
-        b"refund" => match state.status {
-            PartlyRefunded | Refunded => Shows::Happened,
-            _ => Shows::NotYet,
-        },
-        _ => match state.status {
-            RequiresCustomer => Shows::Waits,
-            Voided | Declined | Expired => Shows::Never,
-            _ => Shows::Happened,
-        },
+/// Whether what `request` is about shows in `state`. A company that finds a payment and not an effect says "there it is" of a
+/// payment whose capture was lost, too; and one that has seen our key before, from a store that has lost its newest events since,
+/// answers with what somebody else paid. Only the payment itself tells.
+fn shows(request: &Request, state: &PaymentState) -> Shows {
+    let asked = request.open.ask == Ask::Query;
+    let (operation, fields) = match asked {
+        true => (&*request.do_operation, &request.do_params),
+        false => (&*request.operation, &request.params),
+    };
+    let params = Params { fields, about: &request.about };
+    match wanted(operation, &params, request.params.get("payment").unwrap_or_default(), state) {
+        Ok(shows) => shows,
+        Err(why) => Shows::Another(format!(
+            "the company answers with payment {} of {} {} for order {}, and that is not ours: {why}. Look at it at the company, \
+             under the key of this step",
+            state.payment,
+            state.amount.minor,
+            state.amount.currency.as_str(),
+            state.order.as_deref().unwrap_or("unknown"),
+        )),
+    }
+}
+
+/// What `state` shows of `operation`, or why it is not what was asked for.
+fn wanted(
+    operation: &str,
+    params: &Params<'_>,
+    payment: &str,
+    state: &PaymentState,
+) -> Result<Shows, String> {
+    use Status::{Declined, Expired, RequiresCustomer, Voided};
+    for wanted in [payment, params.given("payment").unwrap_or_default()] {
+        if !wanted.is_empty() && wanted != state.payment.as_str() {
+            return Err(format!("the step is about payment {wanted}"));
+        }
+    }
+    if matches!(operation, "void") {
+        return Ok(voided(state.status));
+    }
+    let amount = params.amount()?;
+    if amount.currency != state.amount.currency {
+        return Err(format!("the step is about {}", amount.currency.as_str()));
+    }
+    Ok(match operation {
+        "capture" => {
+            let captured = params.captured_before()?.saturating_add(amount.minor);
+            match state.status {
+                // A company that took all at once has sent back what is above the amount.
+                _ if state.captured == captured || state.captured - state.refunded == captured => {
+                    Shows::Happened
+                }
+                _ if state.captured > captured => {
+                    return Err(format!("{} are captured, and {captured} were to be", state.captured));
+                }
+                Voided | Declined | Expired => Shows::Never,
+                _ => Shows::NotYet,
+            }
+        }
+        // That it is this very refund, the connector has seen.
+        "refund" if state.refunded >= amount.minor => Shows::Happened,
+        "refund" => Shows::NotYet,
+        _ => {
+            let order = params.order()?;
+            if state.order.as_deref().is_some_and(|of| of != order.as_str()) {
+                return Err(format!("the step is about order {}", order.as_str()));
+            }
+            if state.amount != amount {
+                return Err(format!("the step is about {} {}", amount.minor, amount.currency.as_str()));
+            }
+            match state.status {
+                RequiresCustomer => Shows::Waits,
+                Voided | Declined | Expired => Shows::Never,
+                _ => Shows::Happened,
+            }
+        }
+    })
+}
+
+/// What a payment shows of having been given up.
+const fn voided(status: Status) -> Shows {
+    match status {
+        Status::Voided | Status::Declined | Status::Expired | Status::Refunded => Shows::Happened,
+        Status::RequiresCustomer | Status::Authorized => Shows::NotYet,
+        _ => Shows::Never,
+    }
+}
+
+/// `result` with texts from outside no longer than is kept: an answer may be a megabyte, and the log is for ever.
+pub(crate) fn bounded(result: Settlement) -> Settlement {
+    let cut = |text: Box<str>| {
+        let end = text.floor_char_boundary(limits::SAGA_REASON_BYTES_MAX);
+        if end < text.len() { Box::from(&text[..end]) } else { text }
+    };
+    match result {
+        Settlement::Refused(why) => Settlement::Refused(cut(why)),
+        Settlement::Unknown(why) => Settlement::Unknown(cut(why)),
+        Settlement::NotSent(why) => Settlement::NotSent(cut(why)),
+        other => other,
     }
 }
 
 fn said(state: &PaymentState) -> Fields {
     let mut fields: Fields =
         [("payment", state.payment.as_str()), ("status", word(state.status))].into_iter().collect();
-    if let Some(redirect) = &state.redirect {
+    // Half an address leads nowhere, so one that is too long is none.
+    if let Some(redirect) = state.redirect.as_ref().filter(|url| url.len() <= limits::SAGA_FIELD_BYTES_MAX) {
         fields.insert("redirect", redirect.as_str());
     }
     fields
@@ -219,98 +340,14 @@ const fn word(status: Status) -> &'static str {
     }
 }
 
-impl HttpService {
-    /// The service at `connection`.
-    ///
-    /// # Errors
-    /// [`InvalidConnection`] if its address or key cannot be used.
-    pub fn new(connection: &Connection, authorization: &str) -> Result<Self, InvalidConnection> {
-        Ok(Self { http: Http::new(connection, authorization, false)? })
-    }
-
-    async fn ask_http(&self, request: &Request, now: Timestamp) -> Settlement {
-        let key = if request.open.ask == Ask::Query { &request.do_key } else { &request.key };
-        let Ok(key) = Key::new(key.as_str()) else {
-            return Settlement::Refused("the key cannot be sent".into());
-        };
-        let params: Map<String, Value> =
-            request.params.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
-        let body = Some(("application/json", Value::Object(params).to_string()));
-        let path = format!("/{}", request.operation);
-        let call = Call { method: Method::POST, path, body, key: Some(&key) };
-        let reply = match self.http.call(call).await {
-            Ok(reply) => reply,
-            Err(Effect::NotSent(why)) => return Settlement::NotSent(why.into()),
-            Err(Effect::Unknown(why)) => return Settlement::Unknown(why.into()),
-            Err(other) => return Settlement::Unknown(format!("{other:?}").into()),
-        };
-        let waiting = reply.json.get("waiting").and_then(Value::as_bool) == Some(true);
-        match reply.status {
-            StatusCode::ACCEPTED if waiting => {
-                let seconds = reply.json.get("seconds").and_then(Value::as_u64).unwrap_or(900);
-                let until = now.plus(banyan_domain::Millis::from_seconds(seconds));
-                Settlement::Awaiting(output(&reply.json), until)
-            }
-            status if status.is_success() && request.open.ask == Ask::Query => {
-                match reply.json["refused"].as_str() {
-                    Some(why) => Settlement::Refused(why.into()),
-                    None => Settlement::Done(output(&reply.json)),
-                }
-            }
-            status if status.is_success() => Settlement::Done(output(&reply.json)),
-            StatusCode::NOT_FOUND if request.open.ask == Ask::Query => Settlement::Absent,
-            // The question was refused, and not what it is about.
-            status if request.open.ask == Ask::Query => Settlement::Unknown(
-                format!("the question was refused with status {}", status.as_u16()).into(),
-            ),
-            // There is nothing to undo.
-            StatusCode::NOT_FOUND if request.open.ask == Ask::Undo => Settlement::Done(Fields::new()),
-            status => {
-                let kind = reply.json.get("type").and_then(Value::as_str).map(str::to_owned);
-                Settlement::Refused(kind.unwrap_or_else(|| format!("status {}", status.as_u16())).into())
-            }
-        }
-    }
-}
-
-/// The texts and numbers of an answer, as far as they fit.
-fn output(json: &Value) -> Fields {
-    let mut fields = Fields::new();
-    for (name, value) in json.as_object().into_iter().flatten() {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Bool(yes) => yes.to_string(),
-            Value::Null | Value::Array(_) | Value::Object(_) => continue,
-        };
-        let mut more = fields.clone();
-        more.insert(name, text);
-        if more.check().is_ok() {
-            fields = more;
-        }
-    }
-    fields
-}
-
 impl Service for Company {
     fn ask<'a>(&'a self, request: &'a Request, now: Timestamp) -> Asking<'a> {
-        Box::pin(self.ask_company(request, now))
+        Box::pin(async move { bounded(self.ask_company(request, now).await) })
     }
 
-    fn notice(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<(&'static str, String), String> {
+    fn notice(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Told, String> {
         let seconds = i64::try_from(now.as_millis() / 1_000).unwrap_or(i64::MAX);
         let notice = self.company.notice(headers, body, seconds).map_err(|error| error.to_string())?;
-        Ok(("payment", notice.payment.as_str().to_owned()))
-    }
-}
-
-impl Service for HttpService {
-    fn ask<'a>(&'a self, request: &'a Request, now: Timestamp) -> Asking<'a> {
-        Box::pin(self.ask_http(request, now))
+        Ok(Told { id: notice.id, field: "payment", value: notice.payment.as_str().to_owned() })
     }
 }

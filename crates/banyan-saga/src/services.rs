@@ -5,14 +5,15 @@
 //! kind = "sandbox"               # or "stripe", "toss"; "http", the default, is any service that takes JSON
 //! url = "http://127.0.0.1:9000"
 //! key_file = "company.key"       # relative to this file; the key goes out as `Authorization: Bearer KEY`
-//! page_minutes = 30              # how long a customer has at a company's page
+//! page_minutes = 30              # how long a customer may be at a company's page before it is asked about them; 1 for Toss
 //!
 //! [service.courier]
 //! url = "http://127.0.0.1:9100"
 //! key_file = "courier.key"
 //! ```
 
-use crate::service::{Company, HttpService, Service};
+use crate::http_service::HttpService;
+use crate::service::{Company, Service};
 use banyan_pay::{Connection, PaymentCompany, Sandbox, Secret, Stripe, Toss};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -34,8 +35,7 @@ struct Table {
     url: String,
     key_file: PathBuf,
     webhook_secret_file: Option<PathBuf>,
-    #[serde(default = "half_an_hour")]
-    page_minutes: u64,
+    page_minutes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -48,9 +48,11 @@ enum Kind {
     Toss,
 }
 
-const fn half_an_hour() -> u64 {
-    30
-}
+/// How long a customer may be at the company's page before it is asked about them.
+const PAGE_MINUTES: u64 = 30;
+/// The same at Toss, where a payment that the customer has done their part of waits ten minutes for us to confirm it, and no
+/// signed notice says so.
+const PAGE_MINUTES_TOSS: u64 = 1;
 
 /// Services by name.
 pub type Services = BTreeMap<Box<str>, Arc<dyn Service>>;
@@ -84,7 +86,9 @@ fn service(table: &Table, base: &Path) -> Result<Arc<dyn Service>, String> {
         Kind::Stripe => Arc::new(Stripe::new(&connection).map_err(wrong)?),
         Kind::Toss => Arc::new(Toss::new(&connection).map_err(wrong)?),
     };
-    Ok(Arc::new(Company::new(company, table.page_minutes.saturating_mul(60_000))))
+    let usual = if matches!(table.kind, Kind::Toss) { PAGE_MINUTES_TOSS } else { PAGE_MINUTES };
+    let page_minutes = table.page_minutes.unwrap_or(usual);
+    Ok(Arc::new(Company::new(company, page_minutes.saturating_mul(60_000))))
 }
 
 fn secret(text: &str) -> Result<Secret, String> {

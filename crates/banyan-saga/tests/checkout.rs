@@ -313,7 +313,13 @@ fn each_step_of_the_store_refused_in_turn() {
     let spoil: [fn(&mut Store, Lines); 2] = [
         |store, lines| {
             let hold_for = Millis::from_seconds(60);
-            store.ask(stock::Command::Reserve { lines, member: None, order: None, hold_for });
+            store.ask(stock::Command::Reserve {
+                lines,
+                member: None,
+                order: None,
+                holder: banyan_domain::Holder::Shop,
+                hold_for,
+            });
         },
         |store, _| {
             store.ask(pay::Command::Transfer {
@@ -461,4 +467,23 @@ fn replay_company(store: &mut Store, whole: &Store, events: usize, heard: bool) 
     if let Some(open) = last.filter(|_| heard) {
         store.company_does(open);
     }
+}
+
+#[test]
+fn what_ran_out_while_a_saga_was_parked_is_free_already_and_needs_no_operator() {
+    let mut store = Store::new();
+    store.start();
+    // The company says nothing, for as long as the saga asks.
+    while store.saga().parked.is_none() {
+        store.pass(Millis::from_seconds(120));
+    }
+    // Longer than goods, points and coupon are held, and longer than the store remembers that they were.
+    store.pass(Millis::from_seconds(9 * 24 * 3_600));
+    for how in [saga::Resume::Undo, saga::Resume::Retry] {
+        let (saga, mark) = (SagaNo::new(1), store.saga().mark());
+        store.ask(saga::Command::Resume { saga, mark, how, by: actor(), reason: reason() });
+    }
+    store.finish();
+    assert_eq!(store.saga().parked, None);
+    store.check(Some(End::Compensated));
 }

@@ -43,7 +43,8 @@ impl ReplySink for Sink {
     }
 }
 
-fn open(dir: &Path) -> (Arc<Shard>, UnboundedReceiver<Vec<saga::Request>>) {
+/// A shard in `dir`, what it schedules, and what was open before it began.
+fn open_with(dir: &Path) -> (Arc<Shard>, UnboundedReceiver<Vec<saga::Request>>, Vec<saga::OpenAsk>) {
     let storage = Arc::new(RealStorage::create(dir.join("log")).expect("the folder is ours"));
     let log = DiskLog::open(
         storage,
@@ -57,9 +58,11 @@ fn open(dir: &Path) -> (Arc<Shard>, UnboundedReceiver<Vec<saga::Request>>) {
         wall_clock(),
         &mut |_, _| {},
     );
+    let started = started.expect("it starts");
+    let open = started.state().sagas().open_asks();
     let (sink, scheduled) = unbounded_channel();
     let options = ShardOptions { pace: Duration::ZERO, ..ShardOptions::default() };
-    (Shard::spawn(started.expect("it starts"), Box::new(Sink(sink)), options).expect("threads"), scheduled)
+    (Shard::spawn(started, Box::new(Sink(sink)), options).expect("threads"), scheduled, open)
 }
 
 async fn ask(shard: &Shard, command: impl Into<Command>) {
@@ -168,9 +171,9 @@ async fn store_and_company_agree_though_the_company_fails_and_hangs_and_the_stor
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(banyan_sandbox::serve(listener, options, stopping));
 
-    let (shard, scheduled) = open(folder.path());
+    let (shard, scheduled, open) = open_with(folder.path());
     prepare(&shard).await;
-    let first = tokio::spawn(Executor::new(shard.clone(), services(company)).run(scheduled));
+    let first = tokio::spawn(Executor::new(shard.clone(), services(company)).run(open, scheduled));
     place(&shard, 0, ORDERS / 2).await;
     // Ended in the middle: whatever was under way has no answer, and the next process knows only the log.
     first.abort();
@@ -178,8 +181,8 @@ async fn store_and_company_agree_though_the_company_fails_and_hangs_and_the_stor
     tokio::task::spawn_blocking(move || ending.shutdown()).await.expect("it ends");
     drop(shard);
 
-    let (shard, scheduled) = open(folder.path());
-    tokio::spawn(Executor::new(shard.clone(), services(company)).run(scheduled));
+    let (shard, scheduled, open) = open_with(folder.path());
+    tokio::spawn(Executor::new(shard.clone(), services(company)).run(open, scheduled));
     place(&shard, ORDERS / 2, ORDERS).await;
     let patience = Instant::now() + Duration::from_secs(20);
     let (completed, compensated) = loop {
@@ -219,5 +222,89 @@ async fn store_and_company_agree_though_the_company_fails_and_hangs_and_the_stor
     assert_eq!(took["captured"], sales, "{took}");
     assert_eq!(took["charged"], completed, "{took}");
     assert_eq!(took["held"], 0, "{took}: money is set aside for nobody");
+    tokio::task::spawn_blocking(move || shard.shutdown()).await.expect("it ends");
+}
+
+/// A service that never says what became of an order, and tells it after a while to whoever asks.
+struct Slow;
+
+impl Service for Slow {
+    fn ask<'a>(
+        &'a self,
+        request: &'a saga::Request,
+        _now: banyan_domain::Timestamp,
+    ) -> banyan_saga::Asking<'a> {
+        Box::pin(async move {
+            match request.open.ask {
+                saga::Ask::Query => {
+                    // As long as a network takes: what the executor reports by itself comes before it.
+                    tokio::time::sleep(Duration::from_millis(150)).await;
+                    saga::Settlement::Done(Fields::new())
+                }
+                _ => saga::Settlement::Unknown("no answer".into()),
+            }
+        })
+    }
+}
+
+/// Looks at the only saga until it is as wanted.
+async fn until(shard: &Shard, what: &str, wanted: impl Fn(&saga::Saga) -> bool) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let one = shard.read(|state| state.sagas().sagas().next().cloned());
+        let one = one.expect("there is room").await.expect("it is seen").expect("it is there");
+        if wanted(&one) {
+            return;
+        }
+        assert!(Instant::now() < patience, "{what}: {one:#?}");
+        // Between two looks.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_right_after_a_start_is_not_reported_as_lost() {
+    const ORDER: &str = r#"
+name = "order"
+version = 1
+[[step]]
+name = "book"
+kind = "pivot"
+patience = { tries = 1, timeout = "20s", retry_first = "400ms", retry_longest = "400ms", settles_after = "0s" }
+do = { service = "slow", operation = "do" }
+query = { service = "slow", operation = "find" }
+"#;
+    let slow: Arc<dyn Service> = Arc::new(Slow);
+    let services: Services = [("slow".into(), slow)].into();
+    let definition = Box::new(read_definition(ORDER).expect("it can be read"));
+    let (_folder, shard, scheduled, open) = loop {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (shard, _unheard, _) = open_with(folder.path());
+        ask(&shard, saga::Command::Define { definition: definition.clone(), by: actor() }).await;
+        let (name, key) = (SagaName::new("order").expect("valid"), SagaKey::new("o").expect("valid"));
+        ask(&shard, saga::Command::Start { name, key, input: Fields::new() }).await;
+        let (no, result) = (banyan_domain::SagaNo::new(1), saga::Settlement::Unknown("no answer".into()));
+        ask(&shard, saga::Command::Settle { saga: no, step: 0, ask: saga::Ask::Do, attempt: 1, result })
+            .await;
+        tokio::task::spawn_blocking(move || shard.shutdown()).await.expect("it ends");
+        let due = wall_clock().plus(Millis::new(400));
+        while wall_clock() <= due {
+            // What is waited for is that the time is over after which it is asked about.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (shard, scheduled, open) = open_with(folder.path());
+        if open.is_empty() {
+            break (folder, shard, scheduled, open);
+        }
+        // On a machine that stood still in between, the first life has asked already: that is another story. Once more.
+        tokio::task::spawn_blocking(move || shard.shutdown()).await.expect("it ends");
+    };
+    until(&shard, "it is asked about in the first block", |saga| saga.open_ask().is_some()).await;
+    tokio::spawn(Executor::new(shard.clone(), services).run(open, scheduled));
+    until(&shard, "the answer counts, and it is over", |saga| {
+        assert!(saga.parked.is_none(), "the only question there may be was reported as lost: {saga:#?}");
+        saga.is_over()
+    })
+    .await;
     tokio::task::spawn_blocking(move || shard.shutdown()).await.expect("it ends");
 }

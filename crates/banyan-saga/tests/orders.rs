@@ -377,8 +377,9 @@ impl Shop {
             let parked: Vec<_> =
                 self.state.sagas().sagas().filter(|saga| saga.parked.is_some()).map(|saga| saga.no).collect();
             for saga in parked {
+                let mark = self.state.sagas().saga(saga).expect("it is there").mark();
                 let (how, by, reason) = (saga::Resume::Retry, actor(), reason());
-                self.ask(saga::Command::Resume { saga, how, by, reason }).expect("it is parked");
+                self.ask(saga::Command::Resume { saga, mark, how, by, reason }).expect("it is parked");
             }
             if self.state.sagas().sagas().all(saga::Saga::is_over) {
                 return;

@@ -1,5 +1,7 @@
 //! One payment and what may be done with it. Pure: the ledger stores what comes out of here.
 
+use serde::{Deserialize, Serialize};
+
 /// What a payment is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -103,6 +105,19 @@ pub(crate) struct Payment {
     pub(crate) created_at: i64,
     /// When it expires by itself, while it can.
     pub(crate) deadline: Option<i64>,
+    /// Toss: every cancel, in order.
+    pub(crate) cancels: Vec<Cancel>,
+}
+
+/// One cancel of a payment in the Toss shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cancel {
+    /// What the shop gave as its reason.
+    pub(crate) reason: String,
+    /// Minor units, above zero.
+    pub(crate) amount: i64,
+    /// Milliseconds since 1970.
+    pub(crate) at: i64,
 }
 
 /// All that is ever stored of a card.

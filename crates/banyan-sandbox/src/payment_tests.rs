@@ -22,6 +22,7 @@ fn created() -> Payment {
         fail_url: String::new(),
         created_at: 0,
         deadline: Some(10),
+        cancels: Vec::new(),
     }
 }
 

@@ -116,13 +116,18 @@ fn write_row(text: &mut String, format: Format, row: &MovementRow) {
     }
 }
 
-/// One field of CSV (RFC 4180).
+/// One field of CSV (RFC 4180). What a spreadsheet would take for a formula gets an apostrophe, and so does what looks as if it had
+/// got one: whoever takes one off again has the field as it was.
 fn push_csv(text: &mut String, field: &str) {
+    let number = field.strip_prefix('-').unwrap_or(field).bytes().all(|byte| byte.is_ascii_digit());
+    let apostrophe = !number && field.trim_start_matches('\'').starts_with(['=', '+', '-', '@']);
     if field.contains([',', '"', '\n', '\r']) {
         text.push('"');
+        text.push_str(if apostrophe { "'" } else { "" });
         text.push_str(&field.replace('"', "\"\""));
         text.push('"');
     } else {
+        text.push_str(if apostrophe { "'" } else { "" });
         text.push_str(field);
     }
 }
@@ -137,5 +142,25 @@ mod tests {
         push_csv(&mut text, "a,\"b\"");
         push_csv(&mut text, "plain");
         assert_eq!(text, "\"a,\"\"b\"\"\"plain");
+    }
+
+    /// Bug: an order named like a formula was one in the spreadsheet of whoever opened the statement.
+    #[test]
+    fn a_field_that_a_spreadsheet_would_calculate_stays_a_text() {
+        for (field, wanted) in [
+            ("=1+1", "'=1+1"),
+            ("+1 2", "'+1 2"),
+            ("@sum", "'@sum"),
+            ("-o-1", "'-o-1"),
+            ("'=1", "''=1"),
+            ("=a,b", "\"'=a,b\""),
+            ("-2500", "-2500"),
+            ("o-1", "o-1"),
+            ("", ""),
+        ] {
+            let mut text = String::new();
+            push_csv(&mut text, field);
+            assert_eq!(text, wanted);
+        }
     }
 }

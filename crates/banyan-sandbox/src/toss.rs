@@ -1,6 +1,6 @@
 //! The shapes of Toss Payments, as far as a shop's server needs them: create, confirm, cancel, and both ways to ask.
 //!
-//! Not simulated: billing keys, virtual accounts, settlements, `cancels` and `receipt` of a payment.
+//! Not simulated: billing keys, virtual accounts, settlements, `receipt` of a payment.
 
 use crate::answers::{self, Refused};
 use crate::api::{self, Place};
@@ -72,6 +72,24 @@ pub(crate) fn payment(payment: &Payment, public_url: &str) -> Value {
         Status::Expired => "EXPIRED",
     };
     let number = payment.card.as_ref().map(|card| format!("************{}", card.last4));
+    let mut left = payment.captured;
+    let cancels: Vec<Value> = payment
+        .cancels
+        .iter()
+        .enumerate()
+        .map(|(place, cancel)| {
+            left -= cancel.amount;
+            json!({
+                "transactionKey": format!("{}-{}", payment.id, place + 1),
+                "cancelReason": cancel.reason,
+                "cancelAmount": cancel.amount,
+                "refundableAmount": left,
+                "canceledAt": clock::rfc3339(cancel.at),
+                "cancelStatus": "DONE",
+            })
+        })
+        .collect();
+    let nothing_taken = matches!(payment.status, Status::RequiresCard | Status::Authorized);
     json!({
         "version": "2022-11-16",
         "mId": "banyan-sandbox",
@@ -84,8 +102,9 @@ pub(crate) fn payment(payment: &Payment, public_url: &str) -> Value {
         "status": status,
         "currency": payment.currency,
         "totalAmount": payment.amount,
-        "balanceAmount": if payment.captured > 0 { payment.refundable() } else { payment.capturable() },
+        "balanceAmount": if nothing_taken { payment.amount } else { payment.refundable() },
         "requestedAt": clock::rfc3339(payment.created_at),
+        "cancels": (!cancels.is_empty()).then_some(cancels),
         "card": number.map(|number| json!({ "number": number })),
         "checkout": answers::page_url(payment, public_url).map(|url| json!({ "url": url })),
     })
@@ -129,7 +148,7 @@ async fn create(
     let new: CreateBody = api::parse(&body).map_err(invalid)?;
     let new = NewPayment {
         shape: Shape::Toss,
-        order: api::visible("orderId", new.order_id, 64).map_err(invalid)?,
+        order: order_id(new.order_id).map_err(invalid)?,
         amount: api::positive("amount", new.amount).map_err(invalid)?,
         currency: api::currency(new.currency.unwrap_or_else(|| "KRW".into())).map_err(invalid)?,
         card: None,
@@ -177,7 +196,8 @@ async fn cancel(
         return Err(invalid("cancelReason must have 1 to 200 characters".into()));
     }
     let place = Place { shape: Shape::Toss, action: "cancel", path: &payment, order: None };
-    let effect = Effect::Cancel { payment: payment.clone(), amount: asked.cancel_amount };
+    let effect =
+        Effect::Cancel { payment: payment.clone(), reason: asked.cancel_reason, amount: asked.cancel_amount };
     Ok(api::effect(&app, &extensions, &headers, &body, place, effect).await)
 }
 
@@ -206,6 +226,16 @@ async fn find(
     let found = api::blocking(app, Shape::Toss, work).await?;
     let found = found.ok_or_else(|| Refused::NotFound.into_response(Shape::Toss))?;
     Ok(answers::done(Shape::Toss, &found, &app.public_url).into_response())
+}
+
+/// Checks an order id as Toss does.
+fn order_id(text: String) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_=".contains(&b);
+    if (6..=64).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text)
+    } else {
+        Err("orderId must be 6 to 64 letters, digits, -, _ and =".into())
+    }
 }
 
 fn invalid(what: String) -> Response {

@@ -129,6 +129,7 @@ impl Visit {
         let now = Timestamp::now().as_second();
         let sealed = cookie(&parts.headers, session::COOKIE).map(str::to_owned);
         let known = sealed.as_deref().and_then(|sealed| shop.signer.open(sealed, now));
+        let known = known.filter(|session| !shop.ended.has(session));
         let session = known.map_or_else(|| Session::begin(now), Ok)?;
         // The payment company gets it as the address to come back to: only what a host name and a port can be.
         let plain = |host: &&str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-[]".contains(&b));

@@ -57,6 +57,7 @@ pub struct ShopOptions {
 pub(crate) struct Shop {
     api: Api,
     signer: session::Signer,
+    ended: session::Ended,
     shared: shelf::Shared,
     catalog: &'static catalog::Catalog,
     public_url: Option<String>,
@@ -77,6 +78,7 @@ pub fn router(options: ShopOptions) -> Result<Router, InvalidApi> {
     let shop = Arc::new(Shop {
         api: Api::new(&options.api, &options.key)?,
         signer: session::Signer::new(&options.key),
+        ended: session::Ended::default(),
         shared: shelf::Shared::default(),
         catalog: catalog::Catalog::sample(),
         public_url: options.public_url.map(|url| url.trim_end_matches('/').to_owned()),

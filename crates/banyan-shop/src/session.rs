@@ -8,6 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 /// The cookie.
 pub(crate) const COOKIE: &str = "banyan_shop";
@@ -15,6 +17,10 @@ pub(crate) const COOKIE: &str = "banyan_shop";
 pub(crate) const AGE_MAX: i64 = 30 * 86_400;
 /// How old it may be before it is made anew, in seconds, so that who comes every day is never signed out.
 const RENEW_AFTER: i64 = 86_400;
+/// How long it lasts at most since it began or somebody signed in, however often it is renewed, in seconds: ninety days.
+const LIFE_MAX: i64 = 90 * 86_400;
+/// Sessions that were signed out and are remembered; the oldest are forgotten first.
+const ENDED_MAX: usize = 100_000;
 /// How long an order without an answer is asked for again, in seconds: the API knows its key for two hours longer.
 const PENDING_MAX: i64 = 24 * 3_600;
 /// Different products in a cart.
@@ -28,8 +34,10 @@ pub(crate) const QUANTITY_MAX: u32 = 99;
 pub(crate) struct Session {
     /// Random; forms are tied to it.
     id: String,
-    /// When it began or was last renewed, in seconds since 1970.
+    /// When it was made or last renewed, in seconds since 1970.
     at: i64,
+    /// When it began, or its member signed in, in seconds since 1970.
+    began: i64,
     /// Who is signed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) member: Option<String>,
@@ -109,7 +117,7 @@ impl Signer {
         let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
         self.mac("session", body).verify_slice(&tag).ok()?;
         let mut session: Session = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
-        if now - session.at > AGE_MAX {
+        if now - session.at > AGE_MAX || now - session.began > LIFE_MAX {
             return None;
         }
         if now - session.at > RENEW_AFTER {
@@ -134,16 +142,45 @@ impl Signer {
     }
 }
 
+/// Sessions of members that were signed out: a copy of their cookie signs nobody in. In memory, so a shop that is started
+/// anew, or another one beside it, knows nothing of them; what is left then is the age of the cookie.
+#[derive(Debug, Default)]
+pub(crate) struct Ended(Mutex<(BTreeSet<String>, VecDeque<String>)>);
+
+impl Ended {
+    /// Ends `session`, if somebody is signed in with it.
+    pub(crate) fn end(&self, session: &Session) {
+        if session.member.is_none() {
+            return;
+        }
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ids, in_order) = &mut *ended;
+        if ids.insert(session.id.clone()) {
+            in_order.push_back(session.id.clone());
+        }
+        while in_order.len() > ENDED_MAX {
+            if let Some(oldest) = in_order.pop_front() {
+                ids.remove(&oldest);
+            }
+        }
+    }
+
+    /// Whether `session` was ended.
+    pub(crate) fn has(&self, session: &Session) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.contains(&session.id)
+    }
+}
+
 impl Session {
     /// A new visitor.
     pub(crate) fn begin(now: i64) -> Result<Self, getrandom::Error> {
-        Ok(Self { id: random()?, at: now, ..Self::default() })
+        Ok(Self { id: random()?, at: now, began: now, ..Self::default() })
     }
 
     /// Signs `member` in, under a new id: what somebody knew of the old session is worth nothing.
-    pub(crate) fn sign_in(&mut self, member: String) -> Result<(), getrandom::Error> {
+    pub(crate) fn sign_in(&mut self, member: String, now: i64) -> Result<(), getrandom::Error> {
         let another = self.member.as_ref() != Some(&member);
-        self.id = random()?;
+        (self.id, self.at, self.began) = (random()?, now, now);
         self.member = Some(member);
         if another {
             (self.coupon, self.points, self.last) = (None, 0, None);
@@ -221,7 +258,7 @@ mod tests {
 
     fn full() -> Session {
         let mut session = Session::begin(1_000).expect("random");
-        session.sign_in("mina".into()).expect("random");
+        session.sign_in("mina".into(), 1_000).expect("random");
         for n in 0..LINES_MAX {
             assert!(session.add(&format!("a-product-with-a-long-name-{n}"), 99));
         }
@@ -247,6 +284,17 @@ mod tests {
         let pending = |now| signer.open(&sealed, now).expect("ours").pending;
         assert!(pending(1_000 + PENDING_MAX).is_some());
         assert!(pending(1_001 + PENDING_MAX).is_none());
+    }
+
+    #[test]
+    fn a_session_that_is_renewed_every_day_ends_all_the_same() {
+        let signer = Signer::new("key");
+        let (mut sealed, mut days) = (signer.seal(&full()), 0);
+        while let Some(session) = signer.open(&sealed, 1_000 + days * 86_400 + 1) {
+            (sealed, days) = (signer.seal(&session), days + 1);
+            assert!(days < 400, "it never ends");
+        }
+        assert_eq!(days, 90);
     }
 
     #[test]
@@ -278,7 +326,7 @@ mod tests {
         assert!(signer.is_own_form(&one, &token) && !signer.is_own_form(&other, &token));
         assert!(!signer.is_own_form(&one, "") && !signer.is_own_form(&one, &token[..8]));
         let before = signer.csrf(&other);
-        other.sign_in("joon".into()).expect("random");
+        other.sign_in("joon".into(), 2_000).expect("random");
         assert!(!signer.is_own_form(&other, &before), "signing in makes old forms worthless");
         assert_eq!(other.coupon, None, "another member's coupon is not taken along");
     }

@@ -57,7 +57,8 @@ async fn a_changed_cookie_is_a_new_visitor() {
     let sealed = browser.cookies["banyan_shop"].clone();
     let (body, tag) = sealed.split_once('.').expect("sealed");
     // Another member's name in the same seal, half a seal, none, and nonsense.
-    let forged = base64_of(r#"{"id":"AAAAAAAAAAAAAAAAAAAAAA","at":9999999999,"member":"joon"}"#);
+    let forged =
+        base64_of(r#"{"id":"AAAAAAAAAAAAAAAAAAAAAA","at":9999999999,"began":9999999999,"member":"joon"}"#);
     for cookie in [
         format!("{forged}.{tag}"),
         format!("{body}.{}", &tag[..20]),
@@ -70,6 +71,30 @@ async fn a_changed_cookie_is_a_new_visitor() {
         assert_eq!(browser.status, StatusCode::SEE_OTHER, "{cookie}");
         assert!(browser.leads_to().starts_with("/shop/sign-in"), "{cookie}");
     }
+}
+
+#[tokio::test]
+async fn a_copied_cookie_is_worth_nothing_after_signing_out() {
+    let (_double, api) = Double::start().await;
+    let mut browser = Browser::new(&api);
+    browser.fill_cart().await;
+    browser.sign_in("mina").await;
+    let mut thief = browser.another();
+    thief.cookies = browser.cookies.clone();
+    assert!(thief.get("/shop/orders").await.contains("mina"));
+    browser.get("/shop").await;
+    browser.post("/shop/sign-out", &[]).await;
+    thief.cookies.retain(|name, _| name == "banyan_shop");
+    thief.get("/shop/orders").await;
+    assert_eq!(thief.status, StatusCode::SEE_OTHER, "a copy signs nobody in");
+    // Neither does one from before its owner signed in as somebody else.
+    browser.sign_in("mina").await;
+    let copied = browser.cookies.clone();
+    browser.sign_in("joon").await;
+    thief.cookies = copied;
+    thief.get("/shop/orders").await;
+    assert_eq!(thief.status, StatusCode::SEE_OTHER);
+    assert!(browser.get("/shop/cart").await.contains("q.mug-moss"), "the cart stays with its owner");
 }
 
 fn base64_of(text: &str) -> String {

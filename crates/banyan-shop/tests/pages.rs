@@ -224,13 +224,17 @@ async fn what_operators_and_companies_note_about_a_refund_is_not_shown_to_its_sh
 #[tokio::test]
 async fn an_order_that_ended_long_ago_is_still_shown() {
     let (double, api) = Double::start().await;
-    double.add_order("o-3", "mina", &json!({"state": "cancelled"}));
+    double.add_order("o-3", "mina", &json!({"state": "cancelled", "paid_at": null}));
     double.add_order("o-4", "joon", &json!({}));
     double.forgotten.lock().expect("free").extend(["o-3".to_owned(), "o-4".to_owned()]);
     let mut browser = Browser::new(&api);
     browser.sign_in("mina").await;
     assert!(browser.get("/shop/orders").await.contains("/shop/orders/o-3"));
-    assert!(browser.get("/shop/orders/o-3").await.contains("The order is cancelled"));
+    let page = browser.get("/shop/orders/o-3").await;
+    assert!(
+        page.contains("The order is cancelled") && !page.contains("To pay"),
+        "nothing is to pay any more: {page}"
+    );
     browser.get("/shop/orders/o-4").await;
     assert_eq!(browser.status, StatusCode::NOT_FOUND, "another member's is not");
 }

@@ -2,24 +2,27 @@
 //!
 //! Written bytes are seen at once and survive a loss of power only after a sync; until then each sector of 512 bytes may
 //! be old or new. After a failed sync the bytes are still seen, and are never written unless they are written again, although
-//! a later sync succeeds: what Linux does with pages whose write-back failed. Names are the same until the directory is
+//! a later sync succeeds: what Linux does with pages whose write-back failed. It may drop such pages at any moment, and show what
+//! is on disk: here when a process ends, and when a file is opened for writing. Names are the same until their directory is
 //! synced. The machine can stop at any call: that call happens,
 //! happens in part, or does not, and every later one fails. Every changing call goes into a hash, so that two runs can be
 //! compared byte by byte.
 
 use crate::prng::Prng;
 use banyan_log::{LockGuard, LockRefused, Storage, StorageFile};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const SECTOR: usize = 512;
 
-/// The disk; clones share it. It outlives the processes that use it.
+/// A directory of the disk; clones share it. It outlives the processes that use it.
 #[derive(Clone)]
 pub struct Disk {
     inner: Arc<Mutex<Inner>>,
+    /// In front of every name: nothing for the log's own directory.
+    directory: String,
 }
 
 /// What a loss of power does to whatever was not synced.
@@ -46,6 +49,8 @@ pub struct Lies {
 
 struct Inner {
     files: BTreeMap<u64, File>,
+    /// Directories beside the log's own, each with the `/` at its end. They are there once they are made.
+    directories: BTreeSet<String>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     next_file: u64,
@@ -54,6 +59,7 @@ struct Inner {
     dice: Prng,
     calls_until_stop: Option<u64>,
     syncs_until_failure: Option<u64>,
+    directory_syncs_until_failure: Option<u64>,
     writes_until_failure: Option<u64>,
     stopped: bool,
     lies: Lies,
@@ -93,6 +99,7 @@ impl Disk {
     pub fn new(dice: Prng, lies: Lies) -> Self {
         let inner = Inner {
             files: BTreeMap::new(),
+            directories: BTreeSet::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             next_file: 0,
@@ -101,6 +108,7 @@ impl Disk {
             dice,
             calls_until_stop: None,
             syncs_until_failure: None,
+            directory_syncs_until_failure: None,
             writes_until_failure: None,
             stopped: false,
             lies,
@@ -108,7 +116,7 @@ impl Disk {
             hash: blake3::Hasher::new(),
             calls: 0,
         };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self { inner: Arc::new(Mutex::new(inner)), directory: String::new() }
     }
 
     /// Stops the machine at the `calls`-th changing call from now.
@@ -119,6 +127,11 @@ impl Disk {
     /// Lets the `syncs`-th sync of a file from now fail.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.inner().syncs_until_failure = Some(syncs);
+    }
+
+    /// Lets the `syncs`-th sync of a directory from now fail.
+    pub fn fail_directory_sync_after(&self, syncs: u64) {
+        self.inner().directory_syncs_until_failure = Some(syncs);
     }
 
     /// Lets the `writes`-th write from now fail, part of it written.
@@ -163,7 +176,9 @@ impl Disk {
 
     /// The process died, and only it: what it wrote is still seen, and still not durable. Armed faults are lifted.
     pub fn kill(&self) {
-        let mut inner = self.inner();
+        let mut guard = self.inner();
+        let inner = &mut *guard;
+        inner.files.values_mut().for_each(|file| file.evict(&mut inner.dice));
         inner.locked = false;
         inner.lift_faults();
     }
@@ -196,6 +211,16 @@ impl Disk {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The name on the disk of a name in this directory.
+    fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.directory)
+    }
+}
+
+/// The name in `directory` of a name on the disk; none if it is in another one.
+fn name_in<'a>(directory: &str, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(directory).filter(|name| !name.contains('/'))
 }
 
 impl Loss {
@@ -212,6 +237,7 @@ impl Inner {
     fn lift_faults(&mut self) {
         self.calls_until_stop = None;
         self.syncs_until_failure = None;
+        self.directory_syncs_until_failure = None;
         self.writes_until_failure = None;
         self.stopped = false;
         self.failed.clear();
@@ -316,6 +342,20 @@ impl File {
         self.durable_len = self.bytes.len();
     }
 
+    /// The kernel drops pages that it has given up writing, each or not: what is on disk is seen again.
+    fn evict(&mut self, dice: &mut Prng) {
+        let bytes = &mut self.bytes;
+        self.pending.retain(|sector, pending| {
+            let stays = !pending.given_up || dice.chance(50);
+            if !stays {
+                let start = sector * SECTOR;
+                let end = (start + SECTOR).min(bytes.len());
+                bytes[start..end].copy_from_slice(&pending.durable[..end - start]);
+            }
+            stays
+        });
+    }
+
     fn lose(&mut self, loss: Loss, dice: &mut Prng) {
         for (sector, pending) in std::mem::take(&mut self.pending) {
             if pending.given_up || !loss.spares(dice) {
@@ -333,7 +373,7 @@ impl File {
 
 impl Storage for Disk {
     fn describe(&self) -> String {
-        "the simulated disk".into()
+        format!("the simulated disk/{}", self.directory)
     }
 
     fn lock(&self, _name: &str) -> Result<LockGuard, LockRefused> {
@@ -349,47 +389,54 @@ impl Storage for Disk {
     fn list(&self) -> io::Result<Vec<String>> {
         let inner = self.inner();
         inner.running()?;
-        Ok(inner.names.keys().cloned().collect())
+        Ok(inner.names.keys().filter_map(|path| name_in(&self.directory, path)).map(str::to_owned).collect())
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let path = self.path(name);
         let mut inner = self.inner();
-        if inner.names.contains_key(name) {
+        if inner.names.contains_key(&path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let happens = inner.call("create", name, &[])?;
+        let happens = inner.call("create", &path, &[])?;
         let number = inner.next_file;
         if happens != Happens::NotAtAll {
             inner.next_file += 1;
             inner.files.insert(number, File::default());
-            inner.names.insert(name.to_owned(), number);
+            inner.names.insert(path, number);
         }
         inner.returns()?;
         Ok(Arc::new(Handle { inner: Arc::clone(&self.inner), number }))
     }
 
-    fn open(&self, name: &str, _writable: bool) -> io::Result<Arc<dyn StorageFile>> {
-        let inner = self.inner();
+    fn open(&self, name: &str, writable: bool) -> io::Result<Arc<dyn StorageFile>> {
+        let mut guard = self.inner();
+        let inner = &mut *guard;
         inner.running()?;
-        let number = *inner.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let number = *inner.names.get(&self.path(name)).ok_or(io::ErrorKind::NotFound)?;
+        if writable && let Some(file) = inner.files.get_mut(&number) {
+            file.evict(&mut inner.dice);
+        }
         Ok(Arc::new(Handle { inner: Arc::clone(&self.inner), number }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from), self.path(to));
         let mut inner = self.inner();
-        let happens = inner.call("rename", from, to.as_bytes())?;
+        let happens = inner.call("rename", &from, to.as_bytes())?;
         if happens != Happens::NotAtAll {
-            let file = inner.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-            inner.names.insert(to.to_owned(), file);
+            let file = inner.names.remove(&from).ok_or(io::ErrorKind::NotFound)?;
+            inner.names.insert(to, file);
         }
         inner.returns()
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        let path = self.path(name);
         let mut inner = self.inner();
-        let happens = inner.call("remove", name, &[])?;
+        let happens = inner.call("remove", &path, &[])?;
         if happens != Happens::NotAtAll {
-            let number = inner.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+            let number = inner.names.remove(&path).ok_or(io::ErrorKind::NotFound)?;
             let freed = inner.files.get(&number).map_or(0, |file| file.bytes.len() as u64);
             if let Some(space) = &mut inner.space {
                 *space += freed;
@@ -399,17 +446,31 @@ impl Storage for Disk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        let mut inner = self.inner();
-        let happens = inner.call("sync-directory", "", &[])?;
+        let mut guard = self.inner();
+        let inner = &mut *guard;
+        let happens = inner.call("sync-directory", &self.directory, &[])?;
+        if is_due(&mut inner.directory_syncs_until_failure) {
+            return Err(io::Error::other("the simulated disk failed to sync a directory"));
+        }
         if happens != Happens::NotAtAll && !inner.lies.ignores_directory_syncs {
-            inner.durable_names = inner.names.clone();
+            let here = |path: &String| name_in(&self.directory, path).is_some();
+            inner.durable_names.retain(|path, _| !here(path));
+            let seen = inner.names.iter().filter(|(path, _)| here(path));
+            inner.durable_names.extend(seen.map(|(path, file)| (path.clone(), *file)));
         }
         inner.returns()
     }
 
-    fn directory(&self, path: &Path, _create: bool) -> io::Result<Arc<dyn Storage>> {
-        let why = format!("the simulated disk has one directory, and {} is another", path.display());
-        Err(io::Error::new(io::ErrorKind::Unsupported, why))
+    fn directory(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Storage>> {
+        let directory = format!("{}/", path.display());
+        let mut inner = self.inner();
+        inner.running()?;
+        if create {
+            inner.directories.insert(directory.clone());
+        } else if !inner.directories.contains(&directory) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Arc::new(Self { inner: Arc::clone(&self.inner), directory }))
     }
 }
 

@@ -210,12 +210,13 @@ fn bend_shop(
                 until,
                 member,
                 order,
+                holder,
             }))),
             _,
         ) => {
             let part = parts.first_mut();
             part.into_iter().for_each(|part| part.held += 1);
-            let event = stock::Event::ReservationMade { reservation, parts, until, member, order };
+            let event = stock::Event::ReservationMade { reservation, parts, until, member, order, holder };
             Ok(Decision::One(Event::Stock(event)))
         }
         (Plant::BelowPrice, Ok(Decision::Many(mut events)), Command::Order(order::Command::Place { .. })) => {

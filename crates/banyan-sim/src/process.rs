@@ -9,10 +9,12 @@ use crate::plants::{Plant, rules};
 use banyan_domain::{Digest, StoreSecret, Timestamp, Violation};
 use banyan_engine::{Answer, Core, CoreOptions, Draft, StartError, Summary, Work, start};
 use banyan_log::{
-    APPEND_OVERHEAD_BYTES, Acquired, AppendError, BlockDraft, Confirmed, DiskLog, DiskOptions, Durable,
-    Epoch, Health, Log, LogError, LogReader, Seq,
+    APPEND_OVERHEAD_BYTES, Acquired, AppendError, Archiver, Block, BlockDraft, Confirmed, DiskLog,
+    DiskOptions, Durable, Epoch, Health, Log, LogError, LogReader, Seq, open_for_reading,
 };
+use banyan_views::record::OfflineReader;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -24,6 +26,8 @@ const BLOCK_BYTES_SOFT_MAX: usize = 3 << 10;
 /// What the engine demands of a log.
 const BLOCK_BYTES_TOLD: u64 = 2 << 20;
 const QUEUE_MAX: usize = 48;
+/// Where old segments go.
+const ARCHIVE: &str = "archive";
 
 /// Who waits for what is in the queue or in a block.
 pub(crate) enum Waiting {
@@ -46,6 +50,7 @@ pub(crate) struct InFlight {
 /// A running server.
 pub(crate) struct Process {
     pub(crate) log: Box<dyn Log>,
+    pub(crate) archiver: Archiver,
     epoch: Epoch,
     pub(crate) core: Core,
     pub(crate) summary: Arc<Summary>,
@@ -73,12 +78,13 @@ impl Process {
         let options = DiskOptions {
             segment_bytes,
             block_bytes_max: BLOCK_BYTES_MAX,
-            archive_dir: None,
+            archive_dir: Some(ARCHIVE.into()),
             background: false,
             verify_all: true,
         };
         let log = DiskLog::open(Arc::new(disk.clone()), options).map_err(StartError::Log)?;
-        let log = Box::new(SimLog(log));
+        let archiver = log.archiver();
+        let log = Box::new(SimLog(log, disk.clone()));
         let options = core_options(plant, digest_events);
         let started = start(log, None, options, Some(secret), clock.now(), &mut |_, _| {})?;
         let (log, epoch, core, _) = started.into_parts();
@@ -87,6 +93,7 @@ impl Process {
         let (summary, room) = (core.summary(), log.room());
         Ok(Self {
             log,
+            archiver,
             epoch,
             core,
             summary,
@@ -187,8 +194,23 @@ pub(crate) fn core_options(plant: Option<Plant>, digest_events: u64) -> CoreOpti
     CoreOptions { digest_events, block_bytes_soft_max: BLOCK_BYTES_SOFT_MAX, rules: rules(plant) }
 }
 
-/// The real log, but for one thing: it claims larger blocks than it takes, so that the engine accepts small segments.
-struct SimLog(DiskLog);
+/// The real log, but for two things: it claims larger blocks than it takes, so that the engine accepts small segments; and it goes
+/// to the archive for what is no longer live, because whoever reads here wants all of it.
+struct SimLog(DiskLog, Disk);
+
+/// Archive and live log together, from a position on.
+struct Whole(OfflineReader, Seq);
+
+impl LogReader for Whole {
+    fn next(&mut self, into: &mut Block) -> Result<bool, LogError> {
+        while self.0.next(into)? {
+            if into.next_seq() > self.1 || (into.count == 0 && into.first_seq >= self.1) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
 
 impl Log for SimLog {
     fn acquire(&mut self) -> Result<Acquired, LogError> {
@@ -208,7 +230,13 @@ impl Log for SimLog {
     }
 
     fn reader(&self, from: Seq) -> Result<Box<dyn LogReader>, LogError> {
-        self.0.reader(from)
+        match self.0.reader(from) {
+            Err(LogError::Archived { .. }) => {
+                let whole = open_for_reading(Arc::new(self.1.clone()), Some(Path::new(ARCHIVE)))?;
+                Ok(Box::new(Whole(OfflineReader::new(whole), from)))
+            }
+            other => other,
+        }
     }
 
     fn confirmed(&self) -> Arc<Confirmed> {

@@ -5,7 +5,7 @@ use crate::model::{Model, Objection};
 use crate::prng::Prng;
 use banyan_domain::coupon::{CodeKey, CouponState};
 use banyan_domain::{CampaignNo, CouponId, Keys};
-use banyan_log::{Block, Log, Seq};
+use banyan_log::{Block, BlockHash, Log, Seq};
 use banyan_views::record::{RECORD_FILE, RecordOptions, RecordView};
 use banyan_views::{Batch, View};
 use rusqlite::{Connection, OpenFlags};
@@ -23,7 +23,7 @@ pub(crate) struct SimView {
     view: Option<RecordView>,
     /// Whether the checkpoint is written apart from the rows: a planted bug.
     apart: bool,
-    before: Seq,
+    before: (Seq, BlockHash),
 }
 
 /// One coupon as a person with a `sqlite3` shell would see it.
@@ -41,7 +41,7 @@ struct Row {
 impl SimView {
     pub(crate) fn new(apart: bool) -> Result<Self, Objection> {
         let folder = folder().map_err(|error| format!("making a folder for the view: {error}"))?;
-        Ok(Self { folder, view: None, apart, before: Seq::ZERO })
+        Ok(Self { folder, view: None, apart, before: (Seq::ZERO, BlockHash::ZERO) })
     }
 
     /// How far it has come.
@@ -56,10 +56,10 @@ impl SimView {
             Some(view) => view,
             none => {
                 let options = RecordOptions { keys: Some(keys.clone()) };
-                none.insert(
-                    RecordView::open(folder, &options)
-                        .map_err(|error| format!("opening the view: {error}"))?,
-                )
+                let view = RecordView::open(folder, &options)
+                    .map_err(|error| format!("opening the view: {error}"))?;
+                belongs(&view, log)?;
+                none.insert(view)
             }
         };
         let checkpoint = view.checkpoint();
@@ -78,7 +78,7 @@ impl SimView {
         if batch.last_seq().is_none_or(|last| last <= checkpoint) {
             return Ok(false);
         }
-        self.before = checkpoint;
+        self.before = (checkpoint, view.checkpoint_block().unwrap_or_default());
         let applied = view.apply(&batch).map_err(|error| format!("the view cannot apply: {error}"))?;
         if applied.parked > 0 {
             return Err(format!("the view parked {} events of a log that is sound", applied.parked));
@@ -107,11 +107,12 @@ impl SimView {
             let failed = |error: rusqlite::Error| format!("planting the bug: {error}");
             let db = Connection::open(self.folder.path().join(RECORD_FILE)).map_err(failed)?;
             // In a file that lost its end the checkpoint may be further back already, or not be there yet.
-            let sql = "UPDATE checkpoint SET seq = ?1 WHERE seq > ?1";
+            let sql = "UPDATE checkpoint SET seq = ?1, block = ?2 WHERE seq > ?1";
             let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoint'";
             let there: i64 = db.query_row(tables, [], |row| row.get(0)).map_err(failed)?;
             if there > 0 {
-                db.execute(sql, [self.before.0 as i64]).map_err(failed)?;
+                let (seq, block) = self.before;
+                db.execute(sql, (seq.0 as i64, block.0)).map_err(failed)?;
             }
         }
         Ok(())
@@ -151,6 +152,21 @@ impl SimView {
         }
         Ok(())
     }
+}
+
+/// Checks that the log has the block that the view says it ends at.
+fn belongs(view: &RecordView, log: &dyn Log) -> Result<(), Objection> {
+    let (checkpoint, Some(hash)) = (view.checkpoint(), view.checkpoint_block()) else { return Ok(()) };
+    let unreadable = |error| format!("the view cannot read its checkpoint {checkpoint}: {error}");
+    let mut reader = log.reader(checkpoint).map_err(unreadable)?;
+    let mut block = Block::default();
+    while reader.next(&mut block).map_err(unreadable)? {
+        if block.count > 0 {
+            let same = block.head() == checkpoint && block.hash == hash;
+            return if same { Ok(()) } else { Err(format!("at {checkpoint} the view names another block")) };
+        }
+    }
+    Err(format!("the log has no block at the view's checkpoint {checkpoint}"))
 }
 
 /// A folder of its own, in memory where that can be had: what is lost and what is kept is decided here, not by a disk.

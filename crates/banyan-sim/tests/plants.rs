@@ -37,7 +37,7 @@ fn reasons(plant: Plant) -> &'static [&'static str] {
         Plant::ReservationsStay => &["should have expired"],
         Plant::RefundUnbounded => &["more was refunded than was left"],
         Plant::LegAcrossCurrencies => &["between two currencies"],
-        Plant::OversoldByOne => &["ReservationMade", "should break"],
+        Plant::OversoldByOne => &["ReservationMade", "more units were held than there are"],
         Plant::BelowPrice => &["the price is another"],
         Plant::ReturnsUnbounded => &["came to Order(RefundBegun", "the state would break"],
         Plant::CheckpointApart => &["the view parked", "the view has", "the view holds"],

@@ -15,6 +15,8 @@ const STILL: Duration = Duration::from_secs(8);
 /// Events in that time, at most: the stream says how far it is, about once a second, and both sides are compared now and then.
 const STILL_EVENTS_MAX: u64 = 30;
 const LOOK: Duration = Duration::from_millis(100);
+/// Events that come while nobody does anything.
+const IDLE: [&str; 3] = ["source-applied", "reconciled", "state-digested"];
 /// How much of the old database's log a transaction may have written between the moment in which it noted its position and
 /// its commit: what is nearer to a loss of the stream than this may have been noticed or not.
 const MARGIN_BYTES: u64 = 128 << 10;
@@ -72,31 +74,71 @@ async fn number(session: &mut Session, sql: &str) -> Result<u64, String> {
     value.and_then(|text| text.parse().ok()).ok_or_else(|| format!("{sql}: no number"))
 }
 
-/// Waits until every message was taken, every hold has ended, and both sides follow without trouble.
+/// Waits until every message was taken, every hold has ended, what was decided is in the old tables, and both sides follow
+/// without trouble.
 async fn settle(place: &Place, http: &mut Http, session: &mut Session) -> Result<Duration, String> {
     let began = Instant::now();
+    let mut decided = Decided { read_to: 0, last: 0 };
     loop {
         let left = number(session, "select count(*) from banyan_outbox").await?;
         let held = match banyan::stock(http).await {
             Ok(all) => all.iter().map(|sku| sku["held"].as_u64().unwrap_or(0)).sum(),
             Err(_) => u64::MAX,
         };
+        let read = banyan::events(http, decided.read_to + 1).await.map(|events| decided.reads(&events));
         let status = banyan::status(http).await.unwrap_or_default();
-        let sync = &status["sync"];
-        let follows = sync["inward_trouble"].is_null() && sync["outward_trouble"].is_null();
-        let quiet = left == 0 && held == 0 && status["moving"].is_null() && follows && sync["inward"] == true;
-        if quiet {
+        if read.is_ok() && left == 0 && held == 0 && decided.has_settled(&status) {
             return Ok(began.elapsed());
         }
         if began.elapsed() > QUIET_MAX {
             place.tally.finding(format!(
-                "not quiet within {QUIET_MAX:?}: {left} messages left, {held} units held, status {status}"
+                "not quiet within {QUIET_MAX:?}: {left} messages left, {held} units held, event {} is the last that counts \
+                 ({read:?}), status {status}",
+                decided.last
             ));
             return Ok(began.elapsed());
         }
         // A condition is looked at again; nobody tells it.
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// The last event that somebody's deed made: the sync itself says now and then how far it is, for ever.
+struct Decided {
+    read_to: u64,
+    last: u64,
+}
+
+impl Decided {
+    fn reads(&mut self, events: &[Value]) {
+        for event in events {
+            let seq = event["seq"].as_u64().unwrap_or(0);
+            self.read_to = self.read_to.max(seq);
+            if !IDLE.contains(&event["type"].as_str().unwrap_or_default()) {
+                self.last = self.last.max(seq);
+            }
+        }
+    }
+
+    /// Whether both sides follow, and the old tables have everything that was decided: after a move to lead the first round of the
+    /// sync out, which writes every row once, may still be under way when the phase is reached.
+    fn has_settled(&self, status: &Value) -> bool {
+        let sync = &status["sync"];
+        let follows = sync["inward_trouble"].is_null() && sync["outward_trouble"].is_null();
+        let written = sync["seq_written"].as_u64().is_some_and(|written| written >= self.last);
+        let runs = sync["inward"] == true && sync["outward"] == true;
+        status["moving"].is_null() && follows && runs && written
+    }
+}
+
+/// Both sides are equal, as they say themselves and as they are read.
+pub(crate) async fn equal_again(place: &Place) -> Result<(), String> {
+    let mut http = place.http();
+    let mut session = place.session().await.map_err(|fault| fault.why)?;
+    compare_again(place, &mut http).await;
+    let (theirs, ours) = (old_table(&mut session).await?, our_table(&mut http).await?);
+    equal(place, &theirs, &ours);
+    Ok(())
 }
 
 /// What follows is put right by comparing, at most once: what still differs then is lost.
@@ -329,8 +371,7 @@ async fn still(
     let after = banyan::events(http, last + 1).await?;
     judged.still_events = after.len() as u64;
     judged.rows_out = number(session, by_banyan).await?;
-    let idle = ["source-applied", "reconciled", "state-digested"];
-    for event in after.iter().filter(|event| !idle.contains(&event["type"].as_str().unwrap_or_default())) {
+    for event in after.iter().filter(|event| !IDLE.contains(&event["type"].as_str().unwrap_or_default())) {
         place.tally.finding(format!("nobody writes, and there is a new event: {event}"));
     }
     if judged.still_events > STILL_EVENTS_MAX {
@@ -366,4 +407,26 @@ async fn still(
     }
     session.run("rollback").await.map_err(|fault| fault.why)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Decided;
+    use serde_json::json;
+
+    #[test]
+    fn it_is_not_still_before_everything_that_was_decided_is_in_the_old_tables() {
+        let mut decided = Decided { read_to: 0, last: 0 };
+        let event = |seq: u64, kind: &str| json!({"seq": seq, "type": kind});
+        decided.reads(&[event(7, "move-noted"), event(8, "source-applied"), event(9, "reconciled")]);
+        assert_eq!((decided.read_to, decided.last), (9, 7));
+        let status = |written: u64, outward: bool| {
+            json!({"phase": "lead", "moving": null, "sync": {"inward": true,
+            "outward": outward, "inward_trouble": null, "outward_trouble": null, "seq_written": written}})
+        };
+        assert!(!decided.has_settled(&status(0, true)), "the first round after the move is under way");
+        assert!(!decided.has_settled(&status(7, false)), "nobody writes");
+        assert!(decided.has_settled(&status(7, true)));
+        assert!(!decided.has_settled(&json!(null)), "no answer");
+    }
 }

@@ -15,6 +15,7 @@ mod banyan;
 mod faults;
 mod http;
 mod judge;
+mod killed;
 mod moves;
 mod old;
 mod place;
@@ -23,6 +24,7 @@ mod report;
 mod tally;
 mod writers;
 
+pub use killed::{Killed, killed_at_every_step};
 pub use report::Report;
 
 use judge::Judged;

@@ -1,13 +1,13 @@
-//! Debian's Chromium without a window: a screenshot or the document as it stands after its scripts ran.
+//! Debian's Chromium without a screen: a picture or the document of a page as it stands after its scripts ran, or a window.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::folder::Folder;
-use crate::{Error, Launch, Package};
+use crate::{Error, Launch, Look, Package, Window};
 
 /// Nothing leaves the machine, nothing is asked, and nothing is kept: each page gets an empty profile.
-const FLAGS: [&str; 13] = [
+pub(crate) const FLAGS: [&str; 13] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -23,7 +23,8 @@ const FLAGS: [&str; 13] = [
     "--mute-audio",
 ];
 
-/// A browser that is started for each page and gone afterwards. Takes about a second a page.
+/// A browser that is started for each page and gone afterwards. Takes about a second a page. [`Chromium::open`] starts one
+/// that stays.
 #[derive(Clone, Debug)]
 pub struct Chromium {
     /// How long a page may take altogether before the browser is ended.
@@ -69,6 +70,11 @@ impl Chromium {
                 output: text,
             }),
         }
+    }
+
+    /// Opens a window that stays, and is used as a person does. What it waits for may take `limit` each time.
+    pub fn open(&self, look: Look) -> Result<Window, Error> {
+        Window::open(self.limit, look)
     }
 
     fn visit(&self, folder: &Folder, url: &str, dark: bool, args: &[String]) -> Result<(), Error> {

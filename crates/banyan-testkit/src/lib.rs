@@ -10,11 +10,13 @@
 //!
 //! Where to start reading: [`Postgres`] (one file per server; `mariadb.rs`, `redis.rs`, `rabbitmq.rs`, `reverse_proxy.rs`
 //! and `chromium.rs` have the same shape), then [`Process`], which owns starting and ending, then [`packages`].
+//! [`Window`] is a browser that is used as a person does, over `devtools.rs`.
 //! [`TcpProxy`] is the one thing here that is no foreign server: it plays the bad network between a program and one.
 //!
 //! To add a server: one file with `XOptions` and `X { start, restart, crash, .. }`, one [`Package`] row, one test.
 
 mod chromium;
+mod devtools;
 mod error;
 mod folder;
 mod localstripe;
@@ -31,6 +33,7 @@ mod reverse_proxy;
 mod tcp_proxy;
 pub mod tree;
 mod user;
+mod window;
 
 pub use chromium::Chromium;
 pub use error::Error;
@@ -46,3 +49,4 @@ pub use redis::{Redis, RedisFsync, RedisOptions};
 pub use reverse_proxy::{ReverseProxy, ReverseProxyOptions};
 pub use tcp_proxy::{TcpProxy, Way};
 pub use user::User;
+pub use window::{Key, Look, Window};

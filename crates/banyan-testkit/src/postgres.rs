@@ -17,7 +17,8 @@ pub struct PostgresOptions {
     /// The folder to make the server's own folder in; the default is the system's temporary folder. Benchmarks name
     /// a real disk here.
     pub parent: Option<PathBuf>,
-    /// The folder of `postgres` and `initdb`; the default is the newest in `/usr/lib/postgresql`.
+    /// The folder of `postgres` and `initdb`; the default is the one that `BANYAN_TEST_POSTGRES` names, else the newest in
+    /// `/usr/lib/postgresql`.
     pub programs: Option<PathBuf>,
 }
 
@@ -42,7 +43,7 @@ pub struct Postgres {
 impl Postgres {
     /// Makes and starts a server with an empty database `postgres`. Takes about 2 s.
     pub fn start(options: &PostgresOptions) -> Result<Self, Error> {
-        let programs = options.programs.clone().map_or_else(newest_programs, Ok)?;
+        let programs = options.programs.clone().or_else(named_programs).map_or_else(newest_programs, Ok)?;
         with_free_ports(|[port]| Self::start_on(options, &programs, port))
     }
 
@@ -165,6 +166,11 @@ fn settings(options: &PostgresOptions, port: u16, socket_folder: &str) -> String
     defaults.into_iter().chain(given).fold(String::from("\n"), |conf, (name, value)| {
         conf + &format!("{name} = '{}'\n", value.replace('\'', "''"))
     })
+}
+
+/// To run the tests against another major than the one that is installed.
+fn named_programs() -> Option<PathBuf> {
+    std::env::var_os("BANYAN_TEST_POSTGRES").map(PathBuf::from)
 }
 
 fn newest_programs() -> Result<PathBuf, Error> {

@@ -114,6 +114,11 @@ impl TcpProxy {
         self.shared.lock().left[way as usize] = Some(bytes);
     }
 
+    /// Takes back what [`TcpProxy::cut_after`] asked for, if it has not come about.
+    pub fn cut_no_more(&self, way: Way) {
+        self.shared.lock().left[way as usize] = None;
+    }
+
     /// Whether a cut that [`TcpProxy::cut_after`] asked for is still to come.
     pub fn will_cut(&self, way: Way) -> bool {
         self.shared.lock().left[way as usize].is_some()

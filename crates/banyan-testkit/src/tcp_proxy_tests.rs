@@ -135,3 +135,14 @@ fn a_cut_comes_after_exactly_so_many_bytes() {
     assert_eq!(proxy.passed(Way::ToClient), 6);
     assert_eq!(exchange(&connect(&proxy), "a longer text").expect("once only"), "a longer text");
 }
+
+#[test]
+fn a_cut_that_was_taken_back_does_not_come() {
+    let proxy = echo();
+    let stream = connect(&proxy);
+    proxy.cut_after(Way::ToClient, 5);
+    assert_eq!(exchange(&stream, "abc").expect("three are fewer"), "abc");
+    proxy.cut_no_more(Way::ToClient);
+    assert!(!proxy.will_cut(Way::ToClient));
+    assert_eq!(exchange(&stream, "a longer text").expect("nothing is cut"), "a longer text");
+}

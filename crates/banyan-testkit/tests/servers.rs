@@ -8,8 +8,8 @@ use std::process::Command;
 
 use banyan_testkit::tree::{self, Identity};
 use banyan_testkit::{
-    Chromium, LocalStripe, MariaDb, MariaDbOptions, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions,
-    Redis, RedisFsync, RedisOptions, ReverseProxy, ReverseProxyOptions, install_hint,
+    Chromium, Key, LocalStripe, Look, MariaDb, MariaDbOptions, Postgres, PostgresOptions, RabbitMq,
+    RabbitMqOptions, Redis, RedisFsync, RedisOptions, ReverseProxy, ReverseProxyOptions, install_hint,
 };
 
 /// What must be gone once a handle is dropped.
@@ -239,6 +239,49 @@ fn chromium_runs_scripts_and_takes_pictures_in_both_colour_schemes() {
         assert_eq!((number(16), number(20)), (320, 200));
     }
     assert_ne!(light, dark);
+}
+
+#[test]
+fn a_window_is_used_as_a_person_does() {
+    const FORM: &str = "data:text/html,<!DOCTYPE html><meta name=viewport content=width=device-width><body style='height:3000px'>\
+        <form action=%23 onsubmit='event.preventDefault();said.textContent=who.value+%22 ok%22'><input id=who value=old><button>Go</button></form>\
+        <p id=said></p><div id=under style='position:absolute;top:2000px'>under</div>\
+        <div id=over style='position:absolute;left:0;top:2000px;width:100%;height:40px' onclick='said.textContent=%22over%22'></div>";
+    let mut window = Chromium::new()
+        .and_then(|chromium| chromium.open(Look { width: 390, height: 600, dark: true }))
+        .expect("a window");
+    window.go(FORM).expect("it opens");
+    window.fill("#who", "mina").expect("it takes text");
+    window.click("button").expect("it is clicked");
+    window.sees("mina ok").expect("the script ran");
+    window.go(FORM).expect("it opens again");
+    window
+        .press(Key::Tab)
+        .and_then(|()| window.write("joon"))
+        .and_then(|()| window.press(Key::Enter))
+        .expect("keys");
+    window.sees("joon ok").expect("by keys alone");
+    window.click("#over").expect("what lies below the window is scrolled to");
+    window.sees("over").expect("and clicked");
+    let place = window
+        .evaluate("matchMedia('(prefers-color-scheme: dark)').matches && innerWidth")
+        .expect("a number");
+    assert_eq!(place, 390);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("screens/page.png");
+    window.picture(&file).expect("a picture");
+    let image = std::fs::read(&file).expect("it is there");
+    assert_eq!(u32::from_be_bytes(image[16..20].try_into().expect("four bytes")), 390);
+    assert!(window.complaints().is_empty(), "{:?}", window.complaints());
+    window.evaluate("setTimeout(() => nothing.at.all)").expect("a script that will fail");
+    window
+        .wait_for("the failure", "new Promise((done) => setTimeout(() => done(true)))")
+        .expect("it has run");
+    assert!(
+        window.complaints().iter().any(|said| said.contains("nothing is not defined")),
+        "{:?}",
+        window.complaints()
+    );
 }
 
 #[test]

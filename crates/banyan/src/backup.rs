@@ -12,12 +12,12 @@
 
 use crate::exit::Failure;
 use crate::offline;
-use banyan_log::{Block, Summary, Verdict};
+use banyan_log::{Block, RealStorage, Summary, Verdict};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Name of the file that makes a directory a backup; written last.
@@ -215,9 +215,10 @@ pub(crate) fn fresh(dir: &Path) -> Result<(), Failure> {
     create_dir(dir)
 }
 
-/// The directory `dir`, with mode 0700 if it is new.
+/// The directory `dir`, with mode 0700 if it is new. Its name, and those of parents that were missing, are durable then: a backup
+/// is worth nothing if a loss of power takes the directory it is in.
 pub(crate) fn create_dir(dir: &Path) -> Result<(), Failure> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| failed("creating", dir, &error))
+    RealStorage::create(dir).map(drop).map_err(|error| failed("creating", dir, &error))
 }
 
 /// Makes the names in `dir` durable.

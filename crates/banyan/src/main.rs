@@ -17,9 +17,9 @@ mod offline;
 #[cfg_attr(not(feature = "legacy"), path = "no_old_database.rs")]
 mod old_database;
 mod old_shop;
+mod public;
 #[cfg(feature = "gateway")]
 mod touching_routes;
-mod webhooks;
 mod whole_log;
 
 use clap::Parser;

@@ -12,7 +12,7 @@ use support::{Http, Reply, Server, run_well, until};
 struct Shop {
     http: Http,
     company: Company,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     server: Server,
     placed: u32,
 }
@@ -61,7 +61,7 @@ impl Shop {
         let grant = json!({"reference": "welcome", "transfers": [{"kind": "post", "debit": "shop:points", "credit": "points:m1", "amount": 2_000}]});
         let granted = http.send("POST", "/v1/ledger/transfers", &key("grant"), grant.to_string().as_bytes());
         granted.expect("an answer").expect(201);
-        Self { http, company, _folder: folder, server, placed: 0 }
+        Self { http, company, folder, server, placed: 0 }
     }
 
     fn coupon(&mut self, member: &str) -> String {
@@ -201,6 +201,36 @@ fn an_order_is_paid_returned_in_part_and_cancelled_and_every_book_agrees() {
     // The company has given back what it took, to the last won.
     let payment = shop.company.payments().pop().expect("one payment");
     assert_eq!((&payment["captured"], &payment["refunded"]), (&json!(total), &json!(total)));
+    shop.server.stop();
+}
+
+/// Bugs: a shopper read who of the shop gave something back and what they noted about it; and a token that asked at the
+/// right moment gave a paid order back.
+#[test]
+fn a_shopper_reads_no_note_of_the_shop_and_gives_no_paid_order_back() {
+    let mut shop = Shop::open();
+    let cart = json!({"member": "m1", "lines": [{"product": "mug", "quantity": 2}], "method": "tok_ok"});
+    let order = shop.place(&cart);
+    shop.paid(&order);
+    let secret = shop.folder.path().join("shopper.secret");
+    let mut shopper = shop.server.shopper(Path::new(env!("CARGO_BIN_EXE_banyan")), &secret, "m1");
+    let reason = json!({"reason": "changed my mind"});
+    let cancelled = shopper.post(&format!("/v1/orders/{order}/cancel"), &reason).expect("an answer");
+    cancelled.expect_problem(409, "order-paid");
+    shop.give_back(&order, "return-1", &json!([{"product": "mug", "quantity": 1}])).expect(201);
+    let back = shop.until(&order, "the mug is back", |order| order["refunds"][0]["state"] == "done");
+    assert_eq!(
+        (&back["refunds"][0]["by"], &back["refunds"][0]["reason"]),
+        (&json!("operator"), &json!("too small"))
+    );
+    let seq = &back["seq"];
+    let one = shopper.get(&format!("/v1/orders/{order}")).expect("an answer").expect(200);
+    let list = shopper.get(&format!("/v1/members/m1/orders?at_least={seq}")).expect("an answer").expect(200);
+    for seen in [&one, &list["orders"][0]] {
+        let refund = &seen["refunds"][0];
+        assert_eq!((&refund["kind"], &refund["amount"]), (&json!("return"), &back["refunds"][0]["amount"]));
+        assert_eq!((&refund["by"], &refund["reason"]), (&Value::Null, &Value::Null));
+    }
     shop.server.stop();
 }
 

@@ -196,7 +196,18 @@ fn an_operator_lets_parked_sagas_go_on() {
     );
     assert!(skipped.get("parked").is_none(), "{skipped}");
     // The account is still missing: parked again. Then it is there.
+    let seen: Value = serde_json::from_str(&cli(&["show", "2", "--json"])).expect("JSON");
     assert!(cli(&["retry", "2", "--reason", "try"]).contains("PARKED at settle"));
+    let metrics = server.http("").get("/metrics").expect("an answer").text();
+    assert!(metrics.contains("\nbanyan_saga_parked 2\n"), "{metrics}");
+    // It is parked at the same step again, and still not what somebody saw who looked before.
+    let old = json!({"how": "skip", "reason": "an old page", "mark": seen["mark"]});
+    post(&mut server.operator(), "/v1/sagas/2/resume", &old).expect_problem(409, "saga-changed");
+    let elsewhere =
+        ["saga", "skip", "2", "--step", "hold", "--reason", "x", "--url", &url, "--data", text(&server.data)];
+    let elsewhere = run(Path::new(BINARY), &elsewhere);
+    assert_eq!(elsewhere.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&elsewhere.stderr).contains("parked at settle, and not at hold"));
     let mut http = server.operator();
     open(&mut http, "clearing", "KRW", "free");
     assert!(cli(&["retry", "2", "--reason", "the account is open"]).contains("completed"));
@@ -204,10 +215,12 @@ fn an_operator_lets_parked_sagas_go_on() {
     // The third is given up; what its pivot did has no undo, and somebody must say that it was seen to.
     let said = cli(&["undo", "3", "--reason", "the shop closed"]);
     assert!(said.contains("turned back by an operator"), "{said}");
-    let gone = post(&mut http, "/v1/sagas/1/resume", &json!({"how": "retry", "reason": "again"}));
-    gone.expect_problem(409, "saga-not-parked");
-    let silent = post(&mut http, "/v1/sagas/1/resume", &json!({"how": "retry", "reason": " "}));
-    silent.expect_problem(400, "invalid-request");
+    let resume = |http: &mut Http, reason: &str, mark: &Value| {
+        post(http, "/v1/sagas/1/resume", &json!({"how": "retry", "reason": reason, "mark": mark}))
+    };
+    resume(&mut http, "again", &skipped["mark"]).expect_problem(409, "saga-not-parked");
+    resume(&mut http, " ", &skipped["mark"]).expect_problem(400, "invalid-request");
+    resume(&mut http, "again", &json!("1")).expect_problem(400, "invalid-request");
     run_well(Path::new(BINARY), &["verify", "--data", text(&server.data)]);
     server.stop();
 }
@@ -263,8 +276,12 @@ fn definitions_and_roles_are_checked() {
     let running = service.get("/v1/sagas?state=running").expect("an answer").expect(200);
     assert_eq!(running["sagas"].as_array().map(Vec::len), Some(1));
     let no = saga["saga"].as_u64().expect("a number");
-    post(&mut service, &format!("/v1/sagas/{no}/resume"), &json!({"how": "undo", "reason": "no"}))
-        .expect_problem(403, "forbidden");
+    post(
+        &mut service,
+        &format!("/v1/sagas/{no}/resume"),
+        &json!({"how": "undo", "reason": "no", "mark": saga["mark"]}),
+    )
+    .expect_problem(403, "forbidden");
     until("it is known that nobody was asked", || {
         let saga = service.get(&format!("/v1/sagas/{no}")).expect("an answer").expect(200);
         (saga["steps"][1]["waits_for"] == "next-try").then_some(())

@@ -2,6 +2,8 @@
 //! without a window that goes from sign-in to refund. Each is a process of its own.
 
 mod support;
+#[path = "shop/walk.rs"]
+mod walk;
 
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The long run of the sync with an old shop, made short: everybody writes, everything breaks once, and both sides are equal.
 //! `cargo xtask legacy soak --minutes 60` makes the long one.
 
-use banyan_soak::{Database, Soak};
+use banyan_soak::{Database, Soak, killed_at_every_step};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,24 @@ fn nothing_is_lost_and_nothing_comes_twice_with_postgres() {
 #[test]
 fn nothing_is_lost_and_nothing_comes_twice_with_mariadb() {
     short(Database::Mariadb);
+}
+
+/// Every move of a real process beside a real Postgres goes on after SIGKILL at each step that its log shows.
+#[test]
+fn a_move_goes_on_after_kill_9_at_every_step_that_its_log_shows() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_banyan"));
+    let killed = killed_at_every_step(binary, Database::Postgres, run_folder(folder.path()));
+    let killed = killed.unwrap_or_else(|why| panic!("{why}; kept in {}", folder.keep().display()));
+    assert_eq!(killed.findings, Vec::<String>::new());
+    let moves: std::collections::BTreeSet<u64> = killed.at.iter().map(|(number, _)| *number).collect();
+    // A step that is over before it is looked for is not seen: how many are depends on the machine.
+    assert!(
+        moves.len() >= 3 && killed.at.len() >= 5,
+        "it was killed too seldom to mean anything: {:?}",
+        killed.at
+    );
+    assert_eq!(killed.moves, 5);
 }
 
 fn short(database: Database) -> Value {

@@ -325,6 +325,27 @@ fn roles_do_what_they_may() {
     expect_calm(server);
 }
 
+/// Bug: a member's token gave up the goods that a checkout outside had reserved for its order.
+#[test]
+fn what_the_shop_reserved_for_a_member_the_member_does_not_give_up() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = start(folder.path());
+    let (mut service, mut own) = (key_of(&server, "service"), shopper(&server, "m1"));
+    put(&mut service, "A", &json!({"on_hand": 5})).expect(200);
+    let line = json!([{"sku": "A", "quantity": 1}]);
+    for (key, body) in [
+        ("with-order", json!({"lines": line, "member": "m1", "order": "100234"})),
+        ("without-order", json!({"lines": line, "member": "m1"})),
+    ] {
+        let held = keyed(&mut service, RESERVATIONS, key, &body).expect(201);
+        end(&mut own, &held, "release").expect_problem(403, "forbidden");
+        assert_eq!(end(&mut service, &held, "release").expect(200)["state"], "released");
+    }
+    let mine = keyed(&mut own, RESERVATIONS, "mine", &json!({"lines": line, "order": "cart-1"})).expect(201);
+    assert_eq!(end(&mut own, &mine, "release").expect(200)["state"], "released");
+    expect_calm(server);
+}
+
 #[test]
 fn bad_input_is_a_clear_no() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -152,9 +152,12 @@ fn details(event: &coupon::Event, campaign: &str) -> Vec<(&'static str, Value)> 
         coupon::Event::CouponIssued { coupon, member } => {
             vec![name(*coupon), ("member", member.as_str().into())]
         }
-        coupon::Event::CouponHeld { coupon, order, until } => {
-            vec![name(*coupon), ("order", order.as_str().into()), ("held_until", rfc3339(*until).into())]
-        }
+        coupon::Event::CouponHeld { coupon, order, until, holder } => vec![
+            name(*coupon),
+            ("order", order.as_str().into()),
+            ("held_until", rfc3339(*until).into()),
+            ("holder", holder.as_str().into()),
+        ],
         coupon::Event::CouponRedeemed { coupon, order } => {
             vec![name(*coupon), ("order", order.as_str().into())]
         }

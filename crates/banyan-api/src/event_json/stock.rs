@@ -54,7 +54,7 @@ pub(super) fn details(event: &Event) -> Map<String, Value> {
                 set.iter().map(|row| json!({"item": row.item.get(), "on_hand": row.on_hand})).collect();
             json!({"import": import, "new": new, "set": set, "unchanged": unchanged, "refused": refused, "by": by.as_str()})
         }
-        Event::ReservationMade { reservation, parts, until, member, order } => {
+        Event::ReservationMade { reservation, parts, until, member, order, holder } => {
             let parts: Vec<_> = parts
                 .iter()
                 .map(|part| json!({"item": part.item.get(), "held": part.held, "promised": part.promised}))
@@ -63,6 +63,7 @@ pub(super) fn details(event: &Event) -> Map<String, Value> {
                 "reservation": reservation.to_string(), "parts": parts, "expires_at": rfc3339(*until),
                 "member": member.as_ref().map(MemberId::as_str),
                 "order": order.as_ref().map(OrderId::as_str),
+                "holder": holder.as_str(),
             })
         }
         Event::ReservationCommitted { reservation }

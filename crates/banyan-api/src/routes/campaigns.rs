@@ -7,12 +7,18 @@ use crate::routes::path::PathText;
 use crate::wire::{CampaignAnswerJson, CampaignChangeJson, CampaignJson, CampaignsJson};
 use crate::{App, clock};
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::Response;
 use banyan_domain::coupon::{self, CampaignChange};
 use banyan_domain::{CampaignNo, Command, Outcome, Reason, Refusal};
+use banyan_engine::CampaignSummary;
 use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 use std::sync::Arc;
+
+/// Most campaigns in a page.
+const CAMPAIGNS_PAGE_MAX: usize = 1_000;
 
 /// Creates a campaign. The same definition again is answered with 200; another one under the same id with 409.
 #[utoipa::path(
@@ -35,16 +41,41 @@ pub(crate) async fn create_campaign(
     Ok(write(&show(&app, campaign_no(&outcome))?, status, replayed))
 }
 
-/// Lists every campaign, newest first.
-#[utoipa::path(get, path = "/v1/campaigns", tag = "campaigns", responses((status = 200, description = "All campaigns", body = CampaignsJson)))]
+/// Which page to read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CampaignsQuery {
+    after: Option<u32>,
+    limit: Option<usize>,
+}
+
+/// Lists campaigns, newest first.
+#[utoipa::path(
+    get, path = "/v1/campaigns", tag = "campaigns",
+    params(("after" = Option<u32>, Query, description = "The `next` of the page before"), ("limit" = Option<usize>, Query, description = "1 to 1000; default 1000")),
+    responses((status = 200, description = "A page", body = CampaignsJson), (status = 400, description = "invalid-request")),
+)]
 pub(crate) async fn list_campaigns(
     State(app): State<Arc<App>>,
+    query: Result<Query<CampaignsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.identify(&headers)?;
+    let principal = app.identify(&headers)?;
+    let Query(query) = query.map_err(|error| Problem::invalid(format!("{error}.")))?;
+    let limit = query.limit.unwrap_or(CAMPAIGNS_PAGE_MAX);
+    if limit == 0 || limit > CAMPAIGNS_PAGE_MAX {
+        return Err(Problem::invalid("limit: must be 1 to 1000."));
+    }
     let (summary, now) = (app.shard.summary(), now());
-    let campaigns = summary.campaigns().rev().map(|c| CampaignAnswerJson::new(c, now, summary.seq)).collect();
-    Ok(write(&CampaignsJson { campaigns, seq: summary.seq }, StatusCode::OK, false))
+    let older = |c: &&Arc<CampaignSummary>| query.after.is_none_or(|after| c.no.get() < after);
+    let mut rest = summary.campaigns().rev().filter(older).peekable();
+    let (mut campaigns, mut last) = (Vec::new(), None);
+    for campaign in rest.by_ref().take(limit) {
+        last = Some(campaign.no.get());
+        campaigns.push(CampaignAnswerJson::new(campaign, now, summary.seq).seen_by(&principal));
+    }
+    let next = last.filter(|_| rest.peek().is_some());
+    Ok(write(&CampaignsJson { campaigns, next, seq: summary.seq }, StatusCode::OK, false))
 }
 
 /// Shows a campaign as of the last durable block.
@@ -57,10 +88,11 @@ pub(crate) async fn get_campaign(
     PathText(id): PathText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.identify(&headers)?;
+    let principal = app.identify(&headers)?;
     let summary = app.shard.summary();
     let campaign = summary.campaign(&id).ok_or(Refusal::Coupon(coupon::Refusal::CampaignNotFound))?;
-    Ok(write(&CampaignAnswerJson::new(campaign, now(), summary.seq), StatusCode::OK, false))
+    let shown = CampaignAnswerJson::new(campaign, now(), summary.seq).seen_by(&principal);
+    Ok(write(&shown, StatusCode::OK, false))
 }
 
 /// Changes a campaign: pauses, resumes, ends, extends or changes the quantity. All of the changes happen, or none.

@@ -54,6 +54,7 @@ async fn issue(app: Arc<App>, request: Request, dry: bool) -> Result<Response, P
     let request: IssueJson = body::parse(&bytes)?;
     let member = member(request.member)?;
     principal.must_act_for(Some(&member))?;
+    app.admit(&principal, &head.headers)?;
     let segments = segments(request.segments, &principal)?;
     let stamp = app.stamp(&head.headers, &principal, || format!("issue {campaign} {member} {segments:?}"))?;
     let command =
@@ -130,6 +131,7 @@ pub(crate) async fn hold_coupon(
 ) -> Result<Response, Problem> {
     let (principal, coupon) = (app.identify(&headers)?, coupon_id(&app, &code)?);
     principal.must_act_for(None)?;
+    app.admit(&principal, &headers)?;
     let request: HoldJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let order = order(request.order, &principal)?;
     let hold_for = Millis::from_seconds(request.for_seconds);
@@ -154,6 +156,7 @@ pub(crate) async fn redeem_coupon(
 ) -> Result<Response, Problem> {
     let (principal, coupon) = (app.identify(&headers)?, coupon_id(&app, &code)?);
     principal.must_act_for(None)?;
+    app.admit(&principal, &headers)?;
     let request: OrderJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let order = order(request.order, &principal)?;
     let canonical = format!("redeem {} {order}", coupon.get());
@@ -174,6 +177,7 @@ pub(crate) async fn release_coupon(
 ) -> Result<Response, Problem> {
     let (principal, coupon) = (app.identify(&headers)?, coupon_id(&app, &code)?);
     principal.must_act_for(None)?;
+    app.admit(&principal, &headers)?;
     let request: OrderJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let order = order(request.order, &principal)?;
     let canonical = format!("release {} {order}", coupon.get());

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use banyan_domain::{Timestamp, codec};
+use banyan_engine::Shard;
 use banyan_log::{Block, LogError, LogReader, Seq};
 use bytes::Bytes;
 use futures_util::stream;
@@ -80,11 +81,11 @@ async fn lines(
 ) -> Result<Response, Problem> {
     let read = tokio::task::spawn_blocking(move || {
         let _held = permit;
-        let mut cursor = Cursor::open(&app, from)?;
+        let mut cursor = Cursor::open(&app.shard, from)?;
         let mut body = Vec::new();
         let mut left = limit;
-        while left > 0 && cursor.next_block()? {
-            cursor.write(&app, &mut body, &mut left, Form::Line)?;
+        while left > 0 && cursor.next_block(&app.shard)? {
+            cursor.write(&app.shard, &mut body, &mut left, Form::Line)?;
         }
         Ok::<_, Problem>(body)
     });
@@ -95,7 +96,7 @@ async fn lines(
 async fn follow(app: Arc<App>, from: u64, permit: OwnedSemaphorePermit) -> Result<Response, Problem> {
     // Opening may wait for the block being synced, which a thread that serves others must not.
     let opening = app.clone();
-    let opened = tokio::task::spawn_blocking(move || Cursor::open(&opening, from)).await;
+    let opened = tokio::task::spawn_blocking(move || Cursor::open(&opening.shard, from)).await;
     let mut cursor = opened.map_err(|_| Problem::unavailable("Reading the log failed."))??;
     let (parts, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(4);
     tokio::task::spawn_blocking(move || {
@@ -104,9 +105,9 @@ async fn follow(app: Arc<App>, from: u64, permit: OwnedSemaphorePermit) -> Resul
         let mut silent = Duration::ZERO;
         let mut part = b"retry: 1000\n\n".to_vec();
         while !*app.stopping.borrow() && !parts.is_closed() {
-            let read = cursor.next_block().and_then(|more| {
+            let read = cursor.next_block(&app.shard).and_then(|more| {
                 if more {
-                    cursor.write(&app, &mut part, &mut u64::MAX.clone(), Form::Event)?;
+                    cursor.write(&app.shard, &mut part, &mut u64::MAX.clone(), Form::Event)?;
                 }
                 Ok(more)
             });
@@ -127,8 +128,12 @@ async fn follow(app: Arc<App>, from: u64, permit: OwnedSemaphorePermit) -> Resul
                     return;
                 }
             }
-            if !more && confirmed.wait_past(Seq(cursor.next - 1), LOOK) < Seq(cursor.next) {
-                silent += LOOK;
+            if !more {
+                match confirmed.wait_past(Seq(cursor.next - 1), LOOK) < Seq(cursor.next) {
+                    true => silent += LOOK,
+                    // The names of its campaigns come at any moment.
+                    false => std::thread::yield_now(),
+                }
             }
         }
     });
@@ -158,25 +163,30 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn open(app: &App, from: u64) -> Result<Self, Problem> {
-        let head = app.shard.confirmed().get().as_u64();
+    fn open(shard: &Shard, from: u64) -> Result<Self, Problem> {
+        let head = shard.confirmed().get().as_u64();
         let from = from.max(1);
         if from > head + 1 {
             return Err(beyond(from, head));
         }
-        let reader = app.shard.reader(from).map_err(|error| unreadable(&error))?;
+        let reader = shard.reader(from).map_err(|error| unreadable(&error))?;
         Ok(Self { reader, block: Block::default(), next: from })
     }
 
-    fn next_block(&mut self) -> Result<bool, Problem> {
+    /// The next block; false at the end of what may be told. A block that is durable is told once the numbers of its campaigns
+    /// have names, which are published right after it.
+    fn next_block(&mut self, shard: &Shard) -> Result<bool, Problem> {
+        if self.next > shard.summary().seq {
+            return Ok(false);
+        }
         self.reader.next(&mut self.block).map_err(|error| unreadable(&error))
     }
 
     /// Writes the events of the block from `next` on, as long as `left` allows. A block that cannot be decoded is an error:
     /// passing over it would be a gap that nobody sees.
-    fn write(&mut self, app: &App, out: &mut Vec<u8>, left: &mut u64, form: Form) -> Result<(), Problem> {
+    fn write(&mut self, shard: &Shard, out: &mut Vec<u8>, left: &mut u64, form: Form) -> Result<(), Problem> {
         let time = Timestamp::from_millis(self.block.time_ms);
-        let summary = app.shard.summary();
+        let summary = shard.summary();
         let campaign = |no| campaign_id(&summary, no);
         let first = self.block.first_seq.as_u64();
         for (seq, entry) in (first..).zip(codec::decode(&self.block.body, self.block.count)) {
@@ -245,7 +255,99 @@ fn beyond(wanted: u64, head: u64) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banyan_log::Damage;
+    use banyan_domain::coupon::{self, Audience, Benefit, CampaignDefinition, Stacking};
+    use banyan_domain::{Actor, CampaignId, Command};
+    use banyan_engine::{CoreOptions, DirectReplies, ShardOptions, start, wall_clock};
+    use banyan_log::{
+        Acquired, AppendError, BlockDraft, Confirmed, Damage, Durable, Epoch, Health, Log, MemoryLog,
+    };
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// A log whose appends return when they are told to, while readers see the block already.
+    struct Held(MemoryLog, Mutex<Receiver<()>>);
+
+    impl Log for Held {
+        fn acquire(&mut self) -> Result<Acquired, LogError> {
+            self.0.acquire()
+        }
+
+        fn append(
+            &mut self,
+            epoch: Epoch,
+            expected: Seq,
+            block: BlockDraft<'_>,
+        ) -> Result<Durable, AppendError> {
+            let durable = self.0.append(epoch, expected, block);
+            // An error means that the test wants no more of it.
+            let _go_on = self.1.get_mut().expect("nobody panicked").recv();
+            durable
+        }
+
+        fn room(&self) -> u64 {
+            self.0.room()
+        }
+
+        fn block_bytes_max(&self) -> u64 {
+            self.0.block_bytes_max()
+        }
+
+        fn reader(&self, from: Seq) -> Result<Box<dyn LogReader>, LogError> {
+            self.0.reader(from)
+        }
+
+        fn confirmed(&self) -> Arc<Confirmed> {
+            self.0.confirmed()
+        }
+
+        fn seal(&mut self) -> Result<(), LogError> {
+            self.0.seal()
+        }
+
+        fn health(&self) -> Health {
+            self.0.health()
+        }
+    }
+
+    /// Bug: whoever read a block in the instant before the names of its campaigns were published was told `campaign-1`, and
+    /// kept that for ever.
+    #[test]
+    fn an_event_is_told_when_its_campaign_has_a_name() {
+        let (go_on, wait) = channel();
+        go_on.send(()).expect("heard");
+        let log = Held(MemoryLog::new(), Mutex::new(wait));
+        let started = start(Box::new(log), None, CoreOptions::default(), None, wall_clock(), &mut |_, _| {})
+            .expect("starts");
+        let shard =
+            Shard::spawn(started, Box::new(DirectReplies), ShardOptions::default()).expect("threads start");
+        let mut cursor = Cursor::open(&shard, 2).expect("opens");
+        let definition = CampaignDefinition {
+            id: CampaignId::new("noon").expect("valid"),
+            name: "Noon sale".into(),
+            quantity: None,
+            per_member: 1,
+            benefit: Benefit::FreeShipping,
+            minimum_order: None,
+            starts_at: None,
+            ends_at: None,
+            audience: Audience::Everyone,
+            valid_for: None,
+            stacking: Stacking::Exclusive,
+        };
+        let by = Actor::new("test").expect("valid");
+        let command = coupon::Command::CreateCampaign { definition: Box::new(definition), by };
+        let answer = shard.submit(Command::Coupon(command), None).expect("there is room");
+        assert!(shard.confirmed().wait_past(Seq(1), Duration::from_secs(60)) > Seq(1), "it is durable");
+        assert!(!cursor.next_block(&shard).expect("readable"), "and has no name yet");
+        drop(go_on);
+        answer.blocking_recv().expect("answered");
+        assert!(cursor.next_block(&shard).expect("readable"));
+        let mut out = Vec::new();
+        cursor.write(&shard, &mut out, &mut 10, Form::Line).expect("written");
+        let out = String::from_utf8(out).expect("text");
+        assert!(out.contains("\"noon\"") && !out.contains("campaign-1"), "{out}");
+        shard.shutdown();
+    }
 
     #[test]
     fn only_a_position_that_is_archived_is_gone() {

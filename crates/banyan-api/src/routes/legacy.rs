@@ -3,6 +3,7 @@
 use super::coupons::write;
 use crate::App;
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
+use crate::card;
 use crate::problem::Problem;
 use crate::wire_legacy::{
     AbortMoveJson, BeginMoveJson, ComparedJson, LagsJson, LegacyJson, MoveBegunJson, PlanJson, ReferencesJson,
@@ -77,6 +78,7 @@ pub(crate) async fn begin_move(
     let keeper = keeper(&app, &capability)?;
     let BeginMoveJson { to, reason, without } = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let to = phase(&to)?;
+    card::text("reason", &reason)?;
     let begun = keeper.begin(to, principal.name.clone(), &reason, &without).await;
     let number = begun.map_err(|error| match error {
         BeginError::Gates(_) => Problem::new(StatusCode::CONFLICT, "gates-closed", error.to_string()),
@@ -104,6 +106,7 @@ pub(crate) async fn abort_move(
     principal.must_operate()?;
     let keeper = keeper(&app, &capability)?;
     let AbortMoveJson { reason } = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
+    card::text("reason", &reason)?;
     keeper.abort(&format!("{}: {reason}", principal.name)).await.map_err(|error| match error {
         DriveError::Person(why) => Problem::new(StatusCode::CONFLICT, "move-not-ours", why),
         DriveError::Old(why) => Problem::unavailable(why.to_string()),

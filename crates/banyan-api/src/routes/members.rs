@@ -86,10 +86,7 @@ pub(super) async fn wait_for(app: &Arc<App>, seq: Option<u64>) -> Result<(), Pro
             "at_least: the log ends at {head}; nothing answered {seq} yet."
         )));
     }
-    let progress = app.record_progress.clone();
-    let reached =
-        tokio::task::spawn_blocking(move || progress.wait_for(seq, WAIT_MAX)).await.unwrap_or(false);
-    if reached {
+    if app.record_wait.reached(seq, WAIT_MAX).await? {
         return Ok(());
     }
     let detail = format!(

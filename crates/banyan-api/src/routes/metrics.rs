@@ -5,9 +5,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use banyan_domain::Refusal;
 use banyan_engine::HistogramView;
+use banyan_legacy::Status;
 use http::header;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Shows counters and gauges in Prometheus' text format. Needs no key: it names no member and no campaign.
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
@@ -94,6 +96,19 @@ pub(crate) async fn show_metrics(State(app): State<Arc<App>>) -> Response {
     page.labelled("banyan_view_lag_seconds", "view", "record", record.lag().as_secs_f64());
     page.head("banyan_view_parked_events", "gauge", "Events in a view's parked lane");
     page.labelled("banyan_view_parked_events", "view", "record", record.parked());
+    // Left out while the queue is full or the writer waits for the disk: whoever looks then has other numbers to look at.
+    let sagas = app.look(|state| {
+        let (sagas, now) = (state.sagas(), state.time());
+        let oldest =
+            sagas.parked_since().map_or(0, |since| now.as_millis().saturating_sub(since.as_millis()));
+        (sagas.under_way(), sagas.parked(), oldest as f64 / 1_000.0)
+    });
+    if let Ok(Ok((under_way, parked, oldest))) = tokio::time::timeout(LOOK_TIME_MAX, sagas).await {
+        page.one("banyan_saga_running", "gauge", "Sagas that go on by themselves", under_way);
+        page.one("banyan_saga_parked", "gauge", "Sagas that wait for an operator", parked);
+        page.head("banyan_saga_parked_oldest_seconds", "gauge", "How long the longest waits for an operator");
+        page.line(format_args!("banyan_saga_parked_oldest_seconds {oldest}"));
+    }
     if let Some(keeper) = app.keeper() {
         let sync = keeper.progress();
         page.one(
@@ -110,8 +125,59 @@ pub(crate) async fn show_metrics(State(app): State<Arc<App>>) -> Response {
         for (way, trouble) in [("in", &sync.trouble.inward), ("out", &sync.trouble.outward)] {
             page.labelled("banyan_legacy_in_trouble", "way", way, u64::from(trouble.is_some()));
         }
+        // A server that stops has no status any more.
+        if let Ok(status) = keeper.status().await {
+            legacy(&mut page, &status);
+        }
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
+}
+
+/// How long the page waits for a look at the state.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(1);
+/// What an operator of a way over must look at.
+fn legacy(page: &mut Page, status: &Status) {
+    let sync = &status.progress.trouble;
+    let any = sync.inward.is_some() || sync.outward.is_some() || !status.trouble.is_empty();
+    page.labelled("banyan_legacy_in_trouble", "way", "any", u64::from(any));
+    let state = &status.state;
+    page.one(
+        "banyan_legacy_breaches_total",
+        "counter",
+        "Writes of others to columns that Banyan leads",
+        state.breaches,
+    );
+    page.one(
+        "banyan_legacy_outbox_refused_total",
+        "counter",
+        "Messages of the old shop that were refused",
+        state.refused,
+    );
+    page.one(
+        "banyan_legacy_holds_waiting",
+        "gauge",
+        "Holds of the old shop that are over and wait to hear whether they were sold",
+        status.holds_waiting as u64,
+    );
+    if let Some(Ok(health)) = &status.health {
+        page.one(
+            "banyan_legacy_retained_bytes",
+            "gauge",
+            "What the old database keeps of its log for Banyan",
+            health.retained_bytes,
+        );
+    }
+    if let Some(last) = state.reconciled {
+        page.one(
+            "banyan_legacy_rows_differing",
+            "gauge",
+            "Rows that differed at the last comparison",
+            last.differing,
+        );
+        let age = crate::now().as_millis().saturating_sub(last.at.as_millis());
+        page.head("banyan_legacy_compared_seconds_ago", "gauge", "Age of the last comparison of both sides");
+        page.line(format_args!("banyan_legacy_compared_seconds_ago {}", age as f64 / 1_000.0));
+    }
 }
 
 /// Bounds of histograms of time, in microseconds.

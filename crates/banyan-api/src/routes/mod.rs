@@ -20,6 +20,7 @@ mod stock;
 mod stock_import;
 mod stock_reservations;
 mod views;
+mod webhooks;
 
 pub(crate) use allow_list::*;
 pub(crate) use batch::*;
@@ -39,6 +40,8 @@ pub(crate) use stock::*;
 pub(crate) use stock_import::*;
 pub(crate) use stock_reservations::*;
 pub(crate) use views::*;
+pub use webhooks::webhooks;
+pub(crate) use webhooks::*;
 
 use crate::App;
 use crate::dry_run;
@@ -46,6 +49,7 @@ use crate::problem::Problem;
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
+use banyan_domain::holds_card_number;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use std::sync::Arc;
 
@@ -119,13 +123,21 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    let path: String = uri.path().chars().take(200).collect();
+    let path = shown(&uri);
     let detail = format!("There is nothing at {path}. The endpoints are listed at /docs.");
     Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    let path: String = uri.path().chars().take(200).collect();
+    let path = shown(&uri);
     let detail = format!("{method} is not possible at {path}. The endpoints are listed at /docs.");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+}
+
+/// A path as it is told back: its beginning, and no card number.
+fn shown(uri: &Uri) -> String {
+    match holds_card_number(uri.path()) {
+        true => "this path".into(),
+        false => uri.path().chars().take(200).collect(),
+    }
 }

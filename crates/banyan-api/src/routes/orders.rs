@@ -5,7 +5,9 @@ use super::stock::reason;
 use crate::auth::Principal;
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::dry_run;
+use crate::hosts::check_return_url;
 use crate::problem::Problem;
+use crate::quota::Cost;
 use crate::routes::path::PathText;
 use crate::wire::ReasonJson;
 use crate::wire::stock::ShortLineJson;
@@ -28,9 +30,8 @@ use tokio::sync::oneshot;
 
 /// Largest cart: 100 lines of ids as long as they may be.
 const CART_BYTES_MAX: usize = 16 << 10;
-/// Longest word for a payment method, and longest address to come back to, in bytes.
+/// Longest word for a payment method, in bytes.
 const METHOD_BYTES_MAX: usize = 256;
-const RETURN_URL_BYTES_MAX: usize = 1_024;
 /// Longest wait for an order to settle.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -57,6 +58,7 @@ async fn quote(app: &App, headers: &HeaderMap, body: Body) -> Result<Response, P
     let principal = app.identify(headers)?;
     let CartJson { member, lines, coupon, points } = body::parse(&body::read(body, CART_BYTES_MAX).await?)?;
     let cart = checked_cart(app, &principal, member, lines, coupon.clone(), points)?;
+    app.admit_as(&principal, Cost::Write { keyed: false })?;
     let look = move |state: &banyan_domain::State| {
         let quote = state.quote(&cart)?;
         let terms = state.orders().terms().ok_or(Refusal::Order(order::Refusal::TermsNotSet))?;
@@ -81,7 +83,7 @@ async fn quote(app: &App, headers: &HeaderMap, body: Body) -> Result<Response, P
     post, path = "/v1/orders", tag = "orders", request_body = NewOrderJson,
     params(("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters; kept for at least 24 hours")),
     responses(
-        (status = 201, description = "Placed", body = OrderJson), (status = 200, description = "Placed before", body = OrderJson), (status = 400, description = "idempotency-key-required, invalid-request"),
+        (status = 201, description = "Placed", body = OrderJson), (status = 200, description = "Placed before", body = OrderJson), (status = 400, description = "idempotency-key-required, invalid-request, card-number"),
         (status = 402, description = "insufficient-funds"), (status = 403, description = "forbidden"), (status = 404, description = "product-not-found, coupon-not-found, account-not-found, sku-not-found"),
         (status = 409, description = "out-of-stock, price-changed, terms-not-set, product-not-on-sale, checkout-not-defined, coupon-redeemed, coupon-revoked"), (status = 410, description = "coupon-expired"),
         (status = 422, description = "below-minimum-order, payment-method-missing, purchase-limit, order-too-large, other-currency, idempotency-key-reused"), (status = 423, description = "coupon-held"),
@@ -96,13 +98,11 @@ pub(crate) async fn place_order(
     let request: NewOrderJson = body::parse(&body::read(body, CART_BYTES_MAX).await?)?;
     let NewOrderJson { member, lines, coupon, points, method, return_url, expect_total } = request;
     let cart = checked_cart(&app, &principal, member, lines, coupon, points)?;
+    app.admit(&principal, &headers)?;
     if method.len() > METHOD_BYTES_MAX || method.chars().any(char::is_control) {
         return Err(Problem::invalid("method: must be at most 256 bytes without control characters."));
     }
-    let is_address = return_url.starts_with("http://") || return_url.starts_with("https://");
-    if !return_url.is_empty() && (!is_address || return_url.len() > RETURN_URL_BYTES_MAX) {
-        return Err(Problem::invalid("return_url: must be an http or https address of at most 1024 bytes."));
-    }
+    check_return_url(&return_url, &app.return_hosts)?;
     let stamp = app.required_stamp(&headers, &principal, || {
         format!("place {cart:?} {method} {return_url} {expect_total:?}")
     })?;
@@ -124,7 +124,8 @@ pub(crate) async fn place_order(
     };
     let (no, found, replayed) = app.ask_and_look(Command::Order(command), stamp, look).await??;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-    Ok(write(&settled(&app, no, found, patience).await?, status, replayed))
+    let order = settled(&app, no, found, patience).await?.seen_by(&principal);
+    Ok(write(&order, status, replayed))
 }
 
 /// Shows an order: while it is under way, while it can be returned, and for 28 hours after it ended. With `Prefer: wait=10`,
@@ -140,7 +141,7 @@ pub(crate) async fn get_order(
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
     let no = own_order(&app, &principal, &id).await?;
-    answer_order(&app, no, StatusCode::OK, false, wait(&headers)).await
+    answer_order(&app, &principal, no, StatusCode::OK, false, wait(&headers)).await
 }
 
 /// Cancels an order. Before its checkout's point of no return everything held is given back; once paid, everything that is
@@ -158,13 +159,14 @@ pub(crate) async fn cancel_order(
 ) -> Result<Response, Problem> {
     let principal = app.identify(&headers)?;
     principal.must_act_for(None)?;
+    app.admit(&principal, &headers)?;
     let request: ReasonJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let (reason, order) = (reason(request.reason)?, own_order(&app, &principal, &id).await?);
     let stamp = app.stamp(&headers, &principal, || format!("cancel {order} {reason}"))?;
     let command =
         order::Command::Cancel { order, owner: principal.member.clone(), by: principal.name.clone(), reason };
     let (_, _, replayed) = app.ask(Command::Order(command), stamp).await?;
-    answer_order(&app, order, StatusCode::OK, replayed, wait(&headers)).await
+    answer_order(&app, &principal, order, StatusCode::OK, replayed, wait(&headers)).await
 }
 
 /// Gives part of a paid order back, once the shop has it: the goods come back on hand, and their share of money and points goes back the way it came.
@@ -191,7 +193,7 @@ pub(crate) async fn return_order(
     let command = order::Command::Return { order, lines, by: principal.name.clone(), reason };
     let (_, _, replayed) = app.ask(Command::Order(command), stamp).await?;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-    answer_order(&app, order, status, replayed, wait(&headers)).await
+    answer_order(&app, &principal, order, status, replayed, wait(&headers)).await
 }
 
 fn checked_cart(
@@ -238,13 +240,15 @@ fn wait(headers: &HeaderMap) -> Duration {
 /// Shows an order as it is once nothing is under way any more, or the caller's patience is over.
 async fn answer_order(
     app: &Arc<App>,
+    principal: &Principal,
     no: OrderNo,
     status: StatusCode,
     replayed: bool,
     patience: Duration,
 ) -> Result<Response, Problem> {
     let found = look_for(app, no, !patience.is_zero()).await?;
-    Ok(write(&settled(app, no, found, patience).await?, status, replayed))
+    let order = settled(app, no, found, patience).await?.seen_by(principal);
+    Ok(write(&order, status, replayed))
 }
 
 /// What a look at an order finds.

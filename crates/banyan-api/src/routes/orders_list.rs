@@ -3,6 +3,7 @@
 use super::coupons::{member, write};
 use super::members::{blocking, wait_for};
 use crate::App;
+use crate::auth::Principal;
 use crate::clock::rfc3339;
 use crate::problem::Problem;
 use crate::routes::path::PathText;
@@ -83,7 +84,7 @@ pub(crate) async fn list_member_orders(
     wait_for(&app, query.at_least).await?;
     let record = app.record.clone();
     let page = blocking(move || record.member_orders(&member, before, limit)).await?;
-    answer(&app, page).await
+    answer(&app, &principal, page).await
 }
 
 /// Lists orders, newest first, as the record store has them: all, or those of one state.
@@ -100,7 +101,8 @@ pub(crate) async fn list_orders(
     query: Result<Query<OrdersQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.identify(&headers)?.must_read_all()?;
+    let principal = app.identify(&headers)?;
+    principal.must_read_all()?;
     let Query(query) = query.map_err(|error| Problem::invalid(format!("{error}.")))?;
     let (before, limit) = page(query.after.as_deref(), query.limit)?;
     let state = query.state.map(|state| match state {
@@ -112,7 +114,7 @@ pub(crate) async fn list_orders(
     wait_for(&app, query.at_least).await?;
     let record = app.record.clone();
     let page = blocking(move || record.orders(state, before, limit)).await?;
-    answer(&app, page).await
+    answer(&app, &principal, page).await
 }
 
 fn page(after: Option<&str>, limit: Option<usize>) -> Result<(Option<OrderNo>, usize), Problem> {
@@ -124,7 +126,7 @@ fn page(after: Option<&str>, limit: Option<usize>) -> Result<(Option<OrderNo>, u
     Ok((after.map_err(|error| Problem::invalid(format!("after: {error}.")))?, limit))
 }
 
-async fn answer(app: &Arc<App>, page: OrderPage) -> Result<Response, Problem> {
+async fn answer(app: &Arc<App>, principal: &Principal, page: OrderPage) -> Result<Response, Problem> {
     let is_open = |order: &&OrderRecord| {
         let refund = order.refunds.last().is_some_and(|refund| refund.state == RefundState::Begun);
         order.state == OrderState::Placed || refund
@@ -133,7 +135,7 @@ async fn answer(app: &Arc<App>, page: OrderPage) -> Result<Response, Problem> {
     let mut waits = waits_for_all(app, open).await?;
     let order = |order: OrderRecord| {
         let waits = waits.remove(&order.order);
-        json(order, &app.codes, waits, page.checkpoint)
+        json(order, &app.codes, waits, page.checkpoint).seen_by(principal)
     };
     let orders = OrdersJson {
         orders: page.orders.into_iter().map(order).collect(),
@@ -220,8 +222,8 @@ fn refund_json(refund: &OrderRefundRecord, order: &OrderRecord) -> RefundJson {
         lines: refund.lines.iter().map(line).collect(),
         amount: refund.amount,
         points: refund.points,
-        by: refund.actor.to_string(),
-        reason: refund.reason.to_string(),
+        by: Some(refund.actor.to_string()),
+        reason: Some(refund.reason.to_string()),
         begun_at: rfc3339(refund.begun_at),
         ended_at: refund.ended_at.map(rfc3339),
         saga: refund.saga.get(),

@@ -2,6 +2,7 @@
 
 use super::coupons::write;
 use crate::App;
+use crate::auth::Principal;
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::problem::Problem;
 use crate::routes::path::PathText;
@@ -45,9 +46,11 @@ pub(crate) async fn put_product(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let principal = app.identify(&headers)?;
+    principal.must_operate()?;
     let id = product_id(id)?;
     let request: NewProductJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
-    let (set, seq, replayed) = set(&app, &headers, vec![request.check(&id)?]).await?;
+    let (set, seq, replayed) = set(&app, &headers, &principal, vec![request.check(&id)?]).await?;
     let (product, changed) = set;
     let product = product.first().map(ProductJson::from).ok_or_else(Problem::unknown_outcome)?;
     let status = if changed > 0 { StatusCode::CREATED } else { StatusCode::OK };
@@ -64,6 +67,8 @@ pub(crate) async fn put_products(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let principal = app.identify(&headers)?;
+    principal.must_operate()?;
     let request: NewProductsJson = body::parse(&body::read(body, PRODUCTS_BODY_BYTES_MAX).await?)?;
     if request.products.is_empty() || request.products.len() > limits::PRODUCTS_PER_COMMAND_MAX {
         return Err(Problem::invalid("products: must be 1 to 1000 products."));
@@ -78,7 +83,7 @@ pub(crate) async fn put_products(
         products.push(product);
     }
     let all = products.len() as u32;
-    let ((_, set_now), seq, replayed) = set(&app, &headers, products).await?;
+    let ((_, set_now), seq, replayed) = set(&app, &headers, &principal, products).await?;
     let answer = ProductsSetJson { set: set_now, unchanged: all - set_now, seq };
     Ok(write(&answer, StatusCode::OK, replayed))
 }
@@ -87,11 +92,10 @@ pub(crate) async fn put_products(
 async fn set(
     app: &App,
     headers: &HeaderMap,
+    principal: &Principal,
     products: Vec<Product>,
 ) -> Result<((Vec<Product>, u32), u64, bool), Problem> {
-    let principal = app.identify(headers)?;
-    principal.must_operate()?;
-    let stamp = app.stamp(headers, &principal, || format!("products {products:?}"))?;
+    let stamp = app.stamp(headers, principal, || format!("products {products:?}"))?;
     let command = order::Command::SetProducts { products: products.clone(), by: principal.name.clone() };
     let (outcome, seq, replayed) = app.ask(Command::Order(command), stamp).await?;
     let Outcome::Order(order::Outcome::Products { changed }) = outcome else {

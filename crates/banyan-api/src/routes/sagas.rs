@@ -8,7 +8,7 @@ use crate::routes::path::PathText;
 use crate::wire::ReasonJson;
 use crate::wire_saga::{
     DefinitionAnswerJson, DefinitionJson, DefinitionsJson, FaultJson, ResumeHowJson, ResumeJson,
-    SagaAnswerJson, SagaJson, SagasJson, StartSagaJson,
+    SagaAnswerJson, SagaJson, SagasJson, StartSagaJson, read_mark,
 };
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -102,12 +102,14 @@ pub(crate) async fn list_definitions(
     Ok(write(&answer, StatusCode::OK, false))
 }
 
-/// Begins a saga. There is one of a name for a key: the same again is answered with 200 and the saga that was begun.
+/// Begins a saga. There is one of a name for a key: the same again is answered with 200 and the saga that was begun, and with
+/// another input refused. A key is remembered for at least 28 hours after the end of its saga, and for a year if not more than
+/// 20,000 sagas of its name ended since.
 ///
 /// Steps that the store carries out itself are done by the time of the answer, up to the first that asks somebody else.
 #[utoipa::path(
     post, path = "/v1/sagas", tag = "sagas", request_body = StartSagaJson,
-    responses((status = 201, description = "Begun", body = SagaAnswerJson), (status = 200, description = "Begun before", body = SagaAnswerJson), (status = 403, description = "forbidden"), (status = 404, description = "saga-not-defined"), (status = 422, description = "saga-input-too-large")),
+    responses((status = 201, description = "Begun", body = SagaAnswerJson), (status = 200, description = "Begun before", body = SagaAnswerJson), (status = 403, description = "forbidden"), (status = 404, description = "saga-not-defined"), (status = 409, description = "saga-key-reused"), (status = 422, description = "saga-input-too-large")),
 )]
 pub(crate) async fn start_saga(
     State(app): State<Arc<App>>,
@@ -207,10 +209,10 @@ pub(crate) async fn cancel_saga(
     change(&app, command, stamp, StatusCode::OK).await
 }
 
-/// Lets a parked saga go on.
+/// Lets a parked saga go on, if it is as it was when it was looked at: nothing is decided about what nobody saw.
 #[utoipa::path(
     post, path = "/v1/sagas/{no}/resume", tag = "sagas", params(("no" = u64, Path, description = "Number")), request_body = ResumeJson,
-    responses((status = 200, description = "It goes on", body = SagaAnswerJson), (status = 403, description = "forbidden"), (status = 404, description = "saga-not-found"), (status = 409, description = "saga-not-parked, saga-cannot-undo"), (status = 422, description = "saga-input-too-large")),
+    responses((status = 200, description = "It goes on", body = SagaAnswerJson), (status = 403, description = "forbidden"), (status = 404, description = "saga-not-found"), (status = 409, description = "saga-not-parked, saga-changed, saga-cannot-undo"), (status = 422, description = "saga-input-too-large")),
 )]
 pub(crate) async fn resume_saga(
     State(app): State<Arc<App>>,
@@ -229,13 +231,17 @@ pub(crate) async fn resume_saga(
         return Err(Problem::invalid("reason: say why, for whoever reads the record."));
     }
     let reason = Reason::new(request.reason).map_err(|error| Problem::invalid(format!("{error}.")))?;
+    let mark = read_mark(&request.mark).ok_or_else(|| {
+        Problem::invalid("mark: take the mark of the saga as you saw it, 16 hexadecimal digits.")
+    })?;
     let how = match request.how {
         ResumeHowJson::Retry => Resume::Retry,
         ResumeHowJson::Skip => Resume::Skip(request.output.into_iter().collect()),
         ResumeHowJson::Undo => Resume::Undo,
     };
-    let stamp = app.stamp(&headers, &principal, || format!("resume saga {no} {how:?} {reason}"))?;
-    let command = saga::Command::Resume { saga, how, by: principal.name.clone(), reason };
+    let stamp =
+        app.stamp(&headers, &principal, || format!("resume saga {no} {mark:016x} {how:?} {reason}"))?;
+    let command = saga::Command::Resume { saga, mark, how, by: principal.name.clone(), reason };
     change(&app, command, stamp, StatusCode::OK).await
 }
 

@@ -11,6 +11,7 @@ use crate::auth::Principal;
 use crate::body::{self, SMALL_BODY_BYTES_MAX};
 use crate::dry_run;
 use crate::problem::Problem;
+use crate::quota::Cost;
 use crate::wire::stock::{
     LineJson, ReservationJson, ReserveJson, ReservedLineJson, ReturnJson, ReturnedJson, ShortLineJson,
     instants, lines,
@@ -20,7 +21,8 @@ use axum::extract::State;
 use axum::response::Response;
 use banyan_domain::stock::{self, Lines, ReservationAnswer, ReservationState};
 use banyan_domain::{
-    Command, ItemNo, KeyStamp, LocationId, MemberId, Millis, Outcome, Refusal, ReservationNo, SkuId, limits,
+    Command, Holder, ItemNo, KeyStamp, LocationId, MemberId, Millis, Outcome, Refusal, ReservationNo, SkuId,
+    limits,
 };
 use banyan_engine::Answer;
 use http::{HeaderMap, StatusCode};
@@ -61,6 +63,7 @@ async fn reserve(app: &App, headers: &HeaderMap, body: Body, dry: bool) -> Resul
     let request: ReserveJson = body::parse(&body::read(body, SMALL_BODY_BYTES_MAX).await?)?;
     let member = request.member.map(member).transpose()?;
     principal.must_act_for(member.as_ref())?;
+    app.admit_as(&principal, if dry { Cost::Write { keyed: false } } else { Cost::Reservation })?;
     let member = member.or_else(|| principal.member.clone());
     let order = request.order.map(|order| super::coupons::order(order, &principal)).transpose()?;
     let wanted = lines(&request.lines)?;
@@ -77,8 +80,9 @@ async fn reserve(app: &App, headers: &HeaderMap, body: Body, dry: bool) -> Resul
     let seen_lines = wanted.clone();
     let look =
         move |answer: Answer, state: &banyan_domain::State| (answer, look_at_lines(state, &seen_lines));
-    let command =
-        stock::Command::Reserve { lines: wanted, member: member.clone(), order: order.clone(), hold_for };
+    let holder = if principal.member.is_some() { Holder::Member } else { Holder::Shop };
+    let (whose, of) = (member.clone(), order.clone());
+    let command = stock::Command::Reserve { lines: wanted, member: whose, order: of, holder, hold_for };
     let command = Command::Stock(command);
     let (answer, seen) = match dry {
         true => app.foretell(command, stamp, look).await?,
@@ -193,12 +197,19 @@ async fn end(
         principal.must_serve()?;
     } else {
         principal.must_act_for(None)?;
+        app.admit(principal, headers)?;
     }
     if let Some(own) = principal.member.clone() {
-        // A reservation never changes its member, so what was seen holds when the command is decided.
-        let seen = app.look(move |state| show(state, no, Some(&own))).await?;
-        let order = seen.ok_or_else(not_found)?.order;
-        order.map(|order| super::coupons::order(order, principal)).transpose()?;
+        // A reservation never changes its member nor who made it, so what was seen holds when the command is decided.
+        let look = move |state: &banyan_domain::State| {
+            let row = state.stock().reservation(no).filter(|row| row.member == Some(own.as_str()))?;
+            Some(row.holder)
+        };
+        if app.look(look).await?.ok_or_else(not_found)? == Holder::Shop {
+            return Err(Problem::forbidden(
+                "The shop made this reservation, for an order or a checkout of its own, and gives it up itself.",
+            ));
+        }
     }
     let stamp: Option<KeyStamp> = app.stamp(headers, principal, || format!("{verb} {no}"))?;
     let look = move |answer: Answer, state: &banyan_domain::State| (answer, show(state, no, None));

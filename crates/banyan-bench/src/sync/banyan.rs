@@ -205,7 +205,13 @@ pub(super) fn reserve(item: u64) -> Result<Command, Failure> {
         quantity: 1,
     };
     let lines = Lines::new(vec![line]).map_err(|e| failed("lines", e))?;
-    Ok(Command::Stock(stock::Command::Reserve { lines, member: None, order: None, hold_for: HOLD }))
+    Ok(Command::Stock(stock::Command::Reserve {
+        lines,
+        member: None,
+        order: None,
+        holder: banyan_domain::Holder::Shop,
+        hold_for: HOLD,
+    }))
 }
 
 /// The position of a decision that was made.

@@ -200,7 +200,8 @@ fn history(viewer: &Viewer, gateway: &Gateway, attempt: Option<&Attempt>) -> Mar
                         Ok(at) => { (parts::time(lang, Timestamp::from_millis(at.as_millisecond().try_into().unwrap_or_default()))) },
                         Err(_) => { span { (entry.at) } },
                     }
-                    @if viewer.who.may_change() && entry.version > 1 && (!entry.touched.is_empty() || entry.reordered.is_some()) { (undo_form(viewer, entry.version, attempt)) }
+                    @let changes = !entry.touched.is_empty() || entry.reordered.is_some();
+                    @if viewer.who.may_change() && entry.version > 1 && changes { (undo_form(viewer, entry.version, attempt)) }
                 }
             } }
         }

@@ -253,7 +253,10 @@ pub(crate) fn health(lang: Lang, status: &Status) -> Markup {
                 dl.facts {
                     @if let Some(source) = source { (fact(lang.t(text::STREAM), &html! { code { (source.id.stream) } " " span.hint { (source.id.system) } @if source.copying { " " (parts::state(lang, "retrying", text::COPYING)) } })) }
                     (fact(lang.t(text::SLOT_STATUS), &html! { code { (health.status) } " " @if health.active { (parts::state(lang, "running", text::IS_READ)) } @else { (parts::state(lang, "paused", text::IS_NOT_READ)) } }))
-                    (fact(lang.t(text::KEPT_FOR_US), &html! { b.num { (format::bytes(health.retained_bytes)) } }))
+                    (fact(lang.t(text::KEPT_FOR_US), &html! {
+                        b.num .harm-word[health.retained_bytes > status.kept_bytes_max] { (format::bytes(health.retained_bytes)) }
+                        " " span.hint { (lang.t(text::KEPT_AT_MOST)) " " (format::bytes(status.kept_bytes_max)) }
+                    }))
                     @if let Some(safe) = health.safe_bytes { (fact(lang.t(text::SAFE_BYTES), &html! { span.num { (format::bytes(safe)) } })) }
                 }
             },

@@ -10,6 +10,7 @@ use crate::parts;
 use crate::text::{self, Lang, Text};
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
+use banyan_api::wire_saga::{mark_text, read_mark};
 use banyan_domain::saga::{Command as SagaCommand, Definition, Fields as Texts, Phase, Resume, Saga};
 use banyan_domain::{Command, SagaNo};
 use http::StatusCode;
@@ -34,17 +35,22 @@ async fn attempt(viewer: &Viewer, saga: SagaNo, fields: &Fields) -> Result<u64, 
     let field = |name: &str| forms::field(fields, name);
     let reason = forms::reason(lang, field("reason")).map_err(wrong)?;
     let by = viewer.who.principal.name.clone();
-    let command = match field("action") {
-        "retry" => SagaCommand::Resume { saga, how: Resume::Retry, by, reason },
-        "undo" => SagaCommand::Resume { saga, how: Resume::Undo, by, reason },
-        "skip" => {
-            let output = output(field("output")).ok_or_else(|| wrong(lang.t(text::BAD_OUTPUT)))?;
-            SagaCommand::Resume { saga, how: Resume::Skip(output), by, reason }
-        }
-        "cancel" => SagaCommand::Cancel { saga, by, reason },
-        _ => return Err((StatusCode::BAD_REQUEST, lang.t(text::FORM_AGAIN).into())),
+    let again = || (StatusCode::BAD_REQUEST, lang.t(text::FORM_AGAIN).into());
+    let how = match field("action") {
+        "retry" => Some(Resume::Retry),
+        "undo" => Some(Resume::Undo),
+        "skip" => Some(Resume::Skip(output(field("output")).ok_or_else(|| wrong(lang.t(text::BAD_OUTPUT)))?)),
+        "cancel" => None,
+        _ => return Err(again()),
     };
-    // Sent twice, the second finds the saga no longer parked, or cancelled already: it needs no key.
+    // Sent twice, the second finds another mark, or the saga cancelled already: it needs no key.
+    let command = match how {
+        Some(how) => {
+            let mark = read_mark(field("mark")).ok_or_else(again)?;
+            SagaCommand::Resume { saga, mark, how, by, reason }
+        }
+        None => SagaCommand::Cancel { saga, by, reason },
+    };
     let (_, seq) = forms::ask(viewer, Command::Saga(command), None).await?;
     Ok(seq)
 }
@@ -71,7 +77,8 @@ pub(crate) fn panel(
     let lang = viewer.lang();
     let post = format!("{}/change", parts::saga_href(saga.no.get()));
     let form = |name: &'static str, word: Text, what: Text, danger: bool, more: &Markup| {
-        Action { name, post: &post, word, what: lang.t(what), danger }.show(viewer, attempt, more)
+        let more = html! { (mark_field(saga.mark())) (more) };
+        Action { name, post: &post, word, what: lang.t(what), danger }.show(viewer, attempt, &more)
     };
     let offered: &[&str] = match (&saga.parked, saga.phase) {
         (Some(_), Phase::Running) => &["retry", "skip", "undo"],
@@ -86,7 +93,7 @@ pub(crate) fn panel(
             // Somebody else may have decided meanwhile: then the form that was sent is no longer here.
             @if let Some(attempt) = attempt.filter(|attempt| !offered.iter().any(|name| attempt.is(name))) { (parts::fault(&attempt.why)) }
             @if !viewer.who.may_change() { p.hint { (lang.t(text::READ_ONLY_HINT)) } }
-            @else if saga.is_over() { p.hint { (lang.t(text::SAGA_IS_OVER)) } }
+            @else if saga.parked.is_none() && saga.is_over() { p.hint { (lang.t(text::SAGA_IS_OVER)) } }
             @else if saga.parked.is_some() {
                 (form("retry", text::RETRY, text::RETRY_WHAT, false, &html! {}))
                 (form("skip", text::SKIP_STEP, text::SKIP_WHAT, true, &output_field(lang, attempt)))
@@ -97,6 +104,11 @@ pub(crate) fn panel(
             }
         }
     }
+}
+
+/// What was seen when it was decided. Always of the page as it is shown, also after a refusal.
+fn mark_field(mark: u64) -> Markup {
+    html! { input type="hidden" name="mark" value=(mark_text(mark)); }
 }
 
 fn output_field(lang: Lang, attempt: Option<&Attempt>) -> Markup {
@@ -119,6 +131,7 @@ pub(crate) fn decide(viewer: &Viewer, row: &SagaRow) -> Markup {
             summary { (lang.t(text::DECIDE)) }
             form method="post" action={(parts::saga_href(no)) "/change"} aria-label=(lang.f(text::DECIDE_ONE, &[&no.to_string()])) {
                 (parts::csrf(viewer))
+                (mark_field(row.mark))
                 div.choices {
                     @for (index, (way, word)) in ways.into_iter().enumerate() {
                         label { input type="radio" name="action" value=(way) required checked[index == 0]; (lang.t(word)) }

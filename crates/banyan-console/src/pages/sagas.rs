@@ -50,6 +50,8 @@ pub(crate) struct SagaRow {
     pub(crate) risk: Option<Risk>,
     pub(crate) started_at: Timestamp,
     pub(crate) changed_at: Timestamp,
+    /// Its mark, while it is in memory.
+    pub(crate) mark: u64,
 }
 
 /// The money at risk in a saga: minor units, of a currency where its input names one.
@@ -98,6 +100,7 @@ impl SagaRow {
             risk: Risk::of(saga, definition).filter(|_| !saga.is_over()),
             started_at: saga.started_at,
             changed_at: saga.changed_at,
+            mark: saga.mark(),
         }
     }
 }
@@ -121,6 +124,7 @@ impl From<SagaRecord> for SagaRow {
             risk: risk.map(|minor| Risk { minor, currency: currency() }),
             started_at: of.started_at,
             changed_at: of.changed_at,
+            mark: 0,
             name: of.name.into(),
             key: of.key.into(),
         }
@@ -207,7 +211,8 @@ async fn find(viewer: &Viewer, asked: &Asked) -> Result<Found, Response> {
     let next = page.as_ref().and_then(|page| page.next).map(SagaNo::get);
     let rows: Vec<SagaRow> =
         page.map(|page| page.sagas).unwrap_or_default().into_iter().map(SagaRow::from).collect();
-    let (rows, started, definitions) = look(viewer, move |state| {
+    let parked: Vec<SagaRow> = parked.into_iter().map(SagaRow::from).collect();
+    let (rows, parked, started, definitions) = look(viewer, move |state| {
         let sagas = state.sagas();
         let fresh = |row: SagaRow| {
             let now = sagas.saga(SagaNo::new(row.no));
@@ -215,10 +220,11 @@ async fn find(viewer: &Viewer, asked: &Asked) -> Result<Found, Response> {
             now.unwrap_or(row)
         };
         let rows = rows.into_iter().map(fresh).collect();
-        (rows, sagas.started(), sagas.definitions().count())
+        // What is decided about is what is so now: the record store is a moment behind.
+        let parked: Vec<_> = parked.into_iter().map(fresh).filter(|row| row.parked.is_some()).collect();
+        (rows, parked, sagas.started(), sagas.definitions().count())
     })
     .await?;
-    let parked = parked.into_iter().map(SagaRow::from).collect();
     let found = Found { totals, parked, rows, next, started, definitions, checkpoint };
     if asked.q.is_empty() || is_parked {
         return Ok(found);

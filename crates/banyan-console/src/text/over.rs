@@ -152,6 +152,7 @@ pub(crate) const COPYING: Text = Text("being copied", "복사 중");
 pub(crate) const SLOT_STATUS: Text = Text("slot", "슬롯");
 pub(crate) const IS_READ: Text = Text("is read", "읽는 중");
 pub(crate) const IS_NOT_READ: Text = Text("nobody reads it", "읽지 않음");
+pub(crate) const KEPT_AT_MOST: Text = Text("of at most", "최대");
 pub(crate) const KEPT_FOR_US: Text = Text("kept because of us", "우리 때문에 보관");
 pub(crate) const SAFE_BYTES: Text = Text("room before it gives us up", "끊기기까지 여유");
 pub(crate) const BREACHES_AND_REFUSED: Text = Text("Breaches and refused messages", "침범과 거절한 메시지");

@@ -119,6 +119,7 @@ pub(crate) const SAGA_RESUMED: Text = Text("It goes on", "다시 진행합니다
 pub(crate) const SAGA_TURNED: Text = Text("It turns back", "되돌리기 시작했습니다");
 pub(crate) const BAD_OUTPUT: Text = Text("Write one name=value on each line. Nothing was changed.", "한 줄에 이름=값 하나씩 쓰세요. 아무것도 바뀌지 않았습니다.");
 pub(crate) const SAGA_NOT_PARKED: Text = Text("The saga is no longer parked: somebody decided, or it went on. Nothing was changed.", "더 이상 보류 상태가 아닙니다. 아무것도 바뀌지 않았습니다.");
+pub(crate) const SAGA_CHANGED: Text = Text("Something happened to the saga since you looked. Look at where it stands now, and decide again. Nothing was changed.", "화면을 본 뒤에 사가가 바뀌었습니다. 지금 상태를 확인하고 다시 결정하세요. 아무것도 바뀌지 않았습니다.");
 pub(crate) const SAGA_TOO_LATE: Text = Text("The saga has reached its point of no return, is on its way back, or is over. Nothing was changed.", "되돌릴 수 없는 지점을 지났거나, 되돌리는 중이거나, 끝났습니다. 아무것도 바뀌지 않았습니다.");
 pub(crate) const SAGA_CANNOT_UNDO: Text = Text("The saga is on its way back already. Nothing was changed.", "이미 되돌리는 중입니다. 아무것도 바뀌지 않았습니다.");
 

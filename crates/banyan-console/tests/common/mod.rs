@@ -77,6 +77,7 @@ impl Store {
             rebuilder: Rebuilder::new(runner),
             streams_max: 64,
             stopping,
+            doors: banyan_api::DoorOptions::default(),
         });
         Self { app, operator, auditor, service, records, stop, _dir: dir }
     }

@@ -69,6 +69,7 @@ impl Store {
             lines,
             member: Some(MemberId::new(member).expect("a member")),
             order: Some(OrderId::new(order).expect("an order")),
+            holder: banyan_domain::Holder::Shop,
             hold_for: Millis::from_seconds(1_800),
         };
         self.must(Command::Stock(command)).await;

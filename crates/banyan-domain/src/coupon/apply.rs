@@ -168,11 +168,12 @@ impl Coupons {
     /// Applies an event of one coupon's life after its issue.
     fn coupon_changed(&mut self, at: Timestamp, event: &Event) -> Result {
         match event {
-            Event::CouponHeld { coupon, order, until } => {
+            Event::CouponHeld { coupon, order, until, holder } => {
                 let (campaign, row) = self.issued_row(*coupon)?;
+                let hold = Hold { order: order.clone(), until: *until, holder: *holder };
                 ensure(!is_expired(campaign, row, at), "an expired coupon was held")?;
                 self.move_coupon(*coupon, &[CouponState::Issued], CouponState::Held)?;
-                self.put_hold(*coupon, Hold { order: order.clone(), until: *until })
+                self.put_hold(*coupon, hold)
             }
             Event::CouponRedeemed { coupon, order } => {
                 let (campaign, row) = self.issued_row(*coupon)?;

@@ -42,7 +42,8 @@ pub enum Command {
     HoldCoupon {
         /// Which coupon.
         coupon: CouponId,
-        /// Whose it must be, if the caller acts for one member only.
+        /// Whose it must be, if the caller acts for one member only: a token of that member. Such a caller holds as the
+        /// member, and neither uses nor gives up what the shop holds.
         owner: Option<MemberId>,
         /// For which order.
         order: OrderId,
@@ -53,7 +54,8 @@ pub enum Command {
     RedeemCoupon {
         /// Which coupon.
         coupon: CouponId,
-        /// Whose it must be, if the caller acts for one member only.
+        /// Whose it must be, if the caller acts for one member only: a token of that member. Such a caller holds as the
+        /// member, and neither uses nor gives up what the shop holds.
         owner: Option<MemberId>,
         /// By which order.
         order: OrderId,
@@ -62,7 +64,8 @@ pub enum Command {
     ReleaseCoupon {
         /// Which coupon.
         coupon: CouponId,
-        /// Whose it must be, if the caller acts for one member only.
+        /// Whose it must be, if the caller acts for one member only: a token of that member. Such a caller holds as the
+        /// member, and neither uses nor gives up what the shop holds.
         owner: Option<MemberId>,
         /// The order that held it.
         order: OrderId,

@@ -6,7 +6,7 @@ use super::state::{Coupons, Deadline};
 use super::{Audience, Campaign, CampaignDefinition, CampaignState, CouponRow, CouponState, Refusal};
 use crate::limits;
 use crate::{
-    Actor, CampaignId, CampaignNo, CouponId, Decided, MemberId, Millis, OrderId, Reason, Remembered,
+    Actor, CampaignId, CampaignNo, CouponId, Decided, Holder, MemberId, Millis, OrderId, Reason, Remembered,
     SegmentName, Timestamp,
 };
 
@@ -118,12 +118,21 @@ impl Coupons {
         hold_for: Millis,
     ) -> Result<Decision, Refusal> {
         let (campaign, row) = self.coupon(coupon, owner)?;
+        let holder = holder(owner);
+        let until = now.plus(Millis::new(hold_for.get().clamp(1, limits::HOLD_MILLIS_MAX)));
         match usable(campaign, coupon.n(), row, &order, now)? {
-            Usable::Free => {
-                let until = now.plus(Millis::new(hold_for.get().clamp(1, limits::HOLD_MILLIS_MAX)));
-                Ok(Decision::One(Event::CouponHeld { coupon, order, until }))
+            Usable::Free => Ok(Decision::One(Event::CouponHeld { coupon, order, until, holder })),
+            // What its member holds for an order the shop takes over: from then on the order rests on it.
+            Usable::HeldByOrder(Holder::Member) if holder == Holder::Shop => {
+                if is_expired(campaign, row, now) {
+                    return Err(Refusal::CouponExpired);
+                }
+                let given_up = Event::CouponReleased { coupon, cause: ReleaseCause::Asked, expired: false };
+                Ok(Decision::Many(vec![given_up, Event::CouponHeld { coupon, order, until, holder }]))
             }
-            Usable::HeldByOrder | Usable::RedeemedByOrder => Ok(coupon_as_it_is(campaign, coupon.n(), row)),
+            Usable::HeldByOrder(_) | Usable::RedeemedByOrder => {
+                Ok(coupon_as_it_is(campaign, coupon.n(), row))
+            }
         }
     }
 
@@ -136,7 +145,11 @@ impl Coupons {
     ) -> Result<Decision, Refusal> {
         let (campaign, row) = self.coupon(coupon, owner)?;
         match usable(campaign, coupon.n(), row, &order, now)? {
-            Usable::Free | Usable::HeldByOrder => Ok(Decision::One(Event::CouponRedeemed { coupon, order })),
+            // An order that only the shop knows of counts on it.
+            Usable::HeldByOrder(Holder::Shop) if holder(owner) == Holder::Member => Err(Refusal::CouponHeld),
+            Usable::Free | Usable::HeldByOrder(_) => {
+                Ok(Decision::One(Event::CouponRedeemed { coupon, order }))
+            }
             Usable::RedeemedByOrder => Ok(coupon_as_it_is(campaign, coupon.n(), row)),
         }
     }
@@ -150,7 +163,9 @@ impl Coupons {
     ) -> Result<Decision, Refusal> {
         let (campaign, row) = self.coupon(coupon, owner)?;
         match (row.state, campaign.hold(coupon.n())) {
-            (CouponState::Held, Some(hold)) if hold.order == *order => {
+            (CouponState::Held, Some(hold))
+                if hold.order == *order && (owner.is_none() || hold.holder == Holder::Member) =>
+            {
                 let expired = is_expired(campaign, row, now);
                 Ok(Decision::One(Event::CouponReleased { coupon, cause: ReleaseCause::Asked, expired }))
             }
@@ -159,6 +174,11 @@ impl Coupons {
             // Not held: released before, or its hold lapsed. Either way the caller has what it asked for.
             _ => Ok(coupon_as_it_is(campaign, coupon.n(), row)),
         }
+    }
+
+    /// Whether the coupon is there and `member`'s.
+    pub(crate) fn is_of(&self, coupon: CouponId, member: &MemberId) -> bool {
+        self.coupon(coupon, Some(member)).is_ok()
     }
 
     /// Whether `order` holds the coupon, or has redeemed it.
@@ -282,10 +302,18 @@ impl Coupons {
     }
 }
 
+/// Who holds what is asked for: a caller that acts for one member only is that member.
+const fn holder(owner: Option<&MemberId>) -> Holder {
+    match owner {
+        Some(_) => Holder::Member,
+        None => Holder::Shop,
+    }
+}
+
 /// How an order may use a coupon.
 enum Usable {
     Free,
-    HeldByOrder,
+    HeldByOrder(Holder),
     RedeemedByOrder,
 }
 
@@ -304,10 +332,10 @@ fn usable(
         CouponState::Revoked => Err(Refusal::CouponRevoked),
         CouponState::Expired => Err(Refusal::CouponExpired),
         // A hold outlives the coupon's validity, but not its own deadline, even if that has not become an event yet.
-        CouponState::Held if campaign.hold(n).is_some_and(|h| h.order == *order && h.until > now) => {
-            Ok(Usable::HeldByOrder)
+        CouponState::Held => {
+            let own = campaign.hold(n).filter(|hold| hold.order == *order && hold.until > now);
+            own.map(|hold| Usable::HeldByOrder(hold.holder)).ok_or(Refusal::CouponHeld)
         }
-        CouponState::Held => Err(Refusal::CouponHeld),
         CouponState::Issued if is_expired(campaign, row, now) => Err(Refusal::CouponExpired),
         CouponState::Issued => Ok(Usable::Free),
     }

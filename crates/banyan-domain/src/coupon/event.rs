@@ -1,7 +1,7 @@
 //! What can happen in the coupon capability. Events are stored for ever: fields get new numbers, never new meanings.
 
 use super::CampaignDefinition;
-use crate::{Actor, CampaignNo, CouponId, MemberId, OrderId, Reason, Timestamp};
+use crate::{Actor, CampaignNo, CouponId, Holder, MemberId, OrderId, Reason, Timestamp};
 use minicbor::{Decode, Encode};
 
 /// Something that happened.
@@ -127,6 +127,9 @@ pub enum Event {
         /// Until when.
         #[n(2)]
         until: Timestamp,
+        /// By whom.
+        #[n(3)]
+        holder: Holder,
     },
     /// A coupon was used by an order.
     #[n(10)]

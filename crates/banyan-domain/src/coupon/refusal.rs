@@ -38,7 +38,7 @@ pub enum Refusal {
     CouponRevoked,
     /// The coupon's validity is over.
     CouponExpired,
-    /// Another order holds the coupon.
+    /// Another order holds the coupon, or the shop does and a member asks.
     CouponHeld,
 }
 

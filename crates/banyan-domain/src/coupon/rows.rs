@@ -1,7 +1,7 @@
 //! One coupon in memory: 32 bytes, plus a side row while it is held and once it is redeemed.
 
 use crate::digest;
-use crate::{CampaignNo, OrderId, Timestamp};
+use crate::{CampaignNo, Holder, OrderId, Timestamp};
 use minicbor::{Decode, Encode};
 
 /// The state of one coupon.
@@ -52,6 +52,9 @@ pub struct Hold {
     /// When the hold lapses.
     #[n(1)]
     pub until: Timestamp,
+    /// Who made it.
+    #[n(2)]
+    pub holder: Holder,
 }
 
 /// A coupon used by an order.
@@ -104,7 +107,11 @@ impl CouponRow {
 
 impl Hold {
     pub(crate) fn digest(&self, campaign: CampaignNo, n: u64) -> u128 {
-        order_digest(3, campaign, n, &self.order, self.until)
+        let kind = match self.holder {
+            Holder::Shop => 3,
+            Holder::Member => 10,
+        };
+        order_digest(kind, campaign, n, &self.order, self.until)
     }
 }
 

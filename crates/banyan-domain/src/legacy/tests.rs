@@ -153,7 +153,13 @@ impl Shard {
     fn reserve(&mut self, name: &str, quantity: u32) -> Result<ReservationNo, AnyRefusal> {
         let lines = Lines::new(vec![Line { sku: sku(name), location: None, quantity }]).expect("lines");
         let hold_for = Millis::new(120_000);
-        let ask = stock::Command::Reserve { lines, member: None, order: None, hold_for };
+        let ask = stock::Command::Reserve {
+            lines,
+            member: None,
+            order: None,
+            holder: crate::Holder::Shop,
+            hold_for,
+        };
         match self.ask(ask)? {
             AnyOutcome::Stock(stock::Outcome::Reservation(answer)) => Ok(answer.reservation),
             other => panic!("{other:?}"),

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::event::Event;
 use super::instance::{Next, Saga};
-use super::state::{OldKey, Sagas, definition_digest, ended_digest, started_digest};
+use super::state::{Known, OldKey, Sagas, definition_digest, ended_digest, started_digest};
 use crate::state::Violation;
 use crate::{Millis, SagaNo, Timestamp, limits};
 
@@ -45,9 +45,10 @@ impl Sagas {
                 self.digest.sub(started_digest(self.started));
                 self.started += 1;
                 self.digest.add(started_digest(self.started));
-                self.by_key.insert(name, *no);
+                self.by_key.insert(name, Known { saga: *no, input: Some(input.digest()) });
                 self.digest.add(saga.digest());
                 self.arm(None, due, *no);
+                self.under_way += 1;
                 self.ready.insert(*no);
                 self.sagas.insert(*no, saga);
             }
@@ -75,6 +76,7 @@ impl Sagas {
             None => saga.digest(),
         };
         let (before, due_before) = (digest(saga), saga.due(definition));
+        let (parked_before, under_way_before) = (saga.parked_since(), saga.is_under_way());
         let said_before: Vec<_> = saga.said().collect();
         saga.apply(definition, at, event)?;
         let said_after: Vec<_> = saga.said().collect();
@@ -85,10 +87,16 @@ impl Sagas {
             self.said.extend(said_after);
         }
         let (after, due_after) = (digest(saga), saga.due(definition));
+        let (parked, under_way) = (saga.parked_since(), saga.is_under_way());
         let (waits, is_over) = (saga.next(definition) == Next::Wait, saga.is_over());
         self.digest.sub(before);
         self.digest.add(after);
         self.arm(due_before, due_after, no);
+        if parked_before != parked {
+            parked_before.map(|before| self.parked.remove(&before));
+            self.parked.extend(parked);
+        }
+        self.under_way = self.under_way + u64::from(under_way) - u64::from(under_way_before);
         if waits {
             self.ready.remove(&no);
         } else {
@@ -125,15 +133,27 @@ impl Sagas {
                 });
                 self.digest.sub(saga.digest());
                 let name = self.definitions[saga.definition as usize - 1].name.clone();
-                let key = OldKey { ended_at: at, name, key: saga.key, saga: no };
+                let input = Some(saga.input.digest());
+                let key = OldKey { ended_at: at, name, key: saga.key, saga: no, input };
                 self.digest.add(key.digest());
                 self.keys.push_back(key);
             }
         }
         let over = |key: &mut OldKey| key.ended_at.plus(Millis::new(limits::SAGA_KEY_MILLIS)) <= now;
         while let Some(key) = self.keys.pop_front_if(over) {
-            self.digest.sub(key.digest());
-            self.by_key.remove(&(key.name, key.key));
+            let old = self.old_keys.entry(key.name.clone()).or_default();
+            old.push_back(key);
+            let too_old = now.as_millis().saturating_sub(limits::SAGA_OLD_KEY_MILLIS);
+            let too_many = old.len() > limits::SAGA_OLD_KEYS_MAX;
+            // The oldest of the same name go; of names that end no more sagas they stay, and take no more room.
+            let mut gone: Vec<_> = if too_many { old.pop_front().into_iter().collect() } else { Vec::new() };
+            while let Some(key) = old.pop_front_if(|key| key.ended_at.as_millis() <= too_old) {
+                gone.push(key);
+            }
+            for key in gone {
+                self.digest.sub(key.digest());
+                self.by_key.remove(&(key.name, key.key));
+            }
         }
     }
 

@@ -58,6 +58,9 @@ pub enum Command {
     Resume {
         /// Which saga.
         saga: SagaNo,
+        /// The mark of the saga that was looked at, [`Saga::mark`](super::Saga::mark): what was decided about that is not
+        /// done to another step, nor after an answer that came meanwhile.
+        mark: u64,
         /// How.
         how: Resume,
         /// Who asks.

@@ -26,6 +26,10 @@ impl Sagas {
                     return Err(Refusal::SagaInputTooLarge);
                 }
                 if let Some(saga) = self.by_key(&name, &key) {
+                    let known = self.by_key.get(&(name, key)).and_then(|known| known.input);
+                    if known.is_some_and(|known| known != input.digest()) {
+                        return Err(Refusal::SagaKeyReused);
+                    }
                     return Ok(as_it_is(Outcome::Saga { saga }));
                 }
                 Ok(Decision::One(Event::Started {
@@ -68,10 +72,13 @@ impl Sagas {
                 }
                 Ok(Decision::One(Event::TurnedBack { saga: no, cause: Cause::Cancelled(by, reason) }))
             }
-            Command::Resume { saga: no, how, by, reason } => {
+            Command::Resume { saga: no, mark, how, by, reason } => {
                 let (saga, _) = self.find(no)?;
                 if saga.parked.is_none() {
                     return Err(Refusal::SagaNotParked);
+                }
+                if saga.mark() != mark {
+                    return Err(Refusal::SagaChanged);
                 }
                 match &how {
                     Resume::Skip(output) if output.check().is_err() => {
@@ -124,7 +131,7 @@ impl Sagas {
 
 /// Whether it is too late for a plain cancel: a pivot that only waits to be sent again may still be left alone. Where there
 /// is no pivot, the first step that cannot be undone is the point of no return.
-fn pivot_may_have_happened(saga: &Saga, definition: &Definition) -> bool {
+pub(super) fn pivot_may_have_happened(saga: &Saga, definition: &Definition) -> bool {
     saga.steps.iter().zip(&definition.steps).any(|(state, step)| {
         step.kind != StepKind::Compensatable
             && match state {

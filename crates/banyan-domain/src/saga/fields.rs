@@ -1,6 +1,6 @@
 //! Named texts, in order of name.
 
-use crate::limits;
+use crate::{digest, limits};
 use minicbor::{Decode, Encode};
 
 /// A saga's input, or a step's output: a few named texts. Small and flat, because there are several for every order.
@@ -44,6 +44,13 @@ impl Fields {
     /// The fields in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// A digest of all of them, by which others are told from the same.
+    pub(crate) fn digest(&self) -> u64 {
+        let texts = self.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let row = digest::row_texts(&[self.0.len() as u64], texts);
+        row as u64 ^ (row >> 64) as u64
     }
 
     /// Whether there is no field.

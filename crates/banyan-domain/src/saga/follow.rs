@@ -133,6 +133,7 @@ impl Saga {
             until: Timestamp::default(),
             output: self.steps[place].output().cloned().unwrap_or_default(),
             refused: None,
+            nudged: 0,
         };
         let state = &mut self.steps[place];
         match (ask, &mut *state) {
@@ -147,7 +148,10 @@ impl Saga {
             }
             (Ask::Query, StepState::Doing(tried)) => {
                 ensure(attempt == tried.asked + 1, "the questions of a step do not follow each other")?;
-                **tried = Try { asked: attempt, mode: Mode::Asking, asked_at: at, due, ..(**tried).clone() };
+                let nudged = tried.nudged.saturating_add(u32::from(at < tried.due));
+                let asked =
+                    Try { asked: attempt, mode: Mode::Asking, asked_at: at, due, ..(**tried).clone() };
+                **tried = Try { nudged, ..asked };
             }
             (Ask::Undo, StepState::Doing(_) | StepState::Done(_)) => {
                 ensure(attempt == 1, "an undo was first tried a second time")?;
@@ -215,7 +219,7 @@ impl Saga {
         match how {
             Resume::Retry => match &mut self.steps[place] {
                 StepState::Doing(tried) | StepState::Undoing(tried) => {
-                    tried.forgiven = tried.attempt.max(tried.asked);
+                    tried.forgiven = tried.attempt.max(tried.asked.saturating_sub(tried.nudged));
                     tried.due = at;
                     tried.refused = None;
                 }
@@ -224,9 +228,12 @@ impl Saga {
                 // Nothing of it is under way: the machine goes on from here, or parks the saga again.
                 _ => {}
             },
-            Resume::Skip(output) => {
-                self.steps[place] = if running { StepState::Done(output.clone()) } else { StepState::Undone };
-            }
+            Resume::Skip(output) => match &mut self.steps[place] {
+                // It was done after all, and nothing else was typed: what it said stands.
+                StepState::Done(_) if running && output.is_empty() => {}
+                state if running => *state = StepState::Done(output.clone()),
+                state => *state = StepState::Undone,
+            },
             Resume::Undo => {
                 ensure(running, "a saga was forced back that was on its way back")?;
                 self.turn_back(definition, Cause::Forced);
@@ -291,14 +298,14 @@ fn settle(
             StepState::Doing(Box::new(Try {
                 mode,
                 maybe,
-                due: rest(tried, tried.asked),
+                due: rest(tried, tried.asks(step)),
                 ..(**tried).clone()
             }))
         }
         (Ask::Query, StepState::Doing(tried), Settlement::Unknown(_) | Settlement::NotSent(_)) => {
             StepState::Doing(Box::new(Try {
                 mode: Mode::Unknown,
-                due: rest(tried, tried.asked),
+                due: rest(tried, tried.asks(step)),
                 ..(**tried).clone()
             }))
         }

@@ -131,6 +131,10 @@ pub struct Try {
     /// Why the undo was refused, if it was.
     #[n(10)]
     pub refused: Option<Box<str>>,
+    /// Questions that were asked before their time, because somebody outside told something: they use up no patience.
+    #[n(11)]
+    #[cbor(default)]
+    pub nudged: u32,
 }
 
 /// What a try waits for.

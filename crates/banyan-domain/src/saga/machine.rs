@@ -222,9 +222,9 @@ impl Try {
         self.is_spent(step, self.asks(step))
     }
 
-    /// How often how it stands was asked.
+    /// How often how it stands was asked, as far as patience counts it.
     pub(super) const fn asks(&self, step: &Step) -> u32 {
-        if step.query.is_some() { self.asked } else { self.attempt }
+        if step.query.is_some() { self.asked.saturating_sub(self.nudged) } else { self.attempt }
     }
 
     /// Whether it is not asked once more when nobody came in time: what can be undone, and not be asked about, is undone.

@@ -15,27 +15,33 @@ pub enum Refusal {
     SagaInvalid,
     /// The input has too many or too long fields.
     SagaInputTooLarge,
+    /// The key was used for another input.
+    SagaKeyReused,
     /// No saga has this number, or it ended long ago.
     SagaNotFound,
     /// The saga has reached its pivot, is on its way back, or is over.
     SagaTooLate,
     /// The saga is not parked.
     SagaNotParked,
+    /// The saga is parked, and not as it was when it was looked at.
+    SagaChanged,
     /// The saga cannot be forced back: it is on its way back already.
     SagaCannotUndo,
 }
 
 impl Refusal {
     /// Every refusal, in the order of the checks.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::SagaNotDefined,
         Self::SagaVersion,
         Self::TooManySagas,
         Self::SagaInvalid,
         Self::SagaInputTooLarge,
+        Self::SagaKeyReused,
         Self::SagaNotFound,
         Self::SagaTooLate,
         Self::SagaNotParked,
+        Self::SagaChanged,
         Self::SagaCannotUndo,
     ];
 
@@ -48,9 +54,11 @@ impl Refusal {
             Self::TooManySagas => "too-many-sagas",
             Self::SagaInvalid => "saga-invalid",
             Self::SagaInputTooLarge => "saga-input-too-large",
+            Self::SagaKeyReused => "saga-key-reused",
             Self::SagaNotFound => "saga-not-found",
             Self::SagaTooLate => "saga-too-late",
             Self::SagaNotParked => "saga-not-parked",
+            Self::SagaChanged => "saga-changed",
             Self::SagaCannotUndo => "saga-cannot-undo",
         }
     }
@@ -72,11 +80,15 @@ impl Refusal {
             Self::SagaInputTooLarge => {
                 "The input has more than 32 fields, or a field longer than 1,024 bytes."
             }
+            Self::SagaKeyReused => "A saga of this name was begun for this key with another input.",
             Self::SagaNotFound => "No saga has this number, or it ended long ago.",
             Self::SagaTooLate => {
                 "The saga has reached its point of no return, is on its way back, or is over."
             }
             Self::SagaNotParked => "The saga is not parked.",
+            Self::SagaChanged => {
+                "Something happened to the saga since it was looked at: look again, and decide about what is so now."
+            }
             Self::SagaCannotUndo => "The saga is on its way back already.",
         }
     }

@@ -1,11 +1,11 @@
 //! What is sent to a service outside, put together from the state.
 
-use super::definition::Target;
+use super::definition::{Action, Target};
 use super::event::Ask;
 use super::fields::Fields;
 use super::instance::StepState;
 use super::state::{OpenAsk, Sagas};
-use crate::{Keys, Millis, SagaNo};
+use crate::{Keys, Millis, SagaNo, Timestamp};
 use core::fmt::Write as _;
 use core::hash::Hasher;
 use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
@@ -23,6 +23,8 @@ pub struct Request {
     pub do_operation: Box<str>,
     /// Its parameters.
     pub params: Fields,
+    /// The parameters with which the step was to be done: by them an answer is told from one about something else.
+    pub do_params: Fields,
     /// The idempotency key: the same over all tries and crashes, another for do and undo.
     pub key: String,
     /// The key under which the step was to be done: what a query asks about.
@@ -50,15 +52,18 @@ impl Sagas {
             Target::Service { operation, .. } => operation.clone(),
             Target::Local(_) => return None,
         };
-        let params = action.params.iter().map(|(name, text)| (&**name, text.fill(saga, definition)));
+        let filled = |action: &Action| -> Fields {
+            action.params.iter().map(|(name, text)| (&**name, text.fill(saga, definition))).collect()
+        };
         Some(Request {
             open,
             service: service.clone(),
             operation: operation.clone(),
             do_operation,
-            params: params.collect(),
-            key: step_key(keys, saga.no, open.step, open.ask),
-            do_key: step_key(keys, saga.no, open.step, Ask::Do),
+            params: filled(action),
+            do_params: filled(&step.action),
+            key: step_key(keys, saga.no, saga.started_at, open.step, open.ask),
+            do_key: step_key(keys, saga.no, saga.started_at, open.step, Ask::Do),
             about: saga.key.as_str().into(),
             timeout: step.patience.timeout,
         })
@@ -86,14 +91,40 @@ impl Sagas {
 }
 
 /// The idempotency key of a step: a keyed hash, so that nobody outside can foresee another's.
+///
+/// `started_at`, when the saga began, is in it because a store that came back from a backup gives its lost sagas' numbers to new
+/// ones: whoever was asked under the old keys must not take the new ones' requests for them.
 #[must_use]
-pub fn step_key(keys: &Keys, saga: SagaNo, step: u8, ask: Ask) -> String {
+pub fn step_key(keys: &Keys, saga: SagaNo, started_at: Timestamp, step: u8, ask: Ask) -> String {
     let mut hasher = SipHasher128::new_with_key(&keys.sagas);
     hasher.write_u64(saga.get());
+    hasher.write_u64(started_at.as_millis());
     hasher.write_u8(step);
     hasher.write_u8(ask as u8);
     let hash = hasher.finish128();
     let mut text = String::with_capacity(32);
     write!(text, "{:016x}{:016x}", hash.h1, hash.h2).expect("a string takes every write");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreSecret;
+
+    /// Bug: after a backup was restored, the keys of lost sagas went out again for other orders.
+    #[test]
+    fn a_number_that_is_given_a_second_time_has_other_keys() {
+        let keys = StoreSecret::new([7; 32]).keys();
+        let key = |no, at, step, ask| step_key(&keys, SagaNo::new(no), Timestamp::from_millis(at), step, ask);
+        let first = key(17, 1_000, 4, Ask::Do);
+        assert_eq!(first, key(17, 1_000, 4, Ask::Do), "the same over all tries");
+        let others = [
+            key(17, 1_001, 4, Ask::Do),
+            key(18, 1_000, 4, Ask::Do),
+            key(17, 1_000, 5, Ask::Do),
+            key(17, 1_000, 4, Ask::Undo),
+        ];
+        assert!(others.iter().all(|other| *other != first), "{others:?}");
+    }
 }

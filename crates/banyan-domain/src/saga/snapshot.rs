@@ -2,7 +2,7 @@
 
 use super::definition::Definition;
 use super::instance::{Next, Saga};
-use super::state::{OldKey, Sagas, definition_digest, ended_digest, started_digest};
+use super::state::{Known, OldKey, Sagas, definition_digest, ended_digest, started_digest};
 use crate::{SagaNo, Timestamp};
 use minicbor::{Decode, Encode};
 use std::collections::VecDeque;
@@ -19,6 +19,9 @@ struct Written {
     ended: Vec<(Timestamp, SagaNo)>,
     #[n(4)]
     keys: Vec<OldKey>,
+    #[n(5)]
+    #[cbor(default)]
+    old_keys: Vec<OldKey>,
 }
 
 impl Sagas {
@@ -30,6 +33,7 @@ impl Sagas {
             sagas: self.sagas.values().cloned().collect(),
             ended: self.ended.iter().copied().collect(),
             keys: self.keys.iter().cloned().collect(),
+            old_keys: self.old_keys.values().flatten().cloned().collect(),
         };
         minicbor::encode(&written, out).expect("a vector takes every write");
     }
@@ -64,17 +68,24 @@ impl Sagas {
                 sagas.ready.insert(saga.no);
             }
             sagas.said.extend(saga.said());
+            sagas.parked.extend(saga.parked_since());
+            sagas.under_way += u64::from(saga.is_under_way());
             sagas.digest.add(saga.digest());
-            if sagas.by_key.insert(key, saga.no).is_some() || sagas.sagas.insert(saga.no, saga).is_some() {
+            let known = Known { saga: saga.no, input: Some(saga.input.digest()) };
+            if sagas.by_key.insert(key, known).is_some() || sagas.sagas.insert(saga.no, saga).is_some() {
                 return Err("a saga is there twice");
             }
         }
-        for key in written.keys {
+        for key in written.keys.iter().chain(&written.old_keys) {
             sagas.digest.add(key.digest());
-            if sagas.by_key.insert((key.name.clone(), key.key.clone()), key.saga).is_some() {
+            let known = Known { saga: key.saga, input: key.input };
+            if sagas.by_key.insert((key.name.clone(), key.key.clone()), known).is_some() {
                 return Err("a saga's key is there twice");
             }
-            sagas.keys.push_back(key);
+        }
+        sagas.keys = VecDeque::from(written.keys);
+        for key in written.old_keys {
+            sagas.old_keys.entry(key.name.clone()).or_default().push_back(key);
         }
         Ok(sagas)
     }

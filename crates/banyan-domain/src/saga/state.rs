@@ -21,9 +21,13 @@ pub struct Sagas {
     /// How many there have ever been.
     pub(crate) started: u64,
     /// Whose key was used not long ago.
-    pub(crate) by_key: BTreeMap<(SagaName, SagaKey), SagaNo>,
+    pub(crate) by_key: BTreeMap<(SagaName, SagaKey), Known>,
     /// When time moves which.
     pub(crate) deadlines: BTreeSet<(Timestamp, SagaNo)>,
+    /// Those that wait for an operator, and since when.
+    pub(crate) parked: BTreeSet<(Timestamp, SagaNo)>,
+    /// How many are neither over nor parked.
+    pub(crate) under_way: u64,
     /// Which have something to do at once.
     pub(crate) ready: BTreeSet<SagaNo>,
     /// What participants that wait for somebody have said, field and value: by this a notice from outside finds whom it
@@ -31,9 +35,19 @@ pub struct Sagas {
     pub(crate) said: BTreeSet<(Box<str>, Box<str>, SagaNo)>,
     /// Ended ones, in order of their end: first those still in `sagas`.
     pub(crate) ended: VecDeque<(Timestamp, SagaNo)>,
-    /// Ended ones of which only the key is left.
+    /// Ended ones of which only the key is left, in order of their end.
     pub(crate) keys: VecDeque<OldKey>,
+    /// Of which only the key is left, and which ended longer ago: by name, in order of their end, only so many of each.
+    pub(crate) old_keys: BTreeMap<SagaName, VecDeque<OldKey>>,
     pub(crate) digest: Digest,
+}
+
+/// For what a key was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub saga: SagaNo,
+    /// The digest of its input.
+    pub input: Option<u64>,
 }
 
 /// What is left of a saga that ended: its key, so that it is not begun again.
@@ -47,6 +61,9 @@ pub(crate) struct OldKey {
     pub key: SagaKey,
     #[n(3)]
     pub saga: SagaNo,
+    /// The digest of its input.
+    #[n(4)]
+    pub input: Option<u64>,
 }
 
 /// Something that is asked of a service outside and has no answer yet.
@@ -91,6 +108,24 @@ impl Sagas {
         self.sagas.get(&no)
     }
 
+    /// How many sagas wait for an operator.
+    #[must_use]
+    pub fn parked(&self) -> u64 {
+        self.parked.len() as u64
+    }
+
+    /// Since when the longest waits for an operator.
+    #[must_use]
+    pub fn parked_since(&self) -> Option<Timestamp> {
+        self.parked.first().map(|(since, _)| *since)
+    }
+
+    /// How many sagas go on by themselves.
+    #[must_use]
+    pub const fn under_way(&self) -> u64 {
+        self.under_way
+    }
+
     /// Every saga in the hot state, in order of starting.
     pub fn sagas(&self) -> impl Iterator<Item = &Saga> {
         self.sagas.values()
@@ -111,7 +146,7 @@ impl Sagas {
     #[must_use]
     pub fn by_key(&self, name: &SagaName, key: &SagaKey) -> Option<SagaNo> {
         // The map is looked up by a pair of owned texts; starting a saga is rare enough for the two copies.
-        self.by_key.get(&(name.clone(), key.clone())).copied()
+        self.by_key.get(&(name.clone(), key.clone())).map(|known| known.saga)
     }
 
     /// What is asked of services outside and has no answer yet: what an executor that starts anew must look into.
@@ -149,7 +184,7 @@ impl Sagas {
         for saga in self.sagas.values() {
             digest.add(saga.digest());
         }
-        for key in &self.keys {
+        for key in self.keys.iter().chain(self.old_keys.values().flatten()) {
             digest.add(key.digest());
         }
         for &(at, no) in &self.ended {
@@ -173,7 +208,8 @@ impl Sagas {
             if saga.steps.len() != definition.steps.len() {
                 return fail("a saga has other steps than its definition");
             }
-            if self.by_key.get(&(definition.name.clone(), saga.key.clone())) != Some(&saga.no) {
+            let known = Known { saga: saga.no, input: Some(saga.input.digest()) };
+            if self.by_key.get(&(definition.name.clone(), saga.key.clone())) != Some(&known) {
                 return fail("a saga is not found by its key");
             }
             deadlines.extend(saga.due(definition).map(|due| (due, saga.no)));
@@ -188,7 +224,13 @@ impl Sagas {
         if deadlines != self.deadlines {
             return fail("the armed deadlines differ from those that the sagas need");
         }
-        if self.by_key.len() != self.sagas.len() + self.keys.len() {
+        let parked: BTreeSet<_> = self.sagas.values().filter_map(Saga::parked_since).collect();
+        let under_way = self.sagas.values().filter(|saga| saga.is_under_way()).count() as u64;
+        if (parked, under_way) != (self.parked.clone(), self.under_way) {
+            return fail("the counts of parked sagas, or of those under way, are wrong");
+        }
+        let old: usize = self.old_keys.values().map(VecDeque::len).sum();
+        if self.by_key.len() != self.sagas.len() + self.keys.len() + old {
             return fail("keys are remembered of sagas that are not there");
         }
         if self.recompute_digest() != self.digest {
@@ -238,6 +280,23 @@ impl Saga {
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Since when it waits for an operator, if it does, and its number.
+    pub(crate) fn parked_since(&self) -> Option<(Timestamp, SagaNo)> {
+        self.parked.as_ref().map(|park| (park.since, self.no))
+    }
+
+    /// Whether it goes on by itself.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        !self.is_over() && self.parked.is_none()
+    }
+
+    /// Another after every change: whoever decides about a saga names the mark of what they saw.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        let digest = self.digest();
+        digest as u64 ^ (digest >> 64) as u64
     }
 
     pub(crate) fn digest(&self) -> u128 {
@@ -294,6 +353,9 @@ impl Saga {
             words[9] = asked_at.as_millis();
         }
         let mut sum = digest::row(&words);
+        if let Some(nudged) = tried.map(|tried| tried.nudged).filter(|nudged| *nudged > 0) {
+            sum = sum.wrapping_add(digest::row(&[59, self.no.get(), place as u64, u64::from(nudged)]));
+        }
         if let Some(why) = tried.and_then(|tried| tried.refused.as_deref()) {
             let words = [54, self.no.get(), place as u64];
             sum = sum.wrapping_add(digest::row_texts(&words, core::iter::once(why.as_bytes())));

@@ -8,7 +8,7 @@ use super::rows::{Item, Level, Part, Parts, ReservationState, Row, RowNames};
 use super::state::{Sku, Stock, location_digest};
 use crate::limits;
 use crate::state::Violation;
-use crate::{ItemNo, LocationId, MemberId, Millis, OrderId, ReservationNo, SkuId, Timestamp};
+use crate::{ItemNo, LocationId, MemberId, Millis, ReservationNo, SkuId, Timestamp};
 use std::collections::BTreeMap;
 
 pub(super) type Result<T = ()> = core::result::Result<T, Violation>;
@@ -24,8 +24,9 @@ impl Stock {
     /// A [`Violation`] if the event breaks an invariant; the state is unchanged then.
     pub fn apply(&mut self, at: Timestamp, _seq: u64, event: &Event) -> Result {
         match event {
-            Event::ReservationMade { reservation, parts, until, member, order } => {
-                self.made(at, *reservation, parts, *until, member.as_ref(), order.as_ref())?;
+            Event::ReservationMade { reservation, parts, until, member, order, holder } => {
+                let names = RowNames::new(member.as_ref(), order.as_ref(), *holder);
+                self.made(at, *reservation, parts, *until, member.as_ref(), names)?;
             }
             Event::ReservationCommitted { reservation } => {
                 ensure(self.held(*reservation)?.at > at, "a reservation was committed after its deadline")?;
@@ -155,7 +156,7 @@ impl Stock {
         parts: &[ReservedPart],
         until: Timestamp,
         member: Option<&MemberId>,
-        order: Option<&OrderId>,
+        names: RowNames,
     ) -> Result {
         ensure(no == self.reservations.next(), "reservation numbers must follow each other")?;
         ensure(self.has_room(), "more reservations were made than can be remembered")?;
@@ -198,7 +199,7 @@ impl Stock {
         let row = Row {
             state: ReservationState::Held,
             at: until,
-            names: RowNames::new(member, order),
+            names,
             parts: Parts::new(parts.iter().map(Part::new)),
         };
         self.digest.add(self.row_digest(no, &row));

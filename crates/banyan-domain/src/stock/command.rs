@@ -4,7 +4,8 @@ use super::event::{Event, ReservedPart};
 use super::{Remembered, ReservationState};
 use crate::limits;
 use crate::{
-    Actor, Decided, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId, Timestamp,
+    Actor, Decided, Holder, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId,
+    Timestamp,
 };
 use core::fmt;
 
@@ -78,6 +79,8 @@ pub enum Command {
         member: Option<MemberId>,
         /// For which order.
         order: Option<OrderId>,
+        /// Who asks.
+        holder: Holder,
         /// For how long; at most [`limits::RESERVATION_MILLIS_MAX`].
         hold_for: Millis,
     },

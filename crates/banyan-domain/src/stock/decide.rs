@@ -5,7 +5,9 @@ use super::event::Event;
 use super::rows::{Level, ReservationState, Row};
 use super::{Refusal, Stock};
 use crate::limits;
-use crate::{Actor, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId, Timestamp};
+use crate::{
+    Actor, Holder, ItemNo, LocationId, MemberId, Millis, OrderId, Reason, ReservationNo, SkuId, Timestamp,
+};
 
 impl Stock {
     /// Decides one command at `now`. Checks run in the order of [`Refusal`].
@@ -14,8 +16,8 @@ impl Stock {
     /// A [`Refusal`]: a business no.
     pub fn decide(&self, now: Timestamp, command: Command) -> Result<Decision, Refusal> {
         match command {
-            Command::Reserve { lines, member, order, hold_for } => {
-                self.reserve(now, &lines, member, order, hold_for)
+            Command::Reserve { lines, member, order, holder, hold_for } => {
+                self.reserve(now, &lines, member, order, holder, hold_for)
             }
             Command::CommitReservation { reservation } => self.commit(now, reservation),
             Command::ReleaseReservation { reservation } => self.release(now, reservation),
@@ -59,6 +61,7 @@ impl Stock {
         lines: &Lines,
         member: Option<MemberId>,
         order: Option<OrderId>,
+        holder: Holder,
         hold_for: Millis,
     ) -> Result<Decision, Refusal> {
         let parts = self.plan(now, lines, member.as_ref())?;
@@ -73,6 +76,7 @@ impl Stock {
             until: now.plus(hold_for),
             member,
             order,
+            holder,
         }))
     }
 

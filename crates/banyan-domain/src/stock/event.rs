@@ -2,7 +2,7 @@
 //!
 //! Whom goods that become free go to is not in the events: it follows from them, see `serve`.
 
-use crate::{Actor, ItemNo, LocationId, MemberId, OrderId, Reason, ReservationNo, SkuId, Timestamp};
+use crate::{Actor, Holder, ItemNo, LocationId, MemberId, OrderId, Reason, ReservationNo, SkuId, Timestamp};
 use minicbor::{Decode, Encode};
 
 /// Something that happened.
@@ -147,6 +147,9 @@ pub enum Event {
         /// For which order.
         #[n(4)]
         order: Option<OrderId>,
+        /// By whom.
+        #[n(5)]
+        holder: Holder,
     },
     /// What was reserved was sold: held units left, promised ones are owed.
     #[n(8)]

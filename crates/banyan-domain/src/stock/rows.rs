@@ -2,7 +2,7 @@
 
 use super::event::ReservedPart;
 use crate::digest;
-use crate::{ItemNo, LocationId, MemberId, Millis, OrderId, ReservationNo, Timestamp, limits};
+use crate::{Holder, ItemNo, LocationId, MemberId, Millis, OrderId, ReservationNo, Timestamp, limits};
 use minicbor::{Decode, Encode};
 
 /// The numbers of one item: one SKU at one location. All units.
@@ -52,6 +52,8 @@ pub struct ReservationView<'a> {
     pub member: Option<&'a str>,
     /// Its order.
     pub order: Option<&'a str>,
+    /// Who made it.
+    pub holder: Holder,
     /// What it draws on, in order of the items' numbers.
     pub parts: &'a [Part],
 }
@@ -111,7 +113,8 @@ pub(super) struct Row {
     pub(super) parts: Parts,
 }
 
-/// A reservation's member and order in one allocation: `member order`, either of which may be empty. Neither has spaces.
+/// A reservation's member and order in one allocation: `member order`, either of which may be empty, with a tab between them if
+/// the member holds it. Neither has spaces or tabs.
 #[derive(Clone, Debug)]
 pub(super) struct RowNames(Box<str>);
 
@@ -276,14 +279,14 @@ impl Row {
 }
 
 impl RowNames {
-    pub(super) fn new(member: Option<&MemberId>, order: Option<&OrderId>) -> Self {
-        if member.is_none() && order.is_none() {
+    pub(super) fn new(member: Option<&MemberId>, order: Option<&OrderId>, holder: Holder) -> Self {
+        if member.is_none() && order.is_none() && holder == Holder::Shop {
             return Self("".into());
         }
         let (member, order) = (member.map_or("", MemberId::as_str), order.map_or("", OrderId::as_str));
         let mut names = String::with_capacity(member.len() + 1 + order.len());
         names.push_str(member);
-        names.push(' ');
+        names.push(if holder == Holder::Shop { ' ' } else { '\t' });
         names.push_str(order);
         Self(names.into_boxed_str())
     }
@@ -293,11 +296,19 @@ impl RowNames {
     }
 
     pub(super) fn member(&self) -> Option<&str> {
-        self.0.split_once(' ').map(|(member, _)| member).filter(|member| !member.is_empty())
+        self.both().map(|(member, _)| member).filter(|member| !member.is_empty())
     }
 
     pub(super) fn order(&self) -> Option<&str> {
-        self.0.split_once(' ').map(|(_, order)| order).filter(|order| !order.is_empty())
+        self.both().map(|(_, order)| order).filter(|order| !order.is_empty())
+    }
+
+    pub(super) fn holder(&self) -> Holder {
+        if self.0.contains('\t') { Holder::Member } else { Holder::Shop }
+    }
+
+    fn both(&self) -> Option<(&str, &str)> {
+        self.0.split_once([' ', '\t'])
     }
 }
 

@@ -4,8 +4,13 @@
 use super::purchase::PurchaseLimit;
 use super::rows::{Level, Part, Parts, ReservationState, Row, RowNames};
 use super::state::{ImportKept, Stock};
-use crate::{ItemNo, LocationId, MemberId, OrderId, ReservationNo, SkuId, SnapshotError, Timestamp, limits};
+use crate::{
+    Holder, ItemNo, LocationId, MemberId, OrderId, ReservationNo, SkuId, SnapshotError, Timestamp, limits,
+};
 use minicbor::{Decode, Encode};
+
+/// Stored with a reservation's state: its member made it.
+const BY_MEMBER: u8 = 0x80;
 
 type Result<T> = core::result::Result<T, SnapshotError>;
 
@@ -70,7 +75,8 @@ impl Stock {
         }
         for (no, row) in self.reservations.iter() {
             put_long(out, no.get());
-            out.push(row.state as u8);
+            let by_member = if row.names.holder() == Holder::Member { BY_MEMBER } else { 0 };
+            out.push(row.state as u8 | by_member);
             put_long(out, row.at.as_millis());
             put_text(out, row.names.member().unwrap_or_default().as_bytes());
             put_text(out, row.names.order().unwrap_or_default().as_bytes());
@@ -242,13 +248,14 @@ impl<'a> Input<'a> {
         const WHAT: &str = "a reservation";
         let no = ReservationNo::new(self.long(WHAT)?);
         let state = self.take(1, WHAT)?[0];
-        let state = ReservationState::from_u8(state).ok_or(SnapshotError::Malformed(WHAT))?;
+        let holder = if state & BY_MEMBER == 0 { Holder::Shop } else { Holder::Member };
+        let state = ReservationState::from_u8(state & !BY_MEMBER).ok_or(SnapshotError::Malformed(WHAT))?;
         let at = self.instant(WHAT)?;
         let damaged = |_| SnapshotError::Malformed(WHAT);
         let some = |text: &'a str| Some(text).filter(|text| !text.is_empty());
         let member = some(self.text(WHAT)?).map(MemberId::new).transpose().map_err(damaged)?;
         let order = some(self.text(WHAT)?).map(OrderId::new).transpose().map_err(damaged)?;
-        let names = RowNames::new(member.as_ref(), order.as_ref());
+        let names = RowNames::new(member.as_ref(), order.as_ref(), holder);
         let count = self.int(WHAT)? as usize;
         if count == 0 || count > limits::RESERVATION_PARTS_MAX {
             return Err(SnapshotError::Malformed(WHAT));

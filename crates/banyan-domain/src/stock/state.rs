@@ -263,6 +263,7 @@ fn view(reservation: ReservationNo, row: &Row) -> ReservationView<'_> {
         at: row.at,
         member: row.names.member(),
         order: row.names.order(),
+        holder: row.names.holder(),
         parts: row.parts.as_slice(),
     }
 }

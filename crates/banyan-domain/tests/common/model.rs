@@ -47,7 +47,8 @@ struct Coupon {
 #[derive(Clone, PartialEq)]
 enum State {
     Free,
-    Held(String, u64),
+    /// By which order, until when, and whether by the member itself.
+    Held(String, u64, bool),
     Redeemed(String),
     Revoked,
     Expired,
@@ -249,10 +250,20 @@ impl Model {
             }
             Command::HoldCoupon { coupon, owner, order, hold_for } => {
                 let until = plus(now, hold_for.get().clamp(1, limits::HOLD_MILLIS_MAX));
-                let held = State::Held(order.to_string(), until);
+                let over = self.is_over(*coupon);
+                let held = State::Held(order.to_string(), until, owner.is_some());
                 self.change_coupon(*coupon, owner.as_ref(), |state| match state {
                     State::Free => Ok(Some(held)),
-                    State::Held(by, until) if by == order.as_str() && *until > now => Ok(None),
+                    State::Held(by, until, true)
+                        if by == order.as_str() && *until > now && owner.is_none() =>
+                    {
+                        if over {
+                            Err("coupon-expired")
+                        } else {
+                            Ok(Some(held))
+                        }
+                    }
+                    State::Held(by, until, _) if by == order.as_str() && *until > now => Ok(None),
                     State::Redeemed(by) if by == order.as_str() => Ok(None),
                     other => Err(other.refusal()),
                 })
@@ -261,14 +272,20 @@ impl Model {
                 let redeemed = State::Redeemed(order.to_string());
                 self.change_coupon(*coupon, owner.as_ref(), |state| match state {
                     State::Free => Ok(Some(redeemed)),
-                    State::Held(by, until) if by == order.as_str() && *until > now => Ok(Some(redeemed)),
+                    State::Held(by, until, own)
+                        if by == order.as_str() && *until > now && (*own || owner.is_none()) =>
+                    {
+                        Ok(Some(redeemed))
+                    }
                     State::Redeemed(by) if by == order.as_str() => Ok(None),
                     other => Err(other.refusal()),
                 })
             }
             Command::ReleaseCoupon { coupon, owner, order } => {
                 self.change_coupon(*coupon, owner.as_ref(), |state| match state {
-                    State::Held(by, _) if by == order.as_str() => Ok(Some(State::Free)),
+                    State::Held(by, _, own) if by == order.as_str() && (*own || owner.is_none()) => {
+                        Ok(Some(State::Free))
+                    }
                     State::Held(..) | State::Redeemed(_) => Err(state.refusal()),
                     _ => Ok(None),
                 })
@@ -279,6 +296,13 @@ impl Model {
                 other => Err(other.refusal()),
             }),
         }
+    }
+
+    /// Whether a coupon's validity is over, whoever holds it.
+    fn is_over(&self, id: banyan_domain::CouponId) -> bool {
+        let campaign = self.campaigns.get((id.campaign().get() as usize).wrapping_sub(1));
+        let coupon = campaign.and_then(|c| c.coupons.get((id.n() as usize).wrapping_sub(1)));
+        coupon.and_then(|coupon| coupon.expires_at).is_some_and(|at| at <= self.now)
     }
 
     fn change_coupon(
@@ -355,7 +379,7 @@ impl Campaign {
         let Coupon { member, issued_at, expires_at, state } = &self.coupons[place];
         let (name, order, until) = match state {
             State::Free => (CouponState::Issued, None, None),
-            State::Held(order, until) => (CouponState::Held, Some(order), Some(until)),
+            State::Held(order, until, _) => (CouponState::Held, Some(order), Some(until)),
             State::Redeemed(order) => (CouponState::Redeemed, Some(order), None),
             State::Revoked => (CouponState::Revoked, None, None),
             State::Expired => (CouponState::Expired, None, None),
@@ -372,7 +396,7 @@ impl Campaign {
 
 impl Coupon {
     fn tick(&mut self, now: u64) {
-        if matches!(self.state, State::Held(_, until) if until <= now) {
+        if matches!(self.state, State::Held(_, until, _) if until <= now) {
             self.state = State::Free;
         }
         if self.state == State::Free && self.expires_at.is_some_and(|at| at <= now) {

@@ -2,8 +2,10 @@
 
 use super::book::{self, DOOR, OUTBOX, STREAM, SYNC};
 use super::check_tables;
+use super::dependents;
 use super::grants;
 use super::health;
+use super::layout;
 use super::position;
 use super::server::{Address, STATEMENT_MAX, Session, within};
 use crate::database::{Finding, LegacyError};
@@ -77,6 +79,11 @@ pub(super) async fn check(
             |known| known.finding(address.database()),
         );
         findings.push(course.weigh(finding));
+    }
+    if looked == Scope::Tables
+        && let Ok(layouts) = layout::read_there(&mut session, mapping, address.database()).await
+    {
+        findings.push(dependents::check(&mut session, &layouts).await);
     }
     let mut extent = Extent::default();
     for index in (0..mapping.tables.len()).filter(|_| looked == Scope::Tables) {

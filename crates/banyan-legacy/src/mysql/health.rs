@@ -1,5 +1,6 @@
 //! How the stream is doing on the old database's side, and who still touches the mapped tables.
 
+use super::dependents::Dependents;
 use super::layout::Layout;
 use super::position::{self, LogFile};
 use super::server::{STATEMENT_MAX, Session, within};
@@ -72,12 +73,21 @@ pub(super) async fn unnamed_statements(session: &mut Session) -> Result<u64, Leg
     Ok(count.unwrap_or_default())
 }
 
-/// Statements of others that name a mapped table, or may: a text that is cut names perhaps one behind the cut. Nothing where
+/// Which statistics these are: their first statement is another after a start of the server, and after they were emptied.
+pub(super) async fn statistics(session: &mut Session) -> Result<Option<String>, LegacyError> {
+    let sql = "select concat(@@hostname, '/', @@port, '/', coalesce(min(first_seen), '')) \
+               from performance_schema.events_statements_summary_by_digest as banyan_since";
+    let work = session.conn.query_first(sql);
+    within("asking since when statements are counted", STATEMENT_MAX, work).await
+}
+
+/// Statements of others that name a mapped table, or a view or routine over one, or may: a text that is cut names perhaps one behind the cut. Nothing where
 /// that cannot be known: the server keeps no statistics of statements, or had no room for some since the last look.
 /// `unnamed` is how often a statement came for which there was no room, as of the last look.
 pub(super) async fn references(
     session: &mut Session,
     layouts: &[Layout],
+    through: &Dependents,
     unnamed: &std::sync::Mutex<Option<u64>>,
 ) -> Result<Option<Vec<SqlReference>>, LegacyError> {
     let doing = "looking for statements that touch the mapped tables";
@@ -91,7 +101,7 @@ pub(super) async fn references(
     }
     let room = digest_bytes(session).await?;
     // These statistics are not kept by user: the database that was in use says who it may have been.
-    let names = vec!["instr(lower(digest_text), lower(?)) > 0"; layouts.len()].join(" or ");
+    let names = vec!["instr(lower(digest_text), lower(?)) > 0"; layouts.len() + through.len()].join(" or ");
     let names = if names.is_empty() { "false" } else { names.as_str() };
     let sql = format!(
         "select coalesce(schema_name, ''), digest_text, count_star, sum_rows_affected + sum_rows_sent \
@@ -100,7 +110,12 @@ pub(super) async fn references(
         room.saturating_sub(NAME_BYTES_MAX) / 5 * 4,
         STATEMENTS_MAX + 1
     );
-    let values: Vec<Value> = layouts.iter().map(|layout| Value::from(layout.name.as_str())).collect();
+    let values: Vec<Value> = layouts
+        .iter()
+        .map(|layout| layout.name.as_str())
+        .chain(through.keys().map(String::as_str))
+        .map(Value::from)
+        .collect();
     let values = if values.is_empty() { Params::Empty } else { Params::Positional(values) };
     let rows: Vec<Row> = within(doing, STATEMENT_MAX, session.conn.exec(sql, values)).await?;
     if rows.len() > STATEMENTS_MAX {
@@ -120,7 +135,11 @@ pub(super) async fn references(
         // Every statement of ours names something of ours.
         let is_ours = words.iter().any(|word| word.starts_with("banyan_"));
         let may_name = is_cut(&reference.statement, room) && !layouts.is_empty();
-        !is_ours && !is_chore(&words) && (may_name || layouts.iter().any(is_named))
+        !is_ours
+            && !is_chore(&words)
+            && (may_name
+                || layouts.iter().any(is_named)
+                || words.iter().any(|word| through.contains_key(word)))
     };
     let mark = |mut reference: SqlReference| {
         if is_cut(&reference.statement, room) && !reference.statement.ends_with(CUT) {

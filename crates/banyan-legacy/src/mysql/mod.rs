@@ -8,6 +8,7 @@ mod again;
 mod book;
 mod check;
 mod check_tables;
+mod dependents;
 mod grants;
 mod health;
 mod layout;
@@ -25,8 +26,10 @@ use crate::database::{
     StreamHealth, TargetRow, Written,
 };
 use crate::mapping::Mapping;
+use crate::remembered::Remembered;
 use crate::stream::{ChangeStream, SourceId};
 use banyan_domain::legacy::Phase;
+use dependents::Dependents;
 use layout::Layout;
 use reader::Opening;
 use server::{Address, Session};
@@ -53,6 +56,8 @@ pub struct Mysql {
     place: Arc<watch::Sender<Option<u64>>>,
     /// How often a statement came that the server's statistics had no room for, as of the last look.
     unnamed: std::sync::Mutex<Option<u64>>,
+    /// Views and routines over the mapped tables.
+    dependents: Remembered<Dependents>,
 }
 
 impl Mysql {
@@ -74,7 +79,8 @@ impl Mysql {
         let (place, _) = watch::channel(None);
         let (idle, writer, schema) = (Mutex::new(None), Mutex::new(None), Arc::new(AtomicU64::new(0)));
         let (place, unnamed) = (Arc::new(place), std::sync::Mutex::default());
-        Ok(Self { mapping, address, idle, writer, schema, way: None, place, unnamed })
+        let dependents = Remembered::default();
+        Ok(Self { mapping, address, idle, writer, schema, way: None, place, unnamed, dependents })
     }
 
     /// Takes snapshots in this way, and not in the best that the server has.
@@ -349,12 +355,26 @@ impl OldDatabase for Mysql {
         })
     }
 
+    fn statistics(&self) -> BoxFuture<'_, Result<Option<String>, LegacyError>> {
+        Box::pin(async move {
+            self.with(|mut session| async {
+                let statistics = health::statistics(&mut session).await?;
+                Ok((session, statistics))
+            })
+            .await
+        })
+    }
+
     fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>> {
         Box::pin(async move {
             self.with(|mut session| async {
                 // In phase retired some may be gone, and the others count.
                 let layouts = layout::read_there(&mut session, &self.mapping, self.database()).await?;
-                let references = health::references(&mut session, &layouts, &self.unnamed).await?;
+                let through = match self.dependents.fresh() {
+                    Some(through) => through,
+                    None => self.dependents.keep(dependents::dependents(&mut session, &layouts).await?),
+                };
+                let references = health::references(&mut session, &layouts, &through, &self.unnamed).await?;
                 Ok((session, references))
             })
             .await

@@ -5,6 +5,7 @@ use super::bookkeeping::{OUTBOX, SYNC, ours};
 use super::catalog;
 use super::check_rows;
 use super::check_tables;
+use super::dependents;
 use super::grants;
 use super::health::COUNTED;
 use super::sessions::Sessions;
@@ -62,6 +63,9 @@ pub(super) async fn check(
             let look = Look { mapping, user: sessions.address().user(), to, tables, course };
             server(client, &look, &mut findings).await;
             let must_write = phase == Phase::Lead || to == Some(Phase::Lead);
+            if tables {
+                findings.push(dependents::check(client, mapping).await);
+            }
             let mut readable = Vec::new();
             for table in (0..mapping.tables.len()).filter(|_| tables) {
                 if check_tables::check(client, mapping, table, must_write, &mut findings).await {
@@ -284,16 +288,15 @@ async fn keep_size(client: &Client, mapping: &Mapping, host: Host) -> Result<Fin
     } else {
         "set it in the parameter group or as a flag"
     };
-    Ok(if bytes < 0 && mapping.watch.wal_bytes_drop == 0 {
-        let fix = format!(
-            "without a limit a Banyan that is down for long fills the old shop's disk: {place} Or set watch.wal_bytes_drop in the mapping"
-        );
-        Finding::warn(subject, "no limit", fix)
-    } else if bytes < 0 {
-        Finding::ok(
-            subject,
-            format!("no limit; Banyan gives the slot up at {} bytes", mapping.watch.wal_bytes_drop),
-        )
+    Ok(if bytes < 0 {
+        // Only a Banyan that runs gives the slot up.
+        let dropped = match mapping.watch.wal_bytes_drop {
+            0 => String::new(),
+            drop => format!("; the slot is given up at {drop} bytes only while Banyan runs"),
+        };
+        let fix =
+            format!("without a limit a Banyan that is down for long fills the old shop's disk: {place}");
+        Finding::warn(subject, format!("no limit{dropped}"), fix)
     } else if bytes < KEEP_BYTES_MIN {
         let fix = format!("a short outage then costs a new snapshot: {place} with more");
         Finding::warn(subject, format!("{bytes} bytes"), fix)

@@ -3,11 +3,13 @@
 use super::address::{APPLICATION, fault};
 use super::bookkeeping::{OUTBOX, SYNC, quoted};
 use super::catalog;
+use super::dependents::{self, Dependent};
 use super::sessions::Sessions;
 use super::write::needs_tables;
 use crate::database::{LegacyError, SqlReference, StreamHealth};
 use crate::mapping::Mapping;
 use crate::references::REFERENCES_MAX;
+use crate::remembered::Remembered;
 use tokio_postgres::Row;
 
 /// What is counted, and whether it can be seen: `pg_stat_statements.track` (nothing where the server has not loaded it), and the
@@ -46,12 +48,42 @@ pub(super) async fn health(sessions: &Sessions, mapping: &Mapping) -> Result<Str
         .await
 }
 
+/// Which statistics these are: others after a reset, after a start of the server, and on another server.
+pub(super) async fn statistics(sessions: &Sessions) -> Result<Option<String>, LegacyError> {
+    sessions
+        .with(|lease| async {
+            let client = &lease.session.client;
+            let looking = |error| fault("asking since when statements are counted", &error);
+            let sql = "select /* banyan */ n.nspname::text from pg_extension e join pg_namespace n on n.oid = e.extnamespace \
+                 where e.extname = 'pg_stat_statements' and current_setting('pg_stat_statements.track', true) is not null";
+            let Some(schema) = client.query_opt(sql, &[]).await.map_err(looking)? else {
+                return Ok((lease, None));
+            };
+            let schema = quoted(&schema.get::<_, String>(0));
+            // Before its version 1.9 it does not tell when it was reset.
+            let sql = "select /* banyan */ to_regclass($1) is not null, \
+                 pg_postmaster_start_time()::text";
+            let view = format!("{schema}.pg_stat_statements_info");
+            let row = client.query_one(sql, &[&view]).await.map_err(looking)?;
+            let (tells, server): (bool, String) = (row.get(0), row.get(1));
+            if !tells {
+                return Ok((lease, Some(server)));
+            }
+            let sql = format!("select /* banyan */ coalesce(stats_reset::text, '') from {view}");
+            let reset: String = client.query_one(&sql, &[]).await.map_err(looking)?.get(0);
+            Ok((lease, Some(format!("{server}/{reset}"))))
+        })
+        .await
+}
+
 /// Statements of others that name a mapped table and one of its stock columns, or all its columns: a table may hold much else
-/// that stays with the old shop. Nothing where that cannot be known: `pg_stat_statements` is not installed, counts nothing, hides
-/// others' texts from our role or has lost some, or there are more statements than anybody would look through.
+/// that stays with the old shop. Or that name a view or function over these. Nothing where that cannot be known:
+/// `pg_stat_statements` is not installed, counts nothing, hides others' texts from our role or has lost some, or there are more
+/// statements than anybody would look through.
 pub(super) async fn references(
     sessions: &Sessions,
     mapping: &Mapping,
+    kept: &Remembered<Vec<Dependent>>,
 ) -> Result<Option<Vec<SqlReference>>, LegacyError> {
     sessions
         .with(|lease| async {
@@ -72,13 +104,14 @@ pub(super) async fn references(
             if !may_see || track.is_none_or(|track| track == "none") {
                 return Ok((lease, None));
             }
-            let names: Vec<String> = mapping.tables.iter().map(|table| escaped(&table.name.table)).collect();
-            // Letters, digits and underscores to either side would make it another name.
-            let pattern = format!(r"(^|[^a-zA-Z0-9_])({})([^a-zA-Z0-9_]|$)", names.join("|"));
-            let columns = mapping.tables.iter().flat_map(|table| [Some(&table.in_stock), table.allocated.as_ref()]);
-            let columns: Vec<String> = columns.flatten().map(|column| escaped(column)).collect();
-            // A star behind a parenthesis only counts rows.
-            let columns = format!(r"(^|[^a-zA-Z0-9_])({})([^a-zA-Z0-9_]|$)|[^(]\*", columns.join("|"));
+            let through = match kept.fresh() {
+                Some(through) => through,
+                None => kept.keep(dependents::dependents(client, mapping).await?),
+            };
+            let Some(through) = dependents::names_pattern(&through) else {
+                return Ok((lease, None));
+            };
+            let (tables, columns) = (dependents::tables_pattern(mapping), dependents::columns_pattern(mapping));
             let ours = format!("(/\\* banyan \\*/|{SYNC}|{OUTBOX}|banyan_rows)");
             // Names may be written in any case. A text that the server has lost may be anything; a statement within a function is
             // counted apart from the same one outside.
@@ -86,12 +119,12 @@ pub(super) async fn references(
                 "select coalesce(r.rolname::text, '?'), s.query, sum(s.calls)::bigint, sum(s.rows)::bigint \
                  from {}.pg_stat_statements s left join pg_roles r on r.oid = s.userid \
                  where s.dbid = (select oid from pg_database where datname = current_database()) \
-                 and (s.query is null or (s.query ~* $1 and s.query ~* $3 and s.query !~ $2)) \
+                 and (s.query is null or (((s.query ~* $1 and s.query ~* $3) or s.query ~* $4) and s.query !~ $2)) \
                  group by 1, 2 order by s.query nulls first limit {}",
                 quoted(&schema.get::<_, String>(0)),
                 REFERENCES_MAX + 1
             );
-            let rows = match client.query(&sql, &[&pattern, &ours, &columns]).await {
+            let rows = match client.query(&sql, &[&tables, &ours, &columns, &through]).await {
                 Ok(rows) => rows,
                 // Installed, and not loaded by the server: there is nothing to be had.
                 Err(error) if error.code().is_some_and(|code| code.code() == "55000") => return Ok((lease, None)),
@@ -147,11 +180,4 @@ pub(super) async fn drop_stream(sessions: &Sessions, mapping: &Mapping) -> Resul
             Err(LegacyError::Broken(format!("the slot {slot} is still read by somebody")))
         })
         .await
-}
-
-/// A name as a pattern that means only itself.
-fn escaped(name: &str) -> String {
-    name.chars()
-        .flat_map(|c| (!c.is_alphanumeric() && c != '_').then_some('\\').into_iter().chain([c]))
-        .collect()
 }

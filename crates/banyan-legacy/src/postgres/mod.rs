@@ -11,6 +11,7 @@ mod check;
 mod check_rows;
 mod check_tables;
 mod create;
+mod dependents;
 mod grants;
 mod health;
 mod marker;
@@ -30,9 +31,11 @@ use crate::database::{
     StreamHealth, TargetRow, Written,
 };
 use crate::mapping::Mapping;
+use crate::remembered::Remembered;
 use crate::stream::{ChangeStream, SourceId};
 use address::Address;
 use banyan_domain::legacy::Phase;
+use dependents::Dependent;
 use sessions::Sessions;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +48,8 @@ use std::time::Duration;
 pub struct Postgres {
     mapping: Arc<Mapping>,
     sessions: Sessions,
+    /// Views and functions over the mapped tables.
+    dependents: Remembered<Vec<Dependent>>,
 }
 
 impl Postgres {
@@ -63,7 +68,7 @@ impl Postgres {
     /// Why it is no address of a Postgres, without showing it.
     pub fn at(mapping: Arc<Mapping>, address: &str) -> Result<Self, String> {
         let sessions = Sessions::new(Address::parse(address)?);
-        Ok(Self { mapping, sessions })
+        Ok(Self { mapping, sessions, dependents: Remembered::default() })
     }
 }
 
@@ -163,7 +168,11 @@ impl OldDatabase for Postgres {
     }
 
     fn references(&self) -> BoxFuture<'_, Result<Option<Vec<SqlReference>>, LegacyError>> {
-        Box::pin(health::references(&self.sessions, &self.mapping))
+        Box::pin(health::references(&self.sessions, &self.mapping, &self.dependents))
+    }
+
+    fn statistics(&self) -> BoxFuture<'_, Result<Option<String>, LegacyError>> {
+        Box::pin(health::statistics(&self.sessions))
     }
 
     fn drop_stream(&self) -> BoxFuture<'_, Result<(), LegacyError>> {

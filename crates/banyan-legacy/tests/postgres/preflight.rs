@@ -37,6 +37,17 @@ async fn what_is_missing_is_made_and_then_all_is_well() {
     expect(&after, CheckLevel::Ok, "wal_level", "logical");
 }
 
+/// Found by reading: `wal_bytes_drop` turned this into "ok", and a Banyan that is down drops nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_of_banyan_that_runs_is_no_limit_of_the_servers() {
+    let shop = Shop::open(PostgresOptions::default()).await;
+    let mut guarded = (*mapping("")).clone();
+    guarded.watch.wal_bytes_drop = 4 << 30;
+    let findings = shop.database(&std::sync::Arc::new(guarded)).check().await;
+    let found = expect(&findings, CheckLevel::Warn, "max_slot_wal_keep_size", "only while Banyan runs");
+    assert!(found.fix.contains("a Banyan that is down for long"), "{found:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_cannot_be_mirrored_are_found() {
     let shop = Shop::open(PostgresOptions::default()).await;

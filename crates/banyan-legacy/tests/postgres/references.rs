@@ -104,3 +104,55 @@ async fn a_statement_within_a_function_and_outside_of_it_is_one_reference() {
     assert_eq!(same.len(), 1, "{found:#?}");
     assert_eq!(same[0].calls, 3, "{found:#?}");
 }
+
+/// Found by reading: `select * from stock_report` names neither the table nor a column of it, and nobody seemed to be left.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_through_a_view_or_a_function_is_a_reference() {
+    let shop = counting(&[]).await;
+    for sql in [
+        "create view stock_levels as select partner_sku, num_in_stock as units from stockrecord",
+        "create materialized view stock_report as select partner_sku, units from stock_levels",
+        "create function units_of(text) returns bigint language sql as 'select sum(units) from stock_levels where partner_sku = $1'",
+        "create function shelf() returns setof stockrecord language plpgsql as \
+         $$ begin return query select * from stockrecord; end $$",
+        "create view partners as select distinct partner_id from stockrecord",
+        "select pg_stat_statements_reset()",
+        "select * from stock_report",
+        "select units_of('A')",
+        "select count(*) from shelf()",
+        "select * from partners",
+    ] {
+        shop.run(sql).await;
+    }
+    let found = seen(&shop).await.expect("counted");
+    for name in ["stock_report", "units_of", "shelf()"] {
+        assert!(found.iter().any(|one| one.statement.contains(name)), "{name} is not in {found:#?}");
+    }
+    assert!(!found.iter().any(|one| one.statement.contains("partners")), "no stock is in it: {found:#?}");
+    let findings = shop.database(&mapping("")).check().await;
+    let told =
+        findings.iter().find(|finding| finding.subject == "views and functions over the mapped tables");
+    let told = told.expect("it is looked at");
+    assert_eq!(told.level, CheckLevel::Warn);
+    for what in [
+        "view public.stock_levels",
+        "materialized view public.stock_report",
+        "function public.units_of",
+        "function public.shelf",
+    ] {
+        assert!(told.found.contains(what), "{what} is not in {told:?}");
+    }
+    assert!(!told.found.contains("partners"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_of_the_statistics_shows() {
+    let shop = counting(&[]).await;
+    let database = shop.database(&mapping(""));
+    let before = database.statistics().await.expect("an answer");
+    assert!(before.is_some());
+    shop.run("select num_in_stock from stockrecord").await;
+    assert_eq!(database.statistics().await.as_ref(), Ok(&before));
+    shop.run("select pg_stat_statements_reset()").await;
+    assert_ne!(database.statistics().await, Ok(before));
+}

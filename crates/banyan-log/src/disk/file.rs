@@ -81,19 +81,12 @@ impl SegmentFile {
         }))
     }
 
-    /// Writes sectors `from..to` once more, as they are read. Nothing is durable before [`SegmentFile::sync`].
-    pub(crate) fn write_again(&self, from: u32, to: u32) -> Result<(), LogError> {
-        let (mut at, end) = (u64::from(from) * SECTOR_BYTES as u64, u64::from(to) * SECTOR_BYTES as u64);
-        let mut part = Vec::new();
-        while at < end {
-            part.resize((end - at).min(CHUNK_BYTES as u64) as usize, 0);
-            self.file
-                .read_at(&mut part, at)
-                .and_then(|()| self.file.write_at(&part, at))
-                .map_err(|error| LogError::io(format!("writing the end of {} again", self.path), error))?;
-            at += part.len() as u64;
-        }
-        Ok(())
+    /// Writes `sectors` at sector `from`. Nothing is durable before [`SegmentFile::sync`].
+    pub(crate) fn write(&self, from: u32, sectors: &[u8]) -> Result<(), LogError> {
+        let offset = u64::from(from) * SECTOR_BYTES as u64;
+        self.file
+            .write_at(sectors, offset)
+            .map_err(|error| LogError::io(format!("writing the end of {} again", self.path), error))
     }
 
     /// Overwrites sectors `from..to` with zeros. Nothing is durable before [`SegmentFile::sync`].

@@ -10,10 +10,11 @@ use crate::disk::spare::Spares;
 use crate::disk::strays::{self, Strays};
 use crate::disk::{DiskLog, DiskOptions, Live, Shared};
 use crate::error::{Damage, LogError};
-use crate::format::block::{BLOCK_SECTORS_LIMIT, sectors_of};
+use crate::format::block::{BLOCK_SECTORS_LIMIT, Header, encode, sectors_of};
 use crate::format::sector::{Found, Kind, SECTOR_BYTES, inspect};
 use crate::format::segment::{
-    self, Chain, FIRST_SEGMENT, LOCK, MANIFEST, Manifest, SEGMENT_OVERHEAD_SECTORS, TEMPORARY, read_chain,
+    self, Chain, FIRST_BLOCK_SECTOR, FIRST_SEGMENT, LOCK, MANIFEST, Manifest, SEGMENT_OVERHEAD_SECTORS,
+    TEMPORARY, opening, read_chain, seal,
 };
 use crate::storage::{LockRefused, Storage};
 use crate::types::Block;
@@ -29,12 +30,14 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: DiskOptions) -> Result<Di
     let stored = prepare_directory(&storage, &options)?;
     let Strays { manifest, archived } = strays::look(&storage, stored, &options)?;
     let places = live_segments(&storage, &manifest)?;
-    let (mut table, tail) = look(&places, &manifest, options.verify_all)?;
+    let Looked { mut table, tail, last } = look(&places, &manifest, options.verify_all)?;
 
     // From here on the log is known to be sound, and is changed.
     let mut current = places[tail.position].open(true)?;
     let before = tail.position.checked_sub(1).map(|before| places[before].open(true)).transpose()?;
-    settle(disk, &current, before.as_ref(), &tail)?;
+    let continues = table.last().map_or(tail.chain, |live| live.chain);
+    settle(&current, before.as_ref(), &tail, &continues, last)?;
+    disk.sync_dir().map_err(|error| LogError::io(format!("syncing {}", disk.describe()), error))?;
     if manifest != stored {
         write_manifest(disk, &manifest)?;
     }
@@ -172,8 +175,16 @@ fn live_segments(storage: &Arc<dyn Storage>, manifest: &Manifest) -> Result<Vec<
     Ok(live.into_iter().map(|index| Place { storage: Arc::clone(storage), index }).collect())
 }
 
+/// What there is.
+struct Looked {
+    table: Vec<Live>,
+    tail: Tail,
+    /// The last block that was verified, in the tail's segment or before it.
+    last: Block,
+}
+
 /// Verifies the log and finds its end, without changing anything.
-fn look(places: &[Place], manifest: &Manifest, verify_all: bool) -> Result<(Vec<Live>, Tail), LogError> {
+fn look(places: &[Place], manifest: &Manifest, verify_all: bool) -> Result<Looked, LogError> {
     let mut table = Vec::new();
     let mut from = 0;
     let mut start = manifest.chain;
@@ -190,15 +201,17 @@ fn look(places: &[Place], manifest: &Manifest, verify_all: bool) -> Result<(Vec<
         table.pop();
     }
     let mut walker = Walker::new(places[from..].to_vec(), Some(start));
-    let mut block = Block::default();
+    let (mut block, mut last) = (Block::default(), Block::default());
     let mut tail = loop {
-        if let Walked::End(tail) = walker.next(&mut block)? {
-            break tail;
+        match walker.next(&mut block)? {
+            // Beyond it there may be a torn one, which is read into the other.
+            Walked::Block => std::mem::swap(&mut block, &mut last),
+            Walked::End(tail) => break tail,
         }
     };
     tail.position += from;
     table.extend_from_slice(walker.entered());
-    Ok((table, tail))
+    Ok(Looked { table, tail, last })
 }
 
 /// What a segment continues; none if nothing has been written to it.
@@ -222,31 +235,44 @@ pub(crate) fn opening_of(segment: &SegmentFile) -> Result<Option<Chain>, LogErro
 /// marked the pages clean ("PostgreSQL's fsync() surprise", LWN 2018; Rebello et al., "Can Applications Recover from fsync
 /// Failures?", ATC 2020). Blocks that follow such bytes would be acknowledged, and a loss of power would leave a gap in
 /// front of them. So whatever may not be on disk is written once more, which makes its pages dirty again, and only then
-/// synced. That is not much, because one write is in flight at a time, and a log whose sync failed takes no more of them:
+/// synced: as it was verified, from memory, not as it would be read again. That is not much, because one write is in flight at a
+/// time, and a log whose sync failed takes no more of them:
 /// - the last block, and with it the segment's opening if it is the first; every block before it was synced before it;
 /// - the seal of the segment before, while nothing follows it;
 /// - the zeros behind the last block: they may be what is seen of a torn block that was cut, on disk it may still be
 ///   there. They are written as far as the longest block could reach.
 ///
 /// Segment headers, the manifest and archived segments get their names only after their sync succeeded.
+///
+/// `continues` is what the current segment continues, and `last` the last block that was verified.
 fn settle(
-    disk: &dyn Storage,
     current: &SegmentFile,
     before: Option<&SegmentFile>,
     tail: &Tail,
+    continues: &Chain,
+    last: Block,
 ) -> Result<(), LogError> {
     if let Some(before) = before {
-        if let Some(seal) = tail.sealed_at {
-            before.write_again(seal, seal + 1)?;
+        if let Some(sector) = tail.sealed_at {
+            before.write(sector, &seal(before.index, sector, continues))?;
         }
         before.sync()?;
     }
+    let mut written = Vec::new();
+    if tail.written_from < FIRST_BLOCK_SECTOR && tail.at > tail.written_from {
+        written.extend_from_slice(&opening(current.index, continues));
+    }
+    if tail.at > FIRST_BLOCK_SECTOR {
+        let (header, body) = Header::of(last);
+        encode(&mut written, current.index, tail.written_from.max(FIRST_BLOCK_SECTOR), &header, &body);
+    }
+    let sectors = (tail.at - tail.written_from) as usize;
+    assert_eq!(written.len(), sectors * SECTOR_BYTES, "a block has the length that it was read with");
     // An opening, and the longest block.
     let longest_end = tail.at.saturating_add(1 + BLOCK_SECTORS_LIMIT).min(current.sectors);
-    current.write_again(tail.written_from, tail.at)?;
+    current.write(tail.written_from, &written)?;
     current.blank(tail.at, tail.torn_end.max(longest_end))?;
-    current.sync()?;
-    disk.sync_dir().map_err(|error| LogError::io(format!("syncing {}", disk.describe()), error))
+    current.sync()
 }
 
 /// Replaces a segment that nothing has been written to when it is too small for the limits of today.

@@ -53,7 +53,10 @@ impl Spares {
         let thread = if background {
             let shared = Arc::clone(&shared);
             let name = "banyan-log-prepare".to_owned();
-            Some(std::thread::Builder::new().name(name).spawn(move || shared.prepare_for_ever())?)
+            Some(std::thread::Builder::new().name(name).spawn(move || {
+                let ended = Ended(shared);
+                ended.0.prepare_for_ever();
+            })?)
         } else {
             None
         };
@@ -112,6 +115,19 @@ impl Spares {
 impl Drop for Spares {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Says so if the thread panics: whoever waits for its spare would wait for ever, and the log with them.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "the thread that prepares log segments panicked: restart the server, and report this";
+            self.0.state().problem = Some(why.to_owned());
+            self.0.changed.notify_all();
+        }
     }
 }
 
@@ -188,7 +204,8 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::MemoryStorage;
+    use crate::storage::{LockGuard, LockRefused, MemoryStorage, StorageFile};
+    use std::path::Path;
     use std::sync::mpsc::channel;
 
     /// Longer than any test may take.
@@ -216,5 +233,67 @@ mod tests {
             settled.recv_timeout(Duration::from_secs(60)).expect("it does not rest while somebody waits");
         assert_eq!(u64::from(sectors) * 512, 4 << 20);
         assert!(!shared.state().hurry, "the next one may rest");
+    }
+
+    /// A disk on which a file cannot be created without a panic.
+    struct Mined(MemoryStorage);
+
+    impl Storage for Mined {
+        fn describe(&self) -> String {
+            self.0.describe()
+        }
+
+        fn lock(&self, name: &str) -> Result<LockGuard, LockRefused> {
+            self.0.lock(name)
+        }
+
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.0.list()
+        }
+
+        fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+            panic!("as the test wants it: creating {name}")
+        }
+
+        fn open(&self, name: &str, writable: bool) -> io::Result<Arc<dyn StorageFile>> {
+            self.0.open(name, writable)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+
+        fn sync_dir(&self) -> io::Result<()> {
+            self.0.sync_dir()
+        }
+
+        fn directory(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Storage>> {
+            self.0.directory(path, create)
+        }
+    }
+
+    /// Bug: the writer waited for ever for the spare of a thread that was gone, and held the log meanwhile.
+    #[test]
+    fn nobody_waits_for_a_spare_whose_thread_has_panicked() {
+        let storage: Arc<dyn Storage> = Arc::new(Mined(MemoryStorage::new()));
+        let spares = Spares::new(storage, 4 << 20, None, true).expect("a thread");
+        let (say, settled) = channel();
+        std::thread::spawn(move || {
+            spares.request(2);
+            spares.settle();
+            // Again, when it is gone for certain.
+            spares.request(3);
+            spares.settle();
+            // Nobody hears it if the test has failed.
+            let _ = say.send((spares.sectors(), spares.problem()));
+        });
+        let (sectors, problem) =
+            settled.recv_timeout(Duration::from_secs(60)).expect("it is told that nobody prepares it");
+        assert_eq!(sectors, 0);
+        assert!(problem.is_some_and(|why| why.contains("panicked")));
     }
 }

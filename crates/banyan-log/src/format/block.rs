@@ -16,7 +16,7 @@
 //! The hash is checksum and chain link in one.
 
 use crate::format::sector::{Kind, PAYLOAD_BYTES, SECTOR_BYTES, SECTOR_HEAD_BYTES, finish};
-use crate::types::{BlockDraft, BlockHash, Epoch, Seq};
+use crate::types::{Block, BlockDraft, BlockHash, Epoch, Seq};
 
 /// Bytes of a block in front of its body.
 pub(crate) const HEADER_BYTES: usize = 104;
@@ -65,6 +65,13 @@ impl Header {
         };
         header.hash = header.hash_with(draft.body);
         header
+    }
+
+    /// The header of a block that was read, and its body.
+    pub(crate) fn of(block: Block) -> (Header, Vec<u8>) {
+        let Block { epoch, first_seq, count, time_ms, previous, hash, body } = block;
+        let body_bytes = u32::try_from(body.len()).expect("a block that was read is within the limit");
+        (Header { epoch, first_seq, count, time_ms, body_bytes, previous, hash }, body)
     }
 
     /// The hash this header has with this body.

@@ -4,8 +4,8 @@
 
 use banyan_domain::{Currency, Money, OrderId};
 use banyan_pay::{
-    AuthorizeRequest, CaptureRequest, Connection, Key, MethodToken, PaymentId, Query, RefundRequest, Secret,
-    VoidRequest,
+    AuthorizeRequest, CaptureRequest, Connection, Deed, Key, MethodToken, PaymentId, Query, RefundRequest,
+    Secret, VoidRequest,
 };
 use banyan_sandbox::{SandboxOptions, Webhook};
 use bytes::Bytes;
@@ -132,6 +132,17 @@ pub(crate) fn void(text: &str, payment: &PaymentId) -> VoidRequest {
     VoidRequest { key: key(text), payment: payment.clone() }
 }
 
+/// About a payment from the page, or a refund of a payment that is known.
 pub(crate) fn by_key(text: &str, payment: Option<&PaymentId>) -> Query {
-    Query::Key { key: key(text), order: order(), payment: payment.cloned() }
+    let deed = if payment.is_some() { Deed::Refund } else { Deed::Authorize(MethodToken::page()) };
+    by_deed(text, payment, deed)
+}
+
+pub(crate) fn by_deed(text: &str, payment: Option<&PaymentId>, deed: Deed) -> Query {
+    Query::Key { key: key(text), order: order(), payment: payment.cloned(), deed }
+}
+
+/// Authorizing with a token.
+pub(crate) fn with_token(token: &str) -> Deed {
+    Deed::Authorize(MethodToken::new(token).expect("a token"))
 }

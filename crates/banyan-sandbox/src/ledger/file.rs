@@ -10,7 +10,10 @@ use std::time::Duration;
 
 /// Marks a SQLite file as a sandbox's ledger ("BnSb").
 const APPLICATION_ID: i32 = 0x426e_5362;
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
+/// What a ledger of version 1 lacks.
+const TO_VERSION_2: &str =
+    "ALTER TABLE payment ADD COLUMN cancels TEXT NOT NULL DEFAULT '[]'; PRAGMA user_version = 2;";
 const SCHEMA: &str = include_str!("schema.sql");
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages in the write-ahead log that start a checkpoint: 16 MB.
@@ -58,6 +61,10 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, LedgerError> {
             let marks =
                 format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};");
             db.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {marks} COMMIT;"))?;
+        }
+        let mark = |name| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        if (mark("application_id")?, mark("user_version")?) == (APPLICATION_ID, 1) {
+            db.execute_batch(&format!("BEGIN IMMEDIATE; {TO_VERSION_2} COMMIT;"))?;
         }
         Ok(db)
     };
@@ -109,4 +116,26 @@ pub(super) fn id_secret(db: &Connection, seed: Option<u64>) -> Result<[u8; 32], 
     db.execute("INSERT INTO meta (name, value) VALUES ('id_secret', ?1)", [secret])
         .map_err(|error| LedgerError::store("writing the ledger's id secret", error))?;
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_of_version_1_is_opened_and_has_what_it_lacked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.sqlite");
+        let old = open_writer(&path).expect("a new ledger");
+        old.execute_batch("ALTER TABLE payment DROP COLUMN cancels; PRAGMA user_version = 1;")
+            .expect("an old one");
+        drop(old);
+        for _ in 0..2 {
+            let db = open_writer(&path).expect("it is opened");
+            let version = db.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0));
+            assert_eq!(version.expect("a version"), SCHEMA_VERSION);
+            let rows = db.query_row("SELECT count(cancels) FROM payment", [], |row| row.get::<_, i64>(0));
+            assert_eq!(rows.expect("the column is there"), 0);
+        }
+    }
 }

@@ -40,9 +40,10 @@ pub(crate) enum Effect {
         order: String,
         amount: i64,
     },
-    /// Toss: give up an authorization, or refund `amount` or all that is left.
+    /// Toss: refund `amount` or all that is left.
     Cancel {
         payment: String,
+        reason: String,
         amount: Option<i64>,
     },
 }

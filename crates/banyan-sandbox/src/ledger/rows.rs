@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The columns, in the order in which [`read`] takes them.
 pub(super) const COLUMNS: &str = "no, id, shape, order_id, amount, currency, status, captured, refunded, open, \
-     brand, last4, failures, challenged, title, return_url, fail_url, created_at, deadline";
+     brand, last4, failures, challenged, title, return_url, fail_url, created_at, deadline, cancels";
 
 /// A payment from its row.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Payment> {
@@ -35,6 +35,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Payment> {
         fail_url: row.get(16)?,
         created_at: row.get(17)?,
         deadline: row.get(18)?,
+        cancels: serde_json::from_str(&row.get::<_, String>(19)?).unwrap_or_default(),
     })
 }
 
@@ -67,7 +68,7 @@ pub(super) fn load(db: &Connection, no: i64) -> rusqlite::Result<Option<Payment>
 /// Writes a new payment.
 pub(super) fn insert(db: &Connection, p: &Payment) -> rusqlite::Result<()> {
     let mut statement = db.prepare_cached(&format!(
-        "INSERT INTO payment ({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)"
+        "INSERT INTO payment ({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)"
     ))?;
     let (brand, last4) = card(p);
     statement.execute(params![
@@ -89,7 +90,8 @@ pub(super) fn insert(db: &Connection, p: &Payment) -> rusqlite::Result<()> {
         p.return_url,
         p.fail_url,
         p.created_at,
-        p.deadline
+        p.deadline,
+        cancels(p)
     ])?;
     Ok(())
 }
@@ -98,7 +100,7 @@ pub(super) fn insert(db: &Connection, p: &Payment) -> rusqlite::Result<()> {
 pub(super) fn update(db: &Connection, p: &Payment) -> rusqlite::Result<()> {
     let mut statement = db.prepare_cached(
         "UPDATE payment SET status = ?2, captured = ?3, refunded = ?4, open = ?5, brand = ?6, last4 = ?7, \
-         failures = ?8, challenged = ?9, deadline = ?10 WHERE no = ?1",
+         failures = ?8, challenged = ?9, deadline = ?10, cancels = ?11 WHERE no = ?1",
     )?;
     let (brand, last4) = card(p);
     statement.execute(params![
@@ -111,9 +113,15 @@ pub(super) fn update(db: &Connection, p: &Payment) -> rusqlite::Result<()> {
         last4,
         p.failures,
         p.challenged,
-        p.deadline
+        p.deadline,
+        cancels(p)
     ])?;
     Ok(())
+}
+
+fn cancels(p: &Payment) -> String {
+    // Only texts and numbers: writing them cannot fail.
+    serde_json::to_string(&p.cancels).unwrap_or_default()
 }
 
 fn card(p: &Payment) -> (Option<&str>, Option<&str>) {

@@ -6,7 +6,7 @@ CREATE TABLE payment (
   captured INTEGER NOT NULL, refunded INTEGER NOT NULL, open INTEGER NOT NULL,
   brand TEXT, last4 TEXT, failures INTEGER NOT NULL, challenged INTEGER NOT NULL,
   title TEXT NOT NULL, return_url TEXT NOT NULL, fail_url TEXT NOT NULL,
-  created_at INTEGER NOT NULL, deadline INTEGER,
+  created_at INTEGER NOT NULL, deadline INTEGER, cancels TEXT NOT NULL DEFAULT '[]',
   CHECK (0 <= refunded AND refunded <= captured AND captured <= amount)
 ) STRICT;
 CREATE INDEX payment_order ON payment (order_id);

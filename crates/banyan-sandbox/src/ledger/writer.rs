@@ -4,7 +4,7 @@ use super::rows;
 use super::{Asked, Effect, Job, LedgerError, LedgerOptions, NewPayment, Reply, Settled, Telling};
 use crate::answers::{self, Answer, Refused};
 use crate::clock;
-use crate::payment::{Action, CardStep, Done, No, Payment, Status};
+use crate::payment::{Action, Cancel, CardStep, Done, No, Payment, Status};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -240,6 +240,7 @@ impl Writer {
             fail_url: new.fail_url.clone(),
             created_at: self.now,
             deadline: Some(self.after(self.options.card_time)),
+            cancels: Vec::new(),
         };
         let mut done = Done { event: Some("payment.created"), moved: 0 };
         let step = match (new.card.clone(), asked.decline) {
@@ -276,11 +277,16 @@ impl Writer {
                 }
                 payment.act(Action::Capture { amount: None, last: true })
             }
-            Effect::Cancel { amount, .. } => match (captured_before, amount) {
-                (0, Some(_)) => Err(No::NotRefundable),
-                (0, None) => payment.act(Action::Void),
-                _ => payment.act(Action::Refund { amount: *amount }),
-            },
+            // Toss cancels what was confirmed, and nothing else.
+            Effect::Cancel { .. } if captured_before == 0 => Err(No::NotRefundable),
+            Effect::Cancel { amount, reason, .. } => {
+                let done = payment.act(Action::Refund { amount: *amount });
+                if let Ok(done) = &done {
+                    let (reason, amount, at) = (reason.clone(), -done.moved, self.now);
+                    payment.cancels.push(Cancel { reason, amount, at });
+                }
+                done
+            }
             Effect::Create(_) => unreachable!("creating is not a change"),
         };
         match done {

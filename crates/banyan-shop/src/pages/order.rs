@@ -148,6 +148,12 @@ pub(crate) fn page(
 
 fn sums_of(order: &Order) -> Sums<'_> {
     let Order { currency, goods, discount, shipping, points, total, vat, .. } = order;
+    let label = match order.state.as_str() {
+        _ if order.paid_at.is_some() => text::SUM_PAID,
+        "placed" => text::SUM_TOTAL,
+        // It is over, and nothing is to pay.
+        _ => text::SUM_OVER,
+    };
     Sums {
         currency,
         goods: *goods,
@@ -156,7 +162,7 @@ fn sums_of(order: &Order) -> Sums<'_> {
         points: *points,
         total: *total,
         vat: *vat,
-        paid: order.paid_at.is_some(),
+        label,
     }
 }
 

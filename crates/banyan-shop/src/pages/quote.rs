@@ -4,7 +4,7 @@ use crate::ApiError;
 use crate::format::{money, points};
 use crate::gate::Visit;
 use crate::parts;
-use crate::text;
+use crate::text::{self, Text};
 use crate::wire::Quote;
 use http::Method;
 use maud::{Markup, html};
@@ -43,8 +43,8 @@ pub(crate) struct Sums<'a> {
     pub(crate) points: i64,
     pub(crate) total: i64,
     pub(crate) vat: i64,
-    /// Whether the total has been paid.
-    pub(crate) paid: bool,
+    /// What the total is: to pay, paid, or neither any more.
+    pub(crate) label: Text,
 }
 
 impl<'a> From<&'a Quote> for Sums<'a> {
@@ -58,7 +58,7 @@ impl<'a> From<&'a Quote> for Sums<'a> {
             points: *points,
             total: *total,
             vat: *vat,
-            paid: false,
+            label: text::SUM_TOTAL,
         }
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn sums(visit: &Visit, sums: &Sums<'_>) -> Markup {
             @if sums.discount > 0 { (parts::sum_line(visit.t(text::SUM_DISCOUNT), &amount(-sums.discount), "less")) }
             (parts::sum_line(visit.t(text::SUM_SHIPPING), &shipping, ""))
             @if sums.points > 0 { (parts::sum_line(visit.t(text::SUM_POINTS), &format!("−{}", points(lang, sums.points)), "less")) }
-            (parts::sum_line(visit.t(if sums.paid { text::SUM_PAID } else { text::SUM_TOTAL }), &amount(sums.total), "total"))
+            (parts::sum_line(visit.t(sums.label), &amount(sums.total), "total"))
             (parts::sum_line(visit.t(text::SUM_VAT), &amount(sums.vat), "part"))
         }
     }
@@ -84,9 +84,10 @@ pub(crate) fn sums(visit: &Visit, sums: &Sums<'_>) -> Markup {
 /// What discount and points take off one line.
 pub(crate) fn shares(visit: &Visit, discount: i64, points: i64, currency: &str) -> Markup {
     let discount = (discount > 0)
-        .then(|| format!("{} {}", visit.t(text::SUM_DISCOUNT), money(visit.lang, -discount, currency)));
-    let points = (points > 0)
-        .then(|| format!("{} −{}", visit.t(text::SUM_POINTS), crate::format::number(points.unsigned_abs())));
+        .then(|| format!("{}\u{a0}{}", visit.t(text::SUM_DISCOUNT), money(visit.lang, -discount, currency)));
+    let points = (points > 0).then(|| {
+        format!("{}\u{a0}−{}", visit.t(text::SUM_POINTS), crate::format::number(points.unsigned_abs()))
+    });
     let shares: Vec<_> = discount.into_iter().chain(points).collect();
     html! { @if !shares.is_empty() { span.hint { (shares.join(" · ")) } } }
 }

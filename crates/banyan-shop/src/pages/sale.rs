@@ -83,7 +83,7 @@ fn sale(visit: &Visit, campaign: &Campaign, has_all: bool) -> Markup {
                     (Some(left), Some(quantity)) => {
                         p.number { b data-v="left" { (number(left)) } " " span { (lang.t(text::COUPONS_LEFT)) } }
                         (bar(left, quantity))
-                        p.hint { (lang.f(text::COUPONS_OF, &[&number(quantity)])) " · " span data-v="live" { noscript {} } }
+                        p.hint { (lang.f(text::COUPONS_OF, &[&number(quantity)])) " " span data-v="live" {} }
                         p.over data-v="over" hidden[!gone] { (lang.t(text::SALE_OVER)) }
                     }
                     _ => p { (lang.t(text::COUPONS_UNLIMITED)) },

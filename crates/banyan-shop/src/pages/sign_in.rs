@@ -55,7 +55,8 @@ pub(crate) async fn sign_in(mut posted: Posted) -> Response {
         let typed: String = posted.field("member").chars().take(NAME_MAX).collect();
         return page(&posted.visit, &next, &typed, StatusCode::UNPROCESSABLE_ENTITY);
     }
-    match posted.visit.session.sign_in(member) {
+    posted.visit.shop.ended.end(&posted.visit.session);
+    match posted.visit.session.sign_in(member, jiff::Timestamp::now().as_second()) {
         Ok(()) => posted.visit.lead(&next),
         Err(error) => {
             tracing::error!("the system gives no random numbers: {error}");
@@ -64,8 +65,9 @@ pub(crate) async fn sign_in(mut posted: Posted) -> Response {
     }
 }
 
-/// Signs out. The cart stays; whose it was goes.
+/// Signs out. The cart stays; whose it was goes, and a copy of the cookie is worth nothing.
 pub(crate) async fn sign_out(mut posted: Posted) -> Response {
+    posted.visit.shop.ended.end(&posted.visit.session);
     match posted.visit.session.sign_out(jiff::Timestamp::now().as_second()) {
         Ok(()) => posted.visit.lead("/shop"),
         Err(error) => {

@@ -103,6 +103,7 @@ pub(crate) const SUM_FREE: Text = Text("free", "무료");
 pub(crate) const SUM_POINTS: Text = Text("Points", "포인트");
 pub(crate) const SUM_TOTAL: Text = Text("To pay", "결제할 금액");
 pub(crate) const SUM_PAID: Text = Text("Paid", "결제한 금액");
+pub(crate) const SUM_OVER: Text = Text("Would have come to", "결제하지 않은 금액");
 pub(crate) const SUM_VAT: Text = Text("VAT included", "포함된 부가세");
 
 // Checkout

@@ -5,7 +5,7 @@ use banyan_domain::coupon::{
     Audience, Command, CouponState, Event as CouponEvent, Outcome as CouponOutcome, Refusal as No,
     ReleaseCause,
 };
-use banyan_domain::{CampaignNo, CouponId, Event, Outcome, limits};
+use banyan_domain::{CampaignNo, CouponId, Event, Holder, Outcome, limits};
 
 impl Model {
     /// The answer to a command that has nothing left to do, and its log position.
@@ -33,8 +33,11 @@ impl Model {
                 let only = campaign.definition.per_member == 1 && !campaign.retired;
                 only.then(|| (CouponOutcome::Coupon(model.issue_answer(id)), campaign.coupons[n].seq))
             }
-            Command::HoldCoupon { coupon, order, .. } => {
-                of_order(*coupon, order, &[CouponState::Held, CouponState::Redeemed])
+            Command::HoldCoupon { coupon, owner, order, .. } => {
+                let (_, found) = model.coupon(*coupon)?;
+                let taken_over = owner.is_none() && found.by_member && found.state == CouponState::Held;
+                let as_it_is = of_order(*coupon, order, &[CouponState::Held, CouponState::Redeemed]);
+                as_it_is.filter(|_| !taken_over)
             }
             Command::RedeemCoupon { coupon, order, .. } => of_order(*coupon, order, &[CouponState::Redeemed]),
             Command::ReleaseCoupon { coupon, .. } => {
@@ -128,12 +131,16 @@ impl Model {
                     No::CouponRedeemed => found.state == CouponState::Redeemed && (release || !own),
                     No::CouponRevoked => !release && found.state == CouponState::Revoked,
                     No::CouponExpired => {
-                        let lapsed = found.state == CouponState::Issued && campaign.is_expired(found, now);
+                        let taken_over = found.by_member && matches!(command, Command::HoldCoupon { .. });
+                        let over = found.state == CouponState::Issued || taken_over;
+                        let lapsed = over && campaign.is_expired(found, now);
                         !release && (found.state == CouponState::Expired || lapsed)
                     }
                     No::CouponHeld => {
                         let lapsed = found.held_until.is_some_and(|until| until <= now);
-                        found.state == CouponState::Held && (!own || (!release && lapsed))
+                        let holds = matches!(command, Command::HoldCoupon { .. });
+                        let of_shop = owner.is_some() && !found.by_member && !holds;
+                        found.state == CouponState::Held && (!own || of_shop || (!release && lapsed))
                     }
                     _ => false,
                 }
@@ -180,6 +187,11 @@ pub(super) fn fits(command: &Command, event: &Event, now: u64, model: &Model) ->
         let found = model.coupon(coupon);
         found.is_some_and(|(_, coupon)| owner.as_ref().is_none_or(|owner| coupon.member == *owner))
     };
+    // Held by the shop, and a member asks.
+    let of_shop = |coupon: CouponId, owner: &Option<_>| {
+        let found = model.coupon(coupon).map(|(_, found)| found);
+        owner.is_some() && found.is_some_and(|found| found.state == CouponState::Held && !found.by_member)
+    };
     let named = |no: CampaignNo, id: &banyan_domain::CampaignId| {
         model.campaigns.get(no.get() as usize - 1).is_some_and(|campaign| campaign.definition.id == *id)
     };
@@ -201,19 +213,32 @@ pub(super) fn fits(command: &Command, event: &Event, now: u64, model: &Model) ->
         }
         (
             Command::HoldCoupon { coupon, owner, order, hold_for },
-            CouponEvent::CouponHeld { coupon: held, order: by, until },
+            CouponEvent::CouponHeld { coupon: held, order: by, until, holder },
         ) => {
             let span = hold_for.get().clamp(1, limits::HOLD_MILLIS_MAX);
-            coupon == held && order == by && until.as_millis() == now + span && owned(*coupon, owner)
+            let who = if owner.is_some() { Holder::Member } else { Holder::Shop };
+            let asked = coupon == held && order == by && *holder == who;
+            asked && until.as_millis() == now + span && owned(*coupon, owner)
+        }
+        // What a member holds for an order the shop takes over.
+        (
+            Command::HoldCoupon { coupon, owner: None, order, .. },
+            CouponEvent::CouponReleased { coupon: freed, cause: ReleaseCause::Asked, expired: false },
+        ) => {
+            let held = model.coupon(*coupon).map(|(_, found)| found);
+            coupon == freed && held.is_some_and(|held| held.by_member && held.order.as_ref() == Some(order))
         }
         (
             Command::RedeemCoupon { coupon, owner, order },
             CouponEvent::CouponRedeemed { coupon: used, order: by },
-        ) => coupon == used && order == by && owned(*coupon, owner),
+        ) => coupon == used && order == by && owned(*coupon, owner) && !of_shop(*coupon, owner),
         (
             Command::ReleaseCoupon { coupon, owner, .. },
             CouponEvent::CouponReleased { coupon: freed, cause, .. },
-        ) => coupon == freed && *cause == ReleaseCause::Asked && owned(*coupon, owner),
+        ) => {
+            let asked = coupon == freed && *cause == ReleaseCause::Asked;
+            asked && owned(*coupon, owner) && !of_shop(*coupon, owner)
+        }
         (Command::RevokeCoupon { coupon, .. }, CouponEvent::CouponRevoked { coupon: taken, .. }) => {
             coupon == taken
         }

@@ -118,7 +118,13 @@ fn cannot_be_had(model: &Model, now: u64, cart: &Cart, expect: Option<i64>, no: 
         }
         Refusal::Stock(StockNo::OutOfStock { .. } | StockNo::SkuNotFound) => {
             let Some(lines) = goods(model, cart) else { return false };
-            let ask = stock::Command::Reserve { lines, member: None, order: None, hold_for: Millis::new(1) };
+            let ask = stock::Command::Reserve {
+                lines,
+                member: None,
+                order: None,
+                holder: banyan_domain::Holder::Shop,
+                hold_for: Millis::new(1),
+            };
             model.justified(now, &AnyCommand::Stock(ask), no)
         }
         _ => false,

@@ -37,7 +37,14 @@ pub(super) fn justified(sagas: &Sagas, now: u64, command: &Command, no: No) -> b
     };
     match command {
         Command::Define { .. } => false,
-        Command::Start { name, .. } => no == No::SagaNotDefined && sagas.newest(name).is_none(),
+        Command::Start { name, key, input } => match no {
+            No::SagaNotDefined => sagas.newest(name).is_none(),
+            No::SagaKeyReused => {
+                let known = sagas.by_key(name, key).and_then(of);
+                known.is_some_and(|known| known.input != *input)
+            }
+            _ => false,
+        },
         Command::Settle { saga, .. } | Command::Nudge { saga, .. } => {
             no == No::SagaNotFound && gone(of(*saga))
         }
@@ -53,6 +60,8 @@ pub(super) fn justified(sagas: &Sagas, now: u64, command: &Command, no: No) -> b
             found if no == No::SagaNotFound => gone(found),
             Some(found) => match no {
                 No::SagaNotParked => found.parked.is_none(),
+                // The mark is the domain's own; that it is parked, and not to be resumed so, is what can be said.
+                No::SagaChanged => found.parked.is_some(),
                 No::SagaCannotUndo => found.turned.is_some(),
                 _ => false,
             },

@@ -128,8 +128,8 @@ pub(super) fn fits(stock: &Stock, command: &Command, event: &Event, now: u64) ->
             change.safety.is_none_or(|wanted| wanted == *safety) && named(item, sku, location)
         }
         (
-            Command::Reserve { lines, member, order, hold_for },
-            Event::ReservationMade { parts, until, member: whose, order: of, .. },
+            Command::Reserve { lines, member, order, holder, hold_for },
+            Event::ReservationMade { parts, until, member: whose, order: of, holder: by, .. },
         ) => {
             let span = hold_for.get().clamp(1, limits::RESERVATION_MILLIS_MAX);
             let whole = lines.as_slice().iter().all(|line| {
@@ -138,7 +138,7 @@ pub(super) fn fits(stock: &Stock, command: &Command, event: &Event, now: u64) ->
                     .filter(|part| stock.item(part.item).is_some_and(|item| is_meant(item, line)));
                 of.map(|part| part.held).sum::<u32>() == line.quantity
             });
-            whole && until.as_millis() == now + span && member == whose && order == of
+            whole && until.as_millis() == now + span && member == whose && order == of && holder == by
         }
         (Command::CommitReservation { reservation }, Event::ReservationCommitted { reservation: sold }) => {
             reservation == sold

@@ -5,7 +5,7 @@ use banyan_domain::coupon::{
     Audience, CampaignDefinition, CouponAnswer, CouponState, EndCause, Event as CouponEvent,
     Outcome as CouponOutcome, ReleaseCause, Totals,
 };
-use banyan_domain::{CampaignNo, CouponId, MemberId, OrderId, Remembered, Timestamp, limits};
+use banyan_domain::{CampaignNo, CouponId, Holder, MemberId, OrderId, Remembered, Timestamp, limits};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Coupon {
     /// Who holds or redeemed it.
     pub(crate) order: Option<OrderId>,
     pub(crate) held_until: Option<u64>,
+    /// The last hold was its member's own.
+    pub(crate) by_member: bool,
 }
 
 impl Campaign {
@@ -304,7 +306,15 @@ fn issued(
     let limit = u64::from(campaign.definition.per_member);
     object_unless!(*had <= limit, "{member} gets coupon {had} of at most {limit}");
     let state = CouponState::Issued;
-    let coupon = Coupon { member: member.clone(), state, issued_at: now, seq, order: None, held_until: None };
+    let coupon = Coupon {
+        member: member.clone(),
+        state,
+        issued_at: now,
+        seq,
+        order: None,
+        held_until: None,
+        by_member: false,
+    };
     campaign.coupons.push(coupon);
     Ok(())
 }
@@ -321,12 +331,13 @@ fn coupon_changed(
     let coupon = &mut campaign.coupons[at];
     let (state, holds) = (coupon.state, coupon.held_until.is_some_and(|until| until > now));
     match event {
-        CouponEvent::CouponHeld { order, until, .. } => {
+        CouponEvent::CouponHeld { order, until, holder, .. } => {
             object_unless!(state == CouponState::Issued && !is_expired, "the coupon is not free");
             object_unless!(until.as_millis() > now, "the hold ends before it begins");
             coupon.state = CouponState::Held;
             coupon.order = Some(order.clone());
             coupon.held_until = Some(until.as_millis());
+            coupon.by_member = *holder == Holder::Member;
         }
         CouponEvent::CouponRedeemed { order, .. } => {
             let own = state == CouponState::Held && coupon.order.as_ref() == Some(order) && holds;

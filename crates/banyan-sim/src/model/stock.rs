@@ -121,7 +121,7 @@ impl Stock {
                 self.hot(*item)?.safety = *safety;
                 Ok(self.item_answer(*item))
             }
-            Event::ReservationMade { reservation, parts, until, member, order } => {
+            Event::ReservationMade { reservation, parts, until, member, order, .. } => {
                 let next = self.reservations.len() as u64 + 1;
                 object_unless!(reservation.get() == next, "the reservation is out of order");
                 object_unless!(until.as_millis() > now, "the reservation ends before it begins");

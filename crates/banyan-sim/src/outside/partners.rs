@@ -97,7 +97,7 @@ impl Partners {
         let chance = !self.healthy && self.dice.chance(6);
         let order = text("order");
         match call.operation.as_str() {
-            "reserve" if self.freed.contains(&order) => Said::Refused("freed-before".into()),
+            "reserve" | "reserve-slot" if self.freed.contains(&order) => Said::Refused("freed-before".into()),
             "reserve" if text("size") == "huge" => Said::Refused("no-such-size".into()),
             "reserve" | "reserve-slot" if chance => Said::Refused("full".into()),
             "reserve" | "reserve-slot" => {
@@ -105,15 +105,9 @@ impl Partners {
                 self.taken.insert((call.service.clone(), self.next), order);
                 Said::Ok([("slot", self.next.to_string())].into_iter().collect())
             }
-            "free-slot" => {
-                let slot = text("slot").parse().unwrap_or(0);
-                match self.taken.remove(&(call.service.clone(), slot)) {
-                    Some(_) => Said::Ok(Fields::new()),
-                    None => Said::NotFound,
-                }
-            }
-            "free" => {
-                if self.plant != Some(Plant::NoTombstone) {
+            // Both remember what they freed, also what was never there: the definitions promise it.
+            "free" | "free-slot" => {
+                if call.operation == "free-slot" || self.plant != Some(Plant::NoTombstone) {
                     self.freed.insert(order.clone());
                 }
                 self.taken.retain(|(service, _), taken_by| *service != call.service || *taken_by != order);

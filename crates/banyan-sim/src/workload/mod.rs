@@ -11,6 +11,7 @@ use crate::prng::Prng;
 use banyan_domain::coupon::{CampaignDefinition, Command as CouponCommand, Outcome as CouponOutcome};
 use banyan_domain::{Actor, Command, CouponId, KeyStamp, Keys, MemberId, Outcome, Timestamp, limits, saga};
 use banyan_engine::Answer;
+use std::collections::BTreeMap;
 
 /// Campaigns that one run creates at most.
 const CAMPAIGNS_MAX: usize = 24;
@@ -64,6 +65,8 @@ struct Shop {
     sagas: Vec<banyan_domain::SagaNo>,
     sagas_begun: u64,
     orders: Vec<banyan_domain::OrderNo>,
+    /// The marks of the sagas that operators saw parked.
+    marks: BTreeMap<banyan_domain::SagaNo, u64>,
 }
 
 impl Workload {

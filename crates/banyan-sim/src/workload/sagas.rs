@@ -6,7 +6,7 @@ use crate::plants::Plant;
 use crate::prng::Prng;
 use banyan_domain::coupon::CodeKey;
 use banyan_domain::order::Outcome as OrderOutcome;
-use banyan_domain::saga::{Command, Definition, Fields, Outcome as SagaOutcome, Resume};
+use banyan_domain::saga::{Command, Definition, Fields, Outcome as SagaOutcome, Resume, Sagas};
 use banyan_domain::stock::Outcome as StockOutcome;
 use banyan_domain::{Command as AnyCommand, Keys, Outcome, Reason, SagaKey, SagaName, SagaNo, pay};
 use banyan_saga::read_definition;
@@ -84,8 +84,15 @@ impl Workload {
         }
     }
 
+    /// What operators see of the parked sagas: the mark of each.
+    pub(crate) fn sees(&mut self, sagas: &Sagas) {
+        let parked = sagas.sagas().filter(|saga| saga.parked.is_some());
+        self.shop.marks = parked.map(|saga| (saga.no, saga.mark())).collect();
+    }
+
     fn resumed(&self, saga: SagaNo, how: Resume) -> Command {
-        Command::Resume { saga, how, by: actor(), reason: reason() }
+        let mark = self.shop.marks.get(&saga).copied().unwrap_or_default();
+        Command::Resume { saga, mark, how, by: actor(), reason: reason() }
     }
 
     fn defined(&self, at: usize) -> Command {

@@ -51,7 +51,13 @@ impl Workload {
                     .then(|| OrderId::new(format!("order-{}", rng.below(40))).expect("visible"));
                 let member = rng.chance(80).then(|| member(rng));
                 let millis = rng.pick(&[1, 500, 30_000, 900_000, u64::MAX]).copied().unwrap_or(1);
-                Command::Reserve { lines: lines(rng), member, order, hold_for: Millis::new(millis) }
+                Command::Reserve {
+                    lines: lines(rng),
+                    member,
+                    order,
+                    holder: banyan_domain::Holder::Shop,
+                    hold_for: Millis::new(millis),
+                }
             }
             64..80 => Command::CommitReservation { reservation: self.reservation(rng) },
             80..92 => Command::ReleaseReservation { reservation: self.reservation(rng) },

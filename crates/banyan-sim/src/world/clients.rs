@@ -11,6 +11,11 @@ impl World {
         let keys = self.process().core.state().keys().clone();
         let now = self.clock.now();
         self.workload.at(self.clock.latest());
+        let process = self.process.as_ref().expect("a process runs");
+        // Not at every asking: an operator may decide about what was so a while ago.
+        if self.rng.chance(30) {
+            self.workload.sees(process.core.state().sagas());
+        }
         let asked = self.workload.next(&mut self.rng, now, &keys);
         if !asked.is_empty() {
             self.ask(asked);

@@ -7,7 +7,8 @@ use crate::outside::Executor;
 use crate::process::{Process, Waiting, core_options};
 use banyan_domain::State;
 use banyan_engine::Core;
-use banyan_log::Seq;
+use banyan_log::{LogError, Seq};
+use std::io::ErrorKind;
 
 impl World {
     /// The process or the whole machine ends at once.
@@ -111,13 +112,36 @@ impl World {
         let in_calls = self.rng.below(25);
         self.trace.line(format_args!("a fault is armed, {in_calls}"));
         // A spare segment that cannot be prepared is as good as no space, whatever the reason.
-        let which = self.rng.below(10);
+        let which = self.rng.below(11);
         self.was_tight |= which >= 4;
         match which {
             0..4 => self.disk.stop_after(in_calls),
             4..6 => self.disk.fail_sync_after(in_calls / 2),
             6 => self.disk.fail_write_after(in_calls / 2),
+            7 => self.disk.fail_directory_sync_after(in_calls / 8),
             _ => self.disk.set_space(Some(self.rng.below(2 * self.segment_bytes))),
+        }
+    }
+
+    /// Moves segments to the archive, as far back as chance will have it: whoever wants them reads them there.
+    pub(super) fn archive(&mut self) -> Step {
+        let head = self.process().log.confirmed().get().0;
+        let before = self.rng.below(head + 2);
+        let done = self.process().archiver.archive_before(Seq(before));
+        // Those of copies are no syncs of the log.
+        let _failed = self.disk.take_failed_syncs();
+        match done {
+            Ok(report) => {
+                self.trace.line(format_args!("archived {} segments before {before}", report.segments));
+                self.count("segments archived", report.segments);
+                Ok(())
+            }
+            Err(LogError::Io { doing, source }) if source.kind() != ErrorKind::AlreadyExists => {
+                self.trace.line(format_args!("archiving: {doing}: {source}"));
+                self.count("archiving failed", 1);
+                Ok(())
+            }
+            Err(error) => Err(format!("archiving before {before}: {error}")),
         }
     }
 

@@ -147,7 +147,8 @@ impl World {
                 958..962 => self.crash_view()?,
                 962..968 => self.make_snapshot()?,
                 968..980 => self.arm_fault(),
-                980..989 => {
+                980..984 => self.archive()?,
+                984..989 => {
                     self.trace.line(format_args!("space is as it should be"));
                     self.disk.set_space(None);
                 }

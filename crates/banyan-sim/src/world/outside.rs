@@ -101,6 +101,8 @@ impl World {
             } else if retries < RETRIES_MAX && !parked.is_empty() {
                 retries += 1;
                 for saga in parked {
+                    let process = self.process.as_ref().expect("a process runs");
+                    self.workload.sees(process.core.state().sagas());
                     let id = self.workload.retried(saga);
                     self.ask_one(id);
                     self.one_block()?;

@@ -39,7 +39,7 @@ impl Change<'_> {
     pub(super) fn apply(&mut self, event: &Event) -> Result<(), Fault> {
         match event {
             Event::CouponIssued { .. } => Ok(()),
-            Event::CouponHeld { coupon, order, until } => self.held(*coupon, order, *until),
+            Event::CouponHeld { coupon, order, until, .. } => self.held(*coupon, order, *until),
             Event::CouponRedeemed { coupon, order } => self.redeemed(*coupon, order),
             Event::CouponReleased { coupon, cause: ReleaseCause::Restored, expired } => {
                 self.restored(*coupon, *expired)

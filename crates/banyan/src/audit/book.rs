@@ -288,7 +288,7 @@ impl Campaign {
                 });
                 self.check_issue(time, *coupon, codes)
             }
-            Event::CouponHeld { coupon, order, until } => {
+            Event::CouponHeld { coupon, order, until, .. } => {
                 let until = until.as_millis();
                 let over = self.is_over(*coupon, time);
                 self.change(*coupon, &[State::Free], State::Held)?;

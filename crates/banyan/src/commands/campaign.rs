@@ -166,7 +166,16 @@ async fn carry_out(
 
 async fn list(args: &ListArgs) -> Result<(), Failure> {
     let mut client = args.server.connect().await?;
-    let answer = client.get("/v1/campaigns").await?.expect_success("listing campaigns")?;
+    let mut answer = client.get("/v1/campaigns").await?.expect_success("listing campaigns")?;
+    while let Some(next) = answer["next"].as_u64() {
+        let path = format!("/v1/campaigns?after={next}");
+        let mut page = client.get(&path).await?.expect_success("listing campaigns")?;
+        let more = page["campaigns"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        answer["next"] = page["next"].take();
+        if let Some(all) = answer["campaigns"].as_array_mut() {
+            all.extend(more);
+        }
+    }
     if args.json {
         println!("{answer:#}");
         return Ok(());

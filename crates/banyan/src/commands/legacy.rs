@@ -14,7 +14,7 @@ use std::time::Duration;
 /// How often a server is asked how far a move is.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Move a capability over from an old shop, one phase at a time, and back.
+/// Move a capability over from an old shop, one phase at a time, and back. Only stock can move today.
 ///
 /// Phases: legacy (the old shop has it), mirror (the old shop leads, Banyan copies), lead (Banyan leads, the old tables
 /// follow), retired (the old tables are not kept any more).
@@ -45,7 +45,7 @@ pub(crate) enum LegacyCommand {
 pub(crate) struct CheckArgs {
     /// The mapping file (docs/legacy-sync.md says what is in it)
     mapping: PathBuf,
-    /// Make what is ours there: two small tables, and what the stream needs. With your consent only: this is it
+    /// Make what is ours there: two small tables on Postgres, four on MySQL and MariaDB, and what the stream needs. With your consent only: this is it
     #[arg(long)]
     create: bool,
     /// Print the findings as JSON
@@ -55,7 +55,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(clap::Args)]
 pub(crate) struct AskArgs {
-    /// Which capability
+    /// Which capability: only stock can move today
     #[arg(default_value = "stock")]
     capability: String,
     #[command(flatten)]

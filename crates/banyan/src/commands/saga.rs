@@ -2,7 +2,7 @@
 
 use super::saga_server::{self, DefineArgs, ListArgs, ResumeArgs, RunArgs, ShowArgs, SkipArgs};
 use crate::exit::{CHECK, Failure};
-use banyan_domain::saga::check;
+use banyan_domain::saga::check::{self, Bounds};
 use banyan_saga::{faults, read_definition};
 use clap::Subcommand;
 use serde::Serialize;
@@ -12,11 +12,13 @@ use std::process::ExitCode;
 /// What to do with sagas.
 #[derive(Subcommand)]
 pub(crate) enum SagaCommand {
-    /// Check definition files: their rules, and every order of events that a saga can meet
+    /// Check definition files: their rules, and the orders of events that a saga can meet
     ///
     /// First the rules: one point of no return, an undo for every step before it, a way out of every unknown outcome. Then a
-    /// search of all that can happen to one saga: messages lost, late and repeated, refusals, crashes, time-outs, somebody who
-    /// cancels. If one order of events ends badly, the shortest such order is printed.
+    /// search of what can happen to one saga. Without bound, wherever it can: messages lost and late, refusals, unknown
+    /// outcomes, time-outs, crashes, a cancellation, the deadline. At most --surprises times in one order of events: a message
+    /// that is repeated, a participant that waits for somebody, a webhook, an undo that is refused, and what an operator decides
+    /// about a parked saga. Patience counts as two tries. If one order of events ends badly, the shortest such order is printed.
     #[command(
         after_help = "Exit codes: 0 sound; 2 a file cannot be read; 3 a rule is broken, or a bad end was found.\n\
                             Example: banyan saga lint examples/sagas/checkout.toml"
@@ -47,8 +49,11 @@ pub(crate) struct LintArgs {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Most situations to look into for each file; 0 checks the rules alone
-    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    #[arg(long, default_value_t = Bounds::default().situations, value_name = "N")]
     states: usize,
+    /// Most surprises in one order of events; each more takes some four times as long
+    #[arg(long, default_value_t = Bounds::default().surprises, value_name = "N")]
+    surprises: u8,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
@@ -64,8 +69,10 @@ struct Findings {
     faults: Vec<String>,
     /// Situations looked into.
     states: usize,
-    /// Whether those were all.
+    /// Whether those were all within the bound of surprises.
     complete: bool,
+    /// Most surprises in one order of events.
+    surprises: u8,
     /// What is wrong at the end of the shortest bad order of events.
     bad_end: Option<&'static str>,
     /// That order.
@@ -87,8 +94,11 @@ pub(crate) fn run(command: &SagaCommand) -> Result<ExitCode, Failure> {
 }
 
 fn check_files(args: &LintArgs) -> Result<ExitCode, Failure> {
-    let found: Vec<Findings> =
-        args.files.iter().map(|file| look(file, args.states)).collect::<Result<_, _>>()?;
+    let found: Vec<Findings> = args
+        .files
+        .iter()
+        .map(|file| look(file, Bounds { situations: args.states, surprises: args.surprises }))
+        .collect::<Result<_, _>>()?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&found).map_err(Failure::environment)?);
     } else {
@@ -98,7 +108,7 @@ fn check_files(args: &LintArgs) -> Result<ExitCode, Failure> {
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(CHECK) })
 }
 
-fn look(file: &Path, states: usize) -> Result<Findings, Failure> {
+fn look(file: &Path, bounds: Bounds) -> Result<Findings, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::usage(format!("reading {}: {error}", file.display())))?;
     let mut findings = Findings {
@@ -108,6 +118,7 @@ fn look(file: &Path, states: usize) -> Result<Findings, Failure> {
         faults: Vec::new(),
         states: 0,
         complete: false,
+        surprises: bounds.surprises,
         bad_end: None,
         trace: Vec::new(),
     };
@@ -122,8 +133,8 @@ fn look(file: &Path, states: usize) -> Result<Findings, Failure> {
     findings.version = Some(definition.version);
     findings.faults.extend(faults(&definition).iter().map(ToString::to_string));
     // A saga that breaks a rule is searched too: the trace shows why the rule is there.
-    if states > 0 && !definition.steps.is_empty() {
-        let checked = check::check(&definition, None, states);
+    if bounds.situations > 0 && !definition.steps.is_empty() {
+        let checked = check::check(&definition, None, bounds);
         findings.states = checked.states;
         findings.complete = checked.complete;
         if let Some(bad) = checked.bad {
@@ -148,7 +159,11 @@ fn print(found: &Findings) {
             println!("  {n:>4}. {one}");
         }
     } else if found.states > 0 && found.faults.is_empty() {
-        let all = if found.complete { "all situations" } else { "and there are more: raise --states" };
+        let all = match (found.complete, found.surprises) {
+            (true, 1) => "all with at most 1 surprise".to_owned(),
+            (true, most) => format!("all with at most {most} surprises"),
+            (false, _) => "and there are more: raise --states, or lower --surprises".to_owned(),
+        };
         println!("  sound; {} situations looked into, {all}", found.states);
     }
 }

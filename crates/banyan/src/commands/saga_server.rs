@@ -56,6 +56,9 @@ pub(crate) struct ResumeArgs {
     /// Why, for the record
     #[arg(long)]
     reason: String,
+    /// Only if it is parked at this step
+    #[arg(long, value_name = "STEP")]
+    step: Option<String>,
     #[command(flatten)]
     to: ToArgs,
 }
@@ -160,22 +163,41 @@ pub(crate) fn show(args: &ShowArgs) -> Result<ExitCode, Failure> {
 
 /// Tries a parked step again, or turns the saga back: `how` is `retry` or `undo`.
 pub(crate) fn resume(args: &ResumeArgs, how: &str) -> Result<ExitCode, Failure> {
-    send_resume(args, &json!({"how": how, "reason": args.reason}))
+    send_resume(args, json!({"how": how, "reason": args.reason}))
 }
 
 /// Counts a parked step as done by hand.
 pub(crate) fn skip(args: &SkipArgs) -> Result<ExitCode, Failure> {
     let body = json!({"how": "skip", "reason": args.resume.reason, "output": object(&args.output)});
-    send_resume(&args.resume, &body)
+    send_resume(&args.resume, body)
 }
 
-fn send_resume(args: &ResumeArgs, body: &Value) -> Result<ExitCode, Failure> {
+/// Looks where it stands, says so, and sends the decision with the mark of what was seen.
+fn send_resume(args: &ResumeArgs, mut body: Value) -> Result<ExitCode, Failure> {
     let doing = format!("letting saga {} go on", args.no);
     talk(
         &args.to,
         async |client| {
-            let path = format!("/v1/sagas/{}/resume", args.no);
-            client.json(Method::POST, &path, body).await?.expect_success(&doing)
+            let path = format!("/v1/sagas/{}", args.no);
+            let seen = client.get(&path).await?.expect_success(&doing)?;
+            let park = &seen["parked"];
+            let at = word(&park["step"]);
+            if !park.is_null() {
+                eprintln!(
+                    "saga {}: {}, parked at {at} since {}: {}",
+                    args.no,
+                    word(&seen["phase"]),
+                    word(&park["since"]),
+                    word(&park["why"])
+                );
+            }
+            if let Some(step) = args.step.as_ref().filter(|step| !park.is_null() && *step != at) {
+                return Err(Failure::usage(format!(
+                    "{doing}: it is parked at {at}, and not at {step}. Nothing was changed"
+                )));
+            }
+            body["mark"] = seen["mark"].clone();
+            client.json(Method::POST, &format!("{path}/resume"), &body).await?.expect_success(&doing)
         },
         print,
     )
@@ -219,7 +241,10 @@ fn print(saga: &Value) {
     }
     if let Some(park) = saga["parked"].as_object() {
         println!("PARKED at {} since {}: {}", word(&park["step"]), word(&park["since"]), word(&park["why"]));
-        println!("Let it go on with `banyan saga retry`, `skip` or `undo`, its number and --reason.");
+        println!(
+            "Let it go on with `banyan saga retry`, `skip` or `undo`, its number, --step {} and --reason.",
+            word(&park["step"])
+        );
     }
     match saga["cause"]["kind"].as_str() {
         Some("step") => {

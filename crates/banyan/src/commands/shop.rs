@@ -2,6 +2,7 @@
 
 use crate::client::{ServerArgs, read_key};
 use crate::exit::Failure;
+use crate::public::PublicUrl;
 use axum::Router;
 use banyan_api::ServeOptions;
 use banyan_shop::{Api, ShopOptions, load_sample, load_sample_once};
@@ -99,9 +100,13 @@ async fn load(server: &ServerArgs) -> Result<(), Failure> {
 
 /// The shop beside the API that this process serves at `address`. It asks over the network like any other client, so that
 /// nothing of it depends on being in the same process.
-pub(crate) fn beside(address: SocketAddr, key: String) -> Result<Router, Failure> {
-    banyan_shop::router(ShopOptions { api: reach(address), key, public_url: None })
-        .map_err(Failure::environment)
+pub(crate) fn beside(
+    address: SocketAddr,
+    key: String,
+    public: Option<&PublicUrl>,
+) -> Result<Router, Failure> {
+    let public_url = public.map(|public| public.as_str().to_owned());
+    banyan_shop::router(ShopOptions { api: reach(address), key, public_url }).map_err(Failure::environment)
 }
 
 /// Loads the sample into the API that this process serves at `address`, if that sells nothing yet.

@@ -6,11 +6,16 @@ use crate::exit::Failure;
 use crate::front::Place;
 use crate::keys;
 use crate::old_shop::OldShop;
-use crate::webhooks;
+use crate::public::{self, PublicUrl};
 use crate::whole_log::WholeLog;
 use banyan_api::auth::{Keyring, TokenOptions};
-use banyan_api::{App, AppOptions, ServeOptions, TokioReplies, deliver_replies};
-use banyan_engine::{CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, start, wall_clock};
+use banyan_api::{
+    App, AppOptions, DoorOptions, ServeOptions, TokioReplies, deliver_replies, without_dry_run,
+};
+use banyan_domain::Keys;
+use banyan_engine::{
+    CoreOptions, Shard, ShardOptions, SnapshotStore, StartReport, Started, start, wall_clock,
+};
 use banyan_log::{Archiver, DiskLog, DiskOptions, LogError, RealStorage, open_for_reading};
 use banyan_saga::{Executor, Services, read_services};
 use banyan_views::record::{Rebuilder, RecordOptions, RecordView};
@@ -83,6 +88,19 @@ pub(crate) struct UpArgs {
     /// How many seconds between two comparisons of both sides
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "legacy")]
     legacy_compare: u64,
+    /// How browsers reach this server from elsewhere, behind a TLS proxy or gateway: https://shop.example. Cookies are `Secure`
+    /// then, and the storefront is not served unless --shop-sign-in-without-password
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Serve the storefront to whoever comes by the public URL: whoever types a member's name there IS that member
+    #[arg(long, requires = "public_url", conflicts_with = "no_shop")]
+    shop_sign_in_without_password: bool,
+    /// A host to which payment companies may send shoppers back, beside the public URL's and this machine; may be repeated
+    #[arg(long, value_name = "HOST")]
+    return_host: Vec<String>,
+    /// Writes of one member's token in a second, and five times as many at once; more are answered 429. 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    member_writes_per_second: u32,
     /// Do not create the sample campaign on an empty store
     #[arg(long)]
     no_sample: bool,
@@ -112,6 +130,13 @@ pub(crate) fn run(args: UpArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A store brought up to the head of its log, in which nothing happens yet.
+struct Opened {
+    started: Started,
+    archiver: Option<Archiver>,
+    services: Services,
+}
+
 /// A shard, and what works for it.
 struct Running {
     shard: Arc<Shard>,
@@ -122,6 +147,7 @@ struct Running {
 async fn serve(args: UpArgs) -> Result<(), Failure> {
     // Before anything is there: what this build cannot do, and what is wrong with a file.
     let front = Place::read(args.gateway.as_deref(), args.legacy.is_some(), args.listen)?;
+    let public = public::read(args.public_url.as_deref())?;
     let old_shop = args.legacy.as_deref().map(OldShop::read).transpose()?;
     let dir = DataDir::create(&args.data)?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -132,11 +158,18 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     })?;
     let address = listener.local_addr().map_err(Failure::environment)?;
     let snapshots = SnapshotStore::open(dir.snapshots()).map_err(Failure::environment)?;
-    let Running { shard, archiver, executor } = start_shard(&args, &dir, &snapshots)?;
+    // From here to where the shard is started stands what may refuse the start: a start that is refused again and again must
+    // use up no saga's patience.
+    let opened = open_store(&args, &dir, &snapshots)?;
     keys::ensure_operator(&dir)?;
     // Whoever gives a name there is that member: nothing for strangers.
-    let shop = match !args.no_shop && address.ip().is_loopback() {
-        true => Some(shop::beside(address, keys::ensure_shop(&dir)?)?),
+    let without_password = args.shop_sign_in_without_password;
+    let served = public::serves_shop(address.ip().is_loopback(), public.as_ref(), without_password);
+    let shop = match !args.no_shop && served {
+        true => {
+            let shop = shop::beside(address, keys::ensure_shop(&dir)?, public.as_ref())?;
+            Some(public::only_here(shop, public.as_ref()))
+        }
         false => None,
     };
     let gateway_key = match args.gateway {
@@ -145,7 +178,9 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     };
     let keyring = Keyring::new(&keys::read(&dir)?, token_options(&args)?).map_err(Failure::usage)?;
     let keyring = Arc::new(keyring);
-    let (record, reader) = start_record(&shard, &dir, args.archive.as_deref())?;
+    let view = open_record(opened.started.state().keys(), &dir)?;
+    let Running { shard, archiver, executor } = start_shard(opened, &args, &snapshots)?;
+    let (record, reader) = start_record(view, &shard, &dir, args.archive.as_deref())?;
     let (stop, stopping) = watch::channel(false);
     let app = App::new(AppOptions {
         shard: shard.clone(),
@@ -154,6 +189,15 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         rebuilder: record.clone(),
         streams_max: 64,
         stopping: stopping.clone(),
+        doors: DoorOptions {
+            return_hosts: args
+                .return_host
+                .iter()
+                .cloned()
+                .chain(public.iter().map(|url| url.host().into()))
+                .collect(),
+            member_writes_per_second: args.member_writes_per_second,
+        },
     });
     let kept = match old_shop {
         Some(old_shop) => {
@@ -180,7 +224,7 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
             }
         });
     }
-    announce(address, &dir, shard.report(), shop.is_some());
+    announce(address, &dir, shard.report(), shop.is_some(), public.as_ref());
     if args.shop_sample {
         tokio::spawn(shop::load_beside(address, dir.operator_key()));
     }
@@ -189,15 +233,18 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
         tracing::info!("stopping: no new connections; what was accepted will be answered");
         let _nobody_listens = stop.send(true);
     });
-    let mut options = banyan_console::ConsoleOptions::default();
+    let https = public.as_ref().is_some_and(PublicUrl::is_https);
+    let mut options = banyan_console::ConsoleOptions { https, ..Default::default() };
     front.show_in(&mut options);
-    let console = banyan_console::router(app.clone(), options);
-    let router = banyan_api::router(app.clone()).merge(console).merge(webhooks::router(executor));
+    let console = without_dry_run(banyan_console::router(app.clone(), options));
+    let webhooks = banyan_api::webhooks(executor);
+    let router = banyan_api::router(app.clone()).merge(console).merge(webhooks);
+    // The shop is not behind the gateway of this process: whoever comes through there is a stranger.
+    let gateway = front.open(|| router.clone(), gateway_key, stopping.clone())?;
     let router = match shop {
-        Some(shop) => router.merge(shop),
+        Some(shop) => router.merge(without_dry_run(shop)),
         None => router,
     };
-    let gateway = front.open(|| router.clone(), gateway_key, stopping.clone())?;
     let served = banyan_api::serve(listener, router, Some(app), stopping, ServeOptions::default()).await;
     served.map_err(|error| Failure::environment(format!("serving on {address}: {error}")))?;
     if let Some(kept) = kept {
@@ -218,8 +265,8 @@ async fn serve(args: UpArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens the log, brings the state up to its head and starts the writer.
-fn start_shard(args: &UpArgs, dir: &DataDir, snapshots: &SnapshotStore) -> Result<Running, Failure> {
+/// Opens the log and brings the state up to its head.
+fn open_store(args: &UpArgs, dir: &DataDir, snapshots: &SnapshotStore) -> Result<Opened, Failure> {
     let storage = RealStorage::create(dir.log())
         .map_err(|error| Failure::environment(format!("opening {}: {error}", dir.log().display())))?;
     let disk = DiskOptions {
@@ -242,7 +289,13 @@ fn start_shard(args: &UpArgs, dir: &DataDir, snapshots: &SnapshotStore) -> Resul
     for why in &started.report().snapshots_passed {
         tracing::warn!("snapshot passed over: {why}");
     }
-    let services = services(args)?;
+    Ok(Opened { started, archiver, services: services(args)? })
+}
+
+/// Starts the writer, and what asks services for the sagas.
+fn start_shard(opened: Opened, args: &UpArgs, snapshots: &SnapshotStore) -> Result<Running, Failure> {
+    let Opened { started, archiver, services } = opened;
+    let open = started.state().sagas().open_asks();
     let (mut replies, from_log) = TokioReplies::new();
     tokio::spawn(deliver_replies(from_log));
     let scheduled = replies.publish_asks();
@@ -255,7 +308,7 @@ fn start_shard(args: &UpArgs, dir: &DataDir, snapshots: &SnapshotStore) -> Resul
     };
     let shard = Shard::spawn(started, Box::new(replies), options).map_err(Failure::environment)?;
     let executor = Executor::new(shard.clone(), services);
-    tokio::spawn(executor.clone().run(scheduled));
+    tokio::spawn(executor.clone().run(open, scheduled));
     Ok(Running { shard, archiver, executor })
 }
 
@@ -268,14 +321,19 @@ fn services(args: &UpArgs) -> Result<Services, Failure> {
         .map_err(|why| Failure::usage(format!("{}: {why}", path.display())))
 }
 
+/// Opens the record store.
+fn open_record(keys: &Keys, dir: &DataDir) -> Result<RecordView, Failure> {
+    let options = RecordOptions { keys: Some(keys.clone()) };
+    RecordView::open(dir.root(), &options).map_err(Failure::environment)
+}
+
 /// Starts the record store's runner.
 fn start_record(
+    view: RecordView,
     shard: &Arc<Shard>,
     dir: &DataDir,
     archive: Option<&Path>,
 ) -> Result<(Arc<Rebuilder>, banyan_views::record::RecordReader), Failure> {
-    let options = RecordOptions { keys: Some(shard.keys().clone()) };
-    let view = RecordView::open(dir.root(), &options).map_err(Failure::environment)?;
     let reader = view.reader();
     let (open, log, archive) = (shard.clone(), dir.log(), archive.map(Path::to_owned));
     let source = LogSource::new(shard.confirmed().clone(), move |from| {
@@ -372,15 +430,23 @@ async fn create_sample(app: &App) -> Result<(), Failure> {
 }
 
 /// Tells a person where everything is.
-fn announce(address: SocketAddr, dir: &DataDir, report: &StartReport, shop: bool) {
+fn announce(
+    address: SocketAddr,
+    dir: &DataDir,
+    report: &StartReport,
+    shop: bool,
+    public: Option<&PublicUrl>,
+) {
     let url = format!("http://{address}");
     println!("Banyan {} is up.", env!("CARGO_PKG_VERSION"));
     println!("  API      {url}/v1/campaigns      (described at {url}/docs)");
     println!("  Console  {url}/console");
     if shop {
-        println!(
-            "  Shop     {url}/shop      (its sign-in is a demonstration: keep it from strangers, or --no-shop)"
-        );
+        let (at, whom) = match public {
+            Some(public) => (public.as_str(), "ANYBODY who comes by is whoever they say"),
+            None => (&*url, "only on this machine: its sign-in is a demonstration"),
+        };
+        println!("  Shop     {at}/shop      ({whom})");
     }
     println!(
         "  Key      {}      (operator; send as `Authorization: Bearer KEY`)",

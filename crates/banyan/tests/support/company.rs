@@ -48,6 +48,7 @@ impl Place {
         for (name, key) in [("company.key", KEY), ("webhook.key", "what-signs-webhooks")] {
             std::fs::write(data.join(name), key).expect("a key");
         }
+        std::fs::write(folder.join("shopper.secret"), "what signs the tokens of shoppers").expect("a secret");
         let text = format!(
             "[service.company]\nkind = \"sandbox\"\nurl = \"http://{}\"\nkey_file = \"company/company.key\"\n\
              webhook_secret_file = \"company/webhook.key\"\n",
@@ -62,11 +63,18 @@ impl Place {
         self.folder.join("store")
     }
 
+    /// The file of the secret that shoppers' tokens are made with.
+    pub(crate) fn shopper_secret(&self) -> PathBuf {
+        self.folder.join("shopper.secret")
+    }
+
     /// Starts the server.
     pub(crate) fn start_server(&self) -> Server {
         let services = self.folder.join("services.toml");
         let listen = self.server.to_string();
+        let secret = self.shopper_secret();
         let more = ["--services", services.to_str().expect("text"), "--listen", &listen];
+        let more = [&more[..], &["--jwt-hs256-secret", secret.to_str().expect("text")]].concat();
         Server::start_at(&self.binary, &self.data(), &more)
     }
 

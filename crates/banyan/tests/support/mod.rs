@@ -112,6 +112,14 @@ impl Server {
         self.http(&self.operator_key())
     }
 
+    /// A client with a token of `member`, signed with the secret in the file `secret`.
+    pub(crate) fn shopper(&self, binary: &Path, secret: &Path, member: &str) -> Http {
+        let words = ["key", "token", "--member", member, "--for", "1h", "--secret-file"];
+        let made = Command::new(binary).args(words).arg(secret).output().expect("it runs");
+        assert!(made.status.success(), "{made:?}");
+        self.http(String::from_utf8(made.stdout).expect("text").trim())
+    }
+
     /// What it said on standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().expect("no panic while held").clone()

@@ -25,7 +25,13 @@ impl Shard {
     fn one_of_many(&mut self, name: &str) -> ReservationNo {
         let lines = Lines::new(vec![Line { sku: sku(name), location: None, quantity: 1 }]).expect("lines");
         let hold_for = Millis::new(HOLD);
-        let ask = stock::Command::Reserve { lines, member: None, order: None, hold_for };
+        let ask = stock::Command::Reserve {
+            lines,
+            member: None,
+            order: None,
+            holder: crate::Holder::Shop,
+            hold_for,
+        };
         let Ok(Decision::One(event)) = self.state.decide(ask.into(), None) else { panic!("not reserved") };
         self.apply(event);
         ReservationNo::new(self.state.stock().reservations_ever())
@@ -151,7 +157,13 @@ fn other_goods_lapse_by_the_clock_beside_those_that_wait() {
     let mixed = {
         let line = |name| Line { sku: sku(name), location: None, quantity: 1 };
         let lines = Lines::new(vec![line("A"), line("OWN")]).expect("lines");
-        let ask = stock::Command::Reserve { lines, member: None, order: None, hold_for: Millis::new(HOLD) };
+        let ask = stock::Command::Reserve {
+            lines,
+            member: None,
+            order: None,
+            holder: crate::Holder::Shop,
+            hold_for: Millis::new(HOLD),
+        };
         shard.ask(ask).expect("both");
         ReservationNo::new(shard.state.stock().reservations_ever())
     };
@@ -287,8 +299,17 @@ fn a_log_from_before_is_read_and_one_from_now_on_is_checked() {
     let until = Timestamp::from_millis(shard.now + HOLD);
     let parts = vec![stock::ReservedPart { item: shard.item("A"), held: 1, promised: 0 }];
     let reservation = ReservationNo::new(1);
-    shard
-        .apply(stock::Event::ReservationMade { reservation, parts, until, member: None, order: None }.into());
+    shard.apply(
+        stock::Event::ReservationMade {
+            reservation,
+            parts,
+            until,
+            member: None,
+            order: None,
+            holder: crate::Holder::Shop,
+        }
+        .into(),
+    );
     shard.at(shard.now + HOLD);
     // A snapshot of then differs from one of now in its version only.
     let mut bytes = shard.state.to_snapshot();

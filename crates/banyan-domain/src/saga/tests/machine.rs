@@ -2,10 +2,10 @@
 
 use super::{local, saga, service};
 use crate::saga::{
-    Ask, Command, Definition, End, Event, Fields, Mode, Next, Phase, Promises, Resume, Saga, Sagas,
-    Settlement, StepKind, StepState, lint,
+    Ask, Command, Definition, End, Event, Fields, Mode, Next, Outcome, Phase, Promises, Refusal, Resume,
+    Saga, Sagas, Settlement, StepKind, StepState, lint,
 };
-use crate::{Actor, Decided, Millis, Reason, SagaKey, SagaNo, Timestamp};
+use crate::{Actor, Decided, Millis, Reason, SagaKey, SagaName, SagaNo, Timestamp};
 
 const NO: SagaNo = SagaNo::new(1);
 
@@ -96,7 +96,8 @@ impl One {
 
     fn resume(&mut self, how: Resume) -> &mut Self {
         let (by, reason) = (Actor::new("ops").expect("valid"), Reason::new("why").expect("valid"));
-        self.ask(Command::Resume { saga: NO, how, by, reason });
+        let mark = self.saga().mark();
+        self.ask(Command::Resume { saga: NO, mark, how, by, reason });
         self
     }
 
@@ -256,4 +257,107 @@ fn a_pivot_that_may_have_happened_is_not_sent_again_once_an_operator_sends_the_s
     one.resume(Resume::Undo).wrote(&["resumed", "parked at 1: it may have happened, and has no undo"]);
     assert!(matches!(&one.saga().steps[1], StepState::Doing(tried) if tried.mode == Mode::Unknown));
     one.resume(Resume::Skip(Fields::new())).wrote(&["resumed", "0 Done", "Compensated"]);
+}
+
+/// Parked at the second of two steps that both have no answer, on the way back.
+fn parked_twice() -> One {
+    let mut one = One::new(saga(vec![
+        blind("hold", StepKind::Compensatable),
+        blind("book", StepKind::Compensatable),
+        service("pay", StepKind::Pivot),
+    ]));
+    one.done().done();
+    one.answer(Settlement::Refused("nothing to pay".into()));
+    one.answer(Settlement::Refused("not today".into())).is_parked(1, "not today");
+    one
+}
+
+fn resume(mark: u64, how: Resume) -> Command {
+    let (by, reason) = (Actor::new("ops").expect("valid"), Reason::new("why").expect("valid"));
+    Command::Resume { saga: NO, mark, how, by, reason }
+}
+
+#[test]
+fn a_decision_about_one_step_is_not_done_to_the_next_that_the_saga_is_parked_at() {
+    let mut one = parked_twice();
+    let skip = resume(one.saga().mark(), Resume::Skip(Fields::new()));
+    one.ask(skip.clone());
+    one.answer(Settlement::Refused("not today either".into())).is_parked(0, "not today either");
+    // A double click, or somebody with the older page.
+    assert_eq!(one.sagas.decide(skip), Err(Refusal::SagaChanged));
+    assert!(matches!(one.saga().steps[0], StepState::Undoing(_)), "its undo is still owed");
+}
+
+#[test]
+fn a_retry_sent_twice_is_done_once_though_the_saga_is_parked_at_the_same_step_again() {
+    let mut one = parked_twice();
+    let retry = resume(one.saga().mark(), Resume::Retry);
+    one.ask(retry.clone());
+    one.pass().answer(Settlement::Refused("not today".into())).is_parked(1, "not today");
+    assert_eq!(one.sagas.decide(retry), Err(Refusal::SagaChanged));
+}
+
+#[test]
+fn an_answer_that_came_late_is_not_covered_by_what_an_operator_typed() {
+    let mut one =
+        One::new(saga(vec![blind("hold", StepKind::Compensatable), service("pay", StepKind::Pivot)]));
+    silent(&mut one, 2);
+    one.unknown().is_parked(0, "whether it happened is not known");
+    let typed = Resume::Skip([("payment", "typed")].into_iter().collect());
+    let skip = resume(one.saga().mark(), typed);
+    let said = Settlement::Done([("payment", "pay_9")].into_iter().collect());
+    one.ask(Command::Settle { saga: NO, step: 0, ask: Ask::Do, attempt: 2, result: said });
+    assert_eq!(one.sagas.decide(skip), Err(Refusal::SagaChanged));
+    // Whoever looks again and counts it as done keeps what was said.
+    one.resume(Resume::Skip(Fields::new()));
+    assert_eq!(one.saga().steps[0].output().and_then(|said| said.get("payment")), Some("pay_9"));
+}
+
+#[test]
+fn questions_for_which_somebody_outside_gave_the_reason_use_up_no_patience() {
+    let mut pay = service("pay", StepKind::Compensatable);
+    (pay.patience.tries, pay.patience.settles_after, pay.promises.tombstone) = (3, Millis::new(0), false);
+    let mut one = One::new(saga(vec![pay, service("capture", StepKind::Pivot)]));
+    one.awaiting(900);
+    for _ in 0..40 {
+        one.ask(Command::Nudge { saga: NO, step: 0 });
+        one.awaiting(900);
+    }
+    // One more, and its answer is lost: it is asked as often as it may be, and only then is a person needed.
+    one.ask(Command::Nudge { saga: NO, step: 0 });
+    one.told.clear();
+    one.unknown().pass().unknown().pass().unknown();
+    one.wrote(&["0 Unknown", "Query 0 #42", "0 Unknown", "Query 0 #43", "0 Unknown"]);
+    one.pass().unknown().is_parked(0, "whether it happened is not known");
+}
+
+#[test]
+fn a_key_is_known_long_after_the_end_of_its_saga_and_never_for_another_input() {
+    let mut one = One::new(saga(vec![local("book", StepKind::Pivot)]));
+    assert!(one.saga().is_over());
+    let start = |key: &str, input: Fields| Command::Start {
+        name: SagaName::new("checkout").expect("valid"),
+        key: SagaKey::new(key).expect("valid"),
+        input,
+    };
+    let other: Fields = [("amount", "2")].into_iter().collect();
+    for (hours, what) in
+        [(0, "at once"), (3, "later"), (31, "when it has left memory"), (300 * 24, "from an old report")]
+    {
+        one.now = one.now.plus(Millis::from_seconds(hours * 3_600));
+        // Something happens: what is old enough is let go of.
+        one.ask(start(&format!("then-{hours}"), Fields::new()));
+        let same = one.sagas.decide(start("o-1", Fields::new()));
+        assert_eq!(
+            same,
+            Ok(Decided::AsItIs(Outcome::Saga { saga: NO }, Outcome::Saga { saga: NO })),
+            "{what}"
+        );
+        assert_eq!(one.sagas.decide(start("o-1", other.clone())), Err(Refusal::SagaKeyReused), "{what}");
+        let mut bytes = Vec::new();
+        one.sagas.write_snapshot(&mut bytes);
+        let restored = Sagas::read_snapshot(&mut &bytes[..]).expect("it can be read");
+        restored.check_invariants().expect("it is whole");
+        assert_eq!(restored.decide(start("o-1", other.clone())), Err(Refusal::SagaKeyReused), "{what}");
+    }
 }

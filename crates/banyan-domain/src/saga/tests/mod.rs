@@ -1,6 +1,7 @@
 //! Tests of the sagas.
 
 mod checker;
+mod golden;
 mod machine;
 mod properties;
 

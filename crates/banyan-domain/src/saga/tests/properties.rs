@@ -3,8 +3,8 @@
 
 use super::{local, saga, service};
 use crate::saga::{
-    Ask, Command, Definition, Event, Fields, Next, OpenAsk, Phase, Promises, Resume, Sagas, Settlement, Step,
-    StepKind, lint,
+    Ask, Command, Definition, Event, Fields, Next, OpenAsk, Phase, Promises, Resume, Saga, Sagas, Settlement,
+    Step, StepKind, lint,
 };
 use crate::{Actor, Decided, Digest, Millis, Reason, SagaKey, SagaName, SagaNo, Timestamp, limits};
 use proptest::prelude::*;
@@ -133,7 +133,8 @@ impl Story {
                     _ => Resume::Undo,
                 };
                 let saga = SagaNo::new(u64::from(no));
-                self.ask(Command::Resume { saga, how, by: by(), reason: reason() });
+                let mark = self.sagas.saga(saga).map_or(0, Saga::mark);
+                self.ask(Command::Resume { saga, mark, how, by: by(), reason: reason() });
             }
         }
     }
@@ -150,7 +151,8 @@ impl Story {
                 self.sagas.sagas().filter(|saga| saga.parked.is_some()).map(|saga| saga.no).collect();
             for saga in parked {
                 let how = Resume::Skip(Fields::new());
-                self.ask(Command::Resume { saga, how, by: by(), reason: reason() });
+                let mark = self.sagas.saga(saga).map_or(0, Saga::mark);
+                self.ask(Command::Resume { saga, mark, how, by: by(), reason: reason() });
             }
             if self.sagas.sagas().all(|saga| matches!(saga.phase, Phase::Ended(_))) {
                 return;
@@ -273,15 +275,27 @@ fn tell(definition: Definition, moves: &[Move]) {
     story.check_replay();
     story.settle_all();
     story.check_replay();
-    // Long after, nothing is left of them but the definition.
+    // Long after, nothing is left of them but the definition and, for a while, their keys.
+    let begun = story.sagas.sagas().count();
+    let begin = |story: &mut Story, key: &str| {
+        let (name, key) = (SagaName::new("checkout"), SagaKey::new(key));
+        let (name, key) = (name.expect("a valid name"), key.expect("a valid key"));
+        story.ask(Command::Start { name, key, input: Fields::new() });
+    };
     story.pass(limits::SAGA_LATE_MILLIS);
     story.pass(limits::SAGA_KEY_MILLIS);
-    story.ask(Command::Start {
-        name: SagaName::new("checkout").expect("a valid name"),
-        key: SagaKey::new("new").expect("a valid key"),
-        input: Fields::new(),
-    });
-    assert_eq!(story.sagas.sagas().filter(|saga| saga.key.as_str() != "new").count(), 0);
-    assert_eq!(story.sagas.keys.len(), 0);
+    begin(&mut story, "new");
+    story.check_replay();
+    let old: usize = story.sagas.old_keys.values().map(std::collections::VecDeque::len).sum();
+    assert!(old >= begun, "the keys of {begun} sagas are not remembered for long");
+    story.settle_all();
+    for key in ["newer", "newest"] {
+        story.pass(limits::SAGA_OLD_KEY_MILLIS);
+        begin(&mut story, key);
+    }
+    story.settle_all();
+    story.check_replay();
+    let left = story.sagas.by_key.keys().filter(|(_, key)| key.as_str().starts_with("order-")).count();
+    assert_eq!(left, 0, "keys are kept for ever");
     assert_ne!(story.sagas.digest(), Digest::default());
 }

@@ -6,7 +6,7 @@ use super::{KEY, Shop, by, location, no, reason, sku, snapshot};
 use crate::stock::{
     Event, ItemCount, NewItem, Remembered, ReservationState, ReservedPart, ReturnedPart, Stock,
 };
-use crate::{ItemNo, MemberId, OrderId, Timestamp};
+use crate::{Holder, ItemNo, MemberId, OrderId, Timestamp};
 use expect_test::{Expect, expect};
 use minicbor::{Decode, Encode};
 use std::fmt::Write as _;
@@ -90,6 +90,7 @@ fn events_about_reservations() {
             until: Timestamp::from_millis(1_000),
             member: Some(MemberId::new("m1").expect("valid")),
             order: Some(OrderId::new("o1").expect("valid")),
+            holder: Holder::Shop,
         },
         expect!["82078511818319012c02011903e8626d31626f31"],
     );
@@ -100,8 +101,20 @@ fn events_about_reservations() {
             until: Timestamp::from_millis(1_000),
             member: None,
             order: None,
+            holder: Holder::Shop,
         },
         expect!["82078311818319012c02011903e8"],
+    );
+    check(
+        Event::ReservationMade {
+            reservation: no(17),
+            parts: vec![part],
+            until: Timestamp::from_millis(1_000),
+            member: Some(MemberId::new("m1").expect("valid")),
+            order: None,
+            holder: Holder::Member,
+        },
+        expect!["82078611818319012c02011903e8626d31f601"],
     );
     check(Event::ReservationCommitted { reservation: no(17) }, expect!["82088111"]);
     check(Event::ReservationReleased { reservation: no(17) }, expect!["82098111"]);

@@ -153,6 +153,7 @@ fn reserve(words: &[&str], member: Option<&str>, hold_for: u64) -> Command {
         lines: lines(words),
         member: member.map(|member| MemberId::new(member).expect("a valid member")),
         order: member.map(|member| OrderId::new(format!("o-{member}")).expect("a valid order")),
+        holder: crate::Holder::Shop,
         hold_for: Millis::new(hold_for),
     }
 }

@@ -110,7 +110,7 @@ fn any_command() -> impl Strategy<Value = Command> {
                 lines,
                 member,
                 order: ordered.then(|| OrderId::new("o1").expect("valid")),
-                hold_for: Millis::new(hold_for),
+                holder: crate::Holder::Shop, hold_for: Millis::new(hold_for),
             }
         ),
         4 => reservation().prop_map(|reservation| Command::CommitReservation { reservation }),
@@ -356,6 +356,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                 reservation: ReservationNo::new(no),
                 parts,
                 until,
+                holder: if no % 2 == 0 { crate::Holder::Member } else { crate::Holder::Shop },
                 member,
                 order: None,
             }),

@@ -58,15 +58,16 @@ fn made(reservation: u64, parts: &[ReservedPart], until: u64) -> Event {
         until: Timestamp::from_millis(until),
         member: None,
         order: None,
+        holder: crate::Holder::Shop,
     }
 }
 
 fn made_for(member: &str, parts: &[ReservedPart]) -> Event {
-    let Event::ReservationMade { reservation, parts, until, order, .. } = made(5, parts, 600) else {
+    let Event::ReservationMade { reservation, parts, until, order, holder, .. } = made(5, parts, 600) else {
         unreachable!("made makes nothing else")
     };
     let member = Some(MemberId::new(member).expect("a valid member"));
-    Event::ReservationMade { reservation, parts, until, member, order }
+    Event::ReservationMade { reservation, parts, until, member, order, holder }
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl StockRows {
             }
             Event::PurchaseLimitSet { item, per_member, by } => limit_set(moment, *item, *per_member, by),
             Event::StockImported { new, set, by, .. } => self.imported(moment, new, set, by),
-            Event::ReservationMade { reservation, parts, until, member, order } => {
+            Event::ReservationMade { reservation, parts, until, member, order, .. } => {
                 self.made(moment, *reservation, parts, *until, member.as_ref(), order.as_ref())
             }
             Event::ReservationCommitted { reservation } => {

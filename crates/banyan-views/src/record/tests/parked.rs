@@ -21,7 +21,12 @@ fn redeem(no: u32, n: u64) -> Event {
 
 fn hold(no: u32, n: u64) -> Event {
     let order = OrderId::new("o").expect("valid");
-    Event::CouponHeld { coupon: coupon(no, n), order, until: Timestamp::from_millis(9) }
+    Event::CouponHeld {
+        coupon: coupon(no, n),
+        order,
+        until: Timestamp::from_millis(9),
+        holder: banyan_domain::Holder::Shop,
+    }
 }
 
 /// Applies `events` after a shop's first block, and gives the seq of the first of them.

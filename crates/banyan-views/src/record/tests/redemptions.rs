@@ -70,7 +70,12 @@ fn a_filed_redemption_is_known_to_every_later_event() {
     };
     assert_eq!(count(&view, recent), 0, "they were filed");
     let next = Seq(next.0 + 20);
-    let hold = |n| Event::CouponHeld { coupon: coupon(n), order: order(n), until: Timestamp::from_millis(9) };
+    let hold = |n| Event::CouponHeld {
+        coupon: coupon(n),
+        order: order(n),
+        until: Timestamp::from_millis(9),
+        holder: banyan_domain::Holder::Shop,
+    };
     let expired = Event::CouponsExpired { no: CampaignNo::new(3), first: 1, last: 30 };
     // Of what is used already: a second use and a hold, which are poison. And one that is recent, one that is held.
     let events = [redeem(3), hold(4), redeem(21), hold(22), expired, redeem(21)];

@@ -416,6 +416,7 @@ fn do_stock(shop: &mut Shop, deed: &Deed) {
                 .expect("valid"),
             member: (m > 0).then(|| member(u32::from(m))),
             order: (m > 2).then(|| OrderId::new(format!("o-{m}")).expect("valid")),
+            holder: banyan_domain::Holder::Shop,
             hold_for: Millis::from_seconds(u64::from(seconds)),
         },
         Deed::Commit(r) => Command::CommitReservation { reservation: held(r) },
@@ -525,7 +526,8 @@ fn do_saga(shop: &mut Shop, deed: &Deed) {
                 _ => Resume::Undo,
             };
             let (saga, by) = (SagaNo::new(no), operator());
-            shop.command(Command::Resume { saga, how, by, reason: reason("by hand") });
+            let mark = shop.state.sagas().saga(saga).map_or(0, banyan_domain::saga::Saga::mark);
+            shop.command(Command::Resume { saga, mark, how, by, reason: reason("by hand") });
         }
         ref other => panic!("{other:?} is nothing of sagas"),
     }

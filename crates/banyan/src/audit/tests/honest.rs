@@ -111,6 +111,7 @@ impl Story {
                 lines: Lines::new(vec![line(&sku, n % 5 + 1)]).expect("valid"),
                 member: (n > 4).then(|| MemberId::new(format!("m{}", n % 3)).expect("valid")),
                 order: None,
+                holder: banyan_domain::Holder::Shop,
                 hold_for: Millis::from_seconds(u64::from(n) * 20),
             },
             8 => stock::Command::CommitReservation { reservation },
@@ -161,7 +162,8 @@ impl Story {
         if kind < 5 {
             let how = [Resume::Retry, Resume::Skip(Fields::new()), Resume::Undo];
             let how = how[self.pick(3) as usize].clone();
-            self.ask(saga::Command::Resume { saga, how, by: by(), reason: reason() });
+            let mark = self.state.sagas().saga(saga).map_or(0, saga::Saga::mark);
+            self.ask(saga::Command::Resume { saga, mark, how, by: by(), reason: reason() });
             return self.ask(saga::Command::Cancel { saga: SagaNo::new(n / 2), by: by(), reason: reason() });
         }
         let Some(last) = self.asked.len().checked_sub(1) else { return };

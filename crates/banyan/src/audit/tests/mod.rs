@@ -68,6 +68,7 @@ fn made(no: u64, parts: &[(u32, u32, u32)], until: u64, member: Option<&str>) ->
         until: at(until),
         member: member.map(|member| MemberId::new(member).expect("valid")),
         order: Some(OrderId::new("o-1").expect("valid")),
+        holder: banyan_domain::Holder::Shop,
     })
 }
 

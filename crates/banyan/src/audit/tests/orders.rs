@@ -116,7 +116,12 @@ fn order_id() -> OrderId {
 
 fn held() -> Event {
     let until = at(LATER);
-    Event::Coupon(coupon::Event::CouponHeld { coupon: coupon(), order: order_id(), until })
+    Event::Coupon(coupon::Event::CouponHeld {
+        coupon: coupon(),
+        order: order_id(),
+        until,
+        holder: banyan_domain::Holder::Shop,
+    })
 }
 
 fn redeemed() -> Event {
