@@ -138,6 +138,44 @@ fn the_routes_of_the_example_are_good() {
     assert!(said.contains("good, 4 routes"), "{said}");
 }
 
+/// Where the gateway beside a server listens.
+fn beside(server: &Server) -> SocketAddr {
+    support::until("the gateway says where it listens", || {
+        let said = server.stderr();
+        let rest = said.split("the gateway listens").nth(1)?.split("127.0.0.1:").nth(1)?;
+        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        format!("127.0.0.1:{port}").parse().ok()
+    })
+}
+
+/// What the old shop told everybody, Banyan tells who has a key. A route may ask with one that only reads.
+#[test]
+fn a_route_asks_banyan_with_the_gateways_own_key_for_those_who_have_none() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("gateway.toml");
+    let file = "listen = \"127.0.0.1:0\"\n[[route]]\nname = \"public\"\npath = \"/public\"\nmode = \"banyan\"\nbanyan = \"in-process\"\n\
+                rewrite = { from = \"/public\", to = \"/v1\" }\nto_banyan = { key = \"in-process\", key_methods = [\"GET\", \"POST\"] }\n";
+    std::fs::write(&config, file).expect("written");
+    let data = folder.path().join("data");
+    let server = Server::start(&binary(), &data, &["--gateway", text(&config)]);
+    let gateway = beside(&server);
+    let get = |fields: &str| {
+        let head = "GET /public/campaigns/sample HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+        ask(gateway, &format!("{head}{fields}\r\n"))
+    };
+    let answer = get("");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"sample\""), "{answer}");
+    assert!(
+        get("Authorization: Bearer of-the-shop\r\n").starts_with("HTTP/1.1 200 "),
+        "the caller's is for the shop"
+    );
+    let write = "POST /public/campaigns HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    let refused = ask(gateway, write);
+    assert!(refused.starts_with("HTTP/1.1 403 "), "it may only read: {refused}");
+    let key = std::fs::read_to_string(data.join("gateway.key")).expect("a key");
+    assert!(!server.stop().contains(key.trim()), "the log does not know it");
+}
+
 #[test]
 fn beside_a_server_its_routes_reach_the_api_in_the_same_process() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -150,12 +188,7 @@ fn beside_a_server_its_routes_reach_the_api_in_the_same_process() {
     );
     std::fs::write(&config, file).expect("written");
     let server = Server::start(&binary(), &folder.path().join("data"), &["--gateway", text(&config)]);
-    let gateway: SocketAddr = support::until("the gateway says where it listens", || {
-        let said = server.stderr();
-        let rest = said.split("the gateway listens").nth(1)?.split("127.0.0.1:").nth(1)?;
-        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        format!("127.0.0.1:{port}").parse().ok()
-    });
+    let gateway = beside(&server);
     let key = server.operator_key();
     let body = "{\"member\":\"member-1\"}";
     let issue = format!(
