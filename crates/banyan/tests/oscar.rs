@@ -1,8 +1,12 @@
 //! A real old shop, django-oscar on Postgres, and what becomes of its stock when Banyan takes it over.
 //!
 //! `oscar/stand.rs` starts everything privately. The shop alone comes first, then the shop with its plugin and a Banyan whose
-//! stock is set by hand: what the plugin does is shown without the sync. `oscar/story.rs` is the whole way, there and back.
+//! stock is set by hand: what the plugin does is shown without the sync. `oscar/story.rs` is the whole way, there and back,
+//! and `oscar/looks.rs` who looks at the shop's pages on it.
 
+#[cfg(feature = "legacy")]
+#[path = "oscar/looks.rs"]
+mod looks;
 #[path = "oscar/stand.rs"]
 mod stand;
 #[cfg(feature = "legacy")]

@@ -1,6 +1,7 @@
 //! The whole way of one capability, on the real shop: everything `legacy`, a new thing under the same host, stock mirrored,
 //! compared, led by Banyan, cut loose reference by reference, retired; and back, once. What the tutorial says is done here.
 
+use crate::looks::Person;
 use crate::stand::{Stand, Way};
 use banyan_testkit::oscar::{Outcome, Shopper, Visitor, race};
 use serde_json::json;
@@ -15,7 +16,10 @@ const REFERENCES: [&str; 5] = ["product_page", "basket", "dashboard", "other_pag
 fn stock_moves_to_banyan_and_back_while_the_shop_is_open() {
     let mut stand = Stand::start();
     let way = Way::start(&stand);
+    let mut person = Person::at(&way);
     everything_is_legacy(&stand, &way);
+    person.looks_at(&stand, "LTD-8001", "In stock (5 available)", "1-legacy-product");
+    person.puts_into_the_basket(&stand, "GAR-7001", "1-legacy-basket");
     a_sale_under_the_same_host(&way);
     stand.put_plugin_in(&way, &[]);
     everything_is_legacy(&stand, &way);
@@ -29,7 +33,9 @@ fn stock_moves_to_banyan_and_back_while_the_shop_is_open() {
     for sku in ["LTD-8001", "LTD-8002", "LTD-8003"] {
         a_race_sells_what_there_is(&stand, &way, sku);
     }
+    person.looks_at(&stand, "LTD-8001", "Unavailable", "2-lead-product");
     the_old_table_follows(&stand, &way);
+    the_dashboards_form_counts_in_banyan(&stand, &way, &mut person);
     a_foreign_write_is_put_right(&stand, &way);
 
     for cut in 1..=REFERENCES.len() {
@@ -40,6 +46,9 @@ fn stock_moves_to_banyan_and_back_while_the_shop_is_open() {
     way.until_nobody_is_left(|| look_at_everything(&stand, &way));
     way.moves_to("retired");
     orders_go_on_without_the_columns(&stand, &way);
+    // The columns say five, as they did when Banyan stopped to keep them: the page asks Banyan.
+    person.looks_at(&stand, "LTD-8004", "Unavailable", "3-retired-product");
+    person.puts_into_the_basket(&stand, "GAR-7001", "3-retired-basket");
 
     way.moves_to("lead");
     way.until_equal(&stand);
@@ -129,6 +138,15 @@ fn the_old_table_follows(stand: &Stand, way: &Way) {
     let page = page.expect("a page");
     assert!(page.text.contains("name=\"stockrecords-0-num_in_stock\" value=\"30\""), "{}", page.path);
     way.until_equal(stand);
+}
+
+/// Counted by the shop's staff in the page they know: decided in Banyan, shown in the shop's own table and in the form.
+fn the_dashboards_form_counts_in_banyan(stand: &Stand, way: &Way, person: &mut Person) {
+    let breaches = way.status()["breaches"].clone();
+    person.counts_in_the_dashboard(stand, "MUS-4001", 24, "2-lead-dashboard");
+    way.until_item("MUS-4001", 24, 0, 0);
+    way.until("the old table says so", || stand.row("MUS-4001") == (Some(24), Some(0)));
+    assert_eq!(way.status()["breaches"], breaches, "the form is no foreign write");
 }
 
 fn a_foreign_write_is_put_right(stand: &Stand, way: &Way) {
