@@ -16,6 +16,10 @@ async fn mirroring() -> (World, Running) {
     let world = World::mirroring(ITEMS).await;
     world.shop.tells_when_nudged();
     let running = world.banyan.follows_in();
+    // Opened by then: a stream that is opened later would be opened at whichever server there is.
+    world.shop.does_something_else();
+    let heard = |_: &CapabilityState| world.banyan.progress.view().position_applied >= world.shop.position();
+    world.until("the stream tells what happens", heard).await;
     (world, running)
 }
 
