@@ -16,6 +16,8 @@ mod decision;
 mod digest;
 mod event;
 mod foretelling;
+#[cfg(test)]
+mod golden;
 mod holder;
 mod idempotency;
 mod ids;

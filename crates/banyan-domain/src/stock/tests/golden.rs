@@ -3,32 +3,12 @@
 
 use super::script::run;
 use super::{KEY, Shop, by, location, no, reason, sku, snapshot};
+use crate::golden::check;
 use crate::stock::{
     Event, ItemCount, NewItem, Remembered, ReservationState, ReservedPart, ReturnedPart, Stock,
 };
 use crate::{Holder, ItemNo, MemberId, OrderId, Timestamp};
-use expect_test::{Expect, expect};
-use minicbor::{Decode, Encode};
-use std::fmt::Write as _;
-
-/// The value must be stored as these bytes, and read back from them.
-#[track_caller]
-#[allow(clippy::needless_pass_by_value, reason = "`expect!` is written in place at every call")]
-fn check<T>(value: T, wanted: Expect)
-where
-    T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq + std::fmt::Debug,
-{
-    let bytes = minicbor::to_vec(&value).expect("a vector takes every write");
-    let hex = bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes every write");
-        text
-    });
-    wanted.assert_eq(&hex);
-    assert_eq!(minicbor::decode::<T>(&bytes).expect("it was written"), value);
-    for cut in 0..bytes.len() {
-        assert!(minicbor::decode::<T>(&bytes[..cut]).is_err(), "cut to {cut} bytes");
-    }
-}
+use expect_test::expect;
 
 fn item() -> ItemNo {
     ItemNo::new(300)
